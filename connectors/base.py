@@ -1,0 +1,311 @@
+"""What a channel is: the messages that pass, the ports it is given, the limits it declares. No database, no models.
+
+Invariant: a connector acknowledges only after `Ports.receive` returned; it renders only the one rich-message schema below.
+
+ConnectorError
+├── BadRequest        malformed payload: 400, nothing stored
+├── Unauthorized      signature or token wrong: 401/403, uniform answer
+└── TooBusy           back-pressure: 429/503 with Retry-After
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.routing import BaseRoute
+
+SCHEMA_VERSION = 1
+
+
+class ConnectorError(Exception):
+    """A channel could not take or give a message."""
+
+    http_status = 500
+    retry_after_s: float | None = None
+
+
+class BadRequest(ConnectorError):
+    """The payload is malformed."""
+
+    http_status = 400
+
+
+class Unauthorized(ConnectorError):
+    """The request is not authentic."""
+
+    http_status = 401
+
+
+class TooBusy(ConnectorError):
+    """Too much waits already."""
+
+    http_status = 503
+    retry_after_s = 2.0
+
+
+# ---- the one rich-message schema (closed, versioned union) ----
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Button(_Part):
+    """`payload` is sent back as the customer's message ("/intent{…}" or text); `url` opens a page instead."""
+
+    title: str
+    payload: str | None = None
+    url: str | None = None
+
+
+class Text(_Part):
+    type: Literal["text"] = "text"
+    text: str
+
+
+class Buttons(_Part):
+    type: Literal["buttons"] = "buttons"
+    text: str = ""
+    buttons: tuple[Button, ...]
+
+
+class QuickReplies(_Part):
+    """Buttons that disappear once one is used."""
+
+    type: Literal["quick_replies"] = "quick_replies"
+    text: str = ""
+    buttons: tuple[Button, ...]
+
+
+class Card(_Part):
+    type: Literal["card"] = "card"
+    title: str
+    subtitle: str = ""
+    image_url: str | None = None
+    buttons: tuple[Button, ...] = ()
+
+
+class Carousel(_Part):
+    type: Literal["carousel"] = "carousel"
+    cards: tuple[Card, ...]
+
+
+class Image(_Part):
+    type: Literal["image"] = "image"
+    url: str
+    alt: str = ""
+
+
+class File(_Part):
+    type: Literal["file"] = "file"
+    url: str
+    name: str
+    media_type: str = "application/octet-stream"
+
+
+class Form(_Part):
+    """A hint that the bot waits for one field; a channel may show an input of that kind."""
+
+    type: Literal["form"] = "form"
+    slot: str
+    input: Literal["text", "email", "tel", "number", "date"] = "text"
+    text: str = ""
+
+
+class Rating(_Part):
+    type: Literal["rating"] = "rating"
+    text: str = ""
+    max: int = 5
+
+
+Part = Annotated[
+    Text | Buttons | QuickReplies | Card | Carousel | Image | File | Form | Rating, Field(discriminator="type")
+]
+
+
+# ---- messages ----
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboundMessage:
+    """One thing a customer sent.
+
+    Attributes:
+        channel: "rest", "web", "slack", "wechat", …
+        account: which shop/workspace/app of that channel; "" where there is one.
+        external_id: unique per (channel, account); a repeat is the same message, stored and answered once.
+        customer: the channel's id of the person (identity: channel, account, customer).
+        thread: part of the person's conversations that this message belongs to; "" where there is one.
+        sender_id: the conversation's public id (Rasa's sender_id); "web:…", "slack:…", "wechat:…", or as sent over REST.
+        text: what was typed or a button's payload ("/intent{…}").
+        metadata: Rasa's message metadata. `identity` in it is set by the platform only, after verification.
+        input_channel: the name Rasa's tracker carries ("rest", "web").
+    """
+
+    channel: str
+    account: str
+    external_id: str
+    customer: str
+    sender_id: str
+    text: str
+    received_at: datetime
+    thread: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    input_channel: str = ""
+    language_hint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """Proof that an inbound message is stored: `seq` is its place in the conversation's transcript (1, 2, …)."""
+
+    inbound_id: int
+    conversation_id: int
+    seq: int
+    is_duplicate: bool
+
+
+Author = Literal["customer", "bot", "operator", "system"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboundMessage:
+    """One transcript entry as a channel reads it: a bot's (or operator's) message, or an echo of the customer's own.
+
+    `body` is Rasa's bot message: {"text": …, "buttons": […], "image": …, "custom": {…}, …}, only the fields that are set;
+    `connectors.rendering.parts` turns it into the rich-message schema. `client_id` is set on customer entries: the external_id they came with.
+    """
+
+    outbox_id: int | None
+    conversation_id: int
+    sender_id: str
+    seq: int
+    author: Author
+    body: Mapping[str, Any]
+    created_at: datetime
+    in_reply_to: int | None = None
+    client_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    external_ref: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryLater:
+    reason: str
+    after_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryUnknown:
+    """The channel may or may not have it and cannot be asked; never blindly resent."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undeliverable:
+    reason: str
+
+
+SendResult = Delivered | RetryLater | DeliveryUnknown | Undeliverable
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelLimits:
+    """What a channel can show; rendering degrades to it."""
+
+    max_text_chars: int = 4_000
+    max_inbound_chars: int = 4_000
+    max_buttons: int = 10
+    has_buttons: bool = True
+    has_images: bool = True
+    has_cards: bool = True
+
+
+# ---- ports: what the platform gives a connector ----
+
+
+class ChannelState(Protocol):
+    """Small durable values of one channel (cursors, tokens), with single-flight leases across processes."""
+
+    async def get(self, key: str) -> str | None: ...
+
+    async def compare_and_set(self, key: str, expected: str | None, value: str) -> bool: ...
+
+    async def lease(self, key: str, holder: str, ttl_s: float) -> bool:
+        """True when `holder` holds `key` until now + ttl_s (also renews)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateChange:
+    """A connector's own value, committed together with the batch of messages it belongs to."""
+
+    key: str
+    value: str
+
+
+class Ports(Protocol):
+    """In-memory and SQL implementations pass one contract suite (tests/contract)."""
+
+    @property
+    def state(self) -> ChannelState: ...
+
+    async def receive(
+        self, batch: Sequence[InboundMessage], state_changes: Sequence[StateChange] = ()
+    ) -> list[Receipt]:
+        """Store the messages and the state in one commit. Returns only when it is durable.
+
+        Raises TooBusy when too much waits. A sender_id owned by another channel is a BadRequest.
+        """
+        ...
+
+    async def wait_for_reply(self, inbound_id: int, deadline_s: float) -> list[OutboundMessage] | None:
+        """The bot's messages for this inbound one, in order; [] when the turn said nothing; None when it is not done in time."""
+        ...
+
+    async def transcript(self, sender_id: str, after_seq: int, limit: int = 200) -> list[OutboundMessage]:
+        """Entries (customer, bot, operator) with seq > after_seq, in order, without gaps."""
+        ...
+
+    async def last_seq(self, sender_id: str) -> int:
+        """0 for a conversation that does not exist."""
+        ...
+
+    async def confirm(self, sender_id: str, up_to_seq: int) -> None:
+        """The client has everything up to this seq: mark those outbox rows delivered."""
+        ...
+
+    def subscribe(self, sender_id: str, wake: Callable[[str], None]) -> Callable[[], None]:
+        """Call `wake("message" | "typing")` on news of the conversation, on this event loop; a hint only, the transcript is the truth.
+
+        Returns the function that unsubscribes.
+        """
+        ...
+
+
+class Connector(Protocol):
+    """One channel. `delivery`: "pull" channels read the transcript; "push" channels get `send` called in order."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def limits(self) -> ChannelLimits: ...
+
+    @property
+    def delivery(self) -> Literal["pull", "push"]: ...
+
+    def routes(self, ports: Ports) -> list[BaseRoute]: ...
+
+    async def send(self, message: OutboundMessage) -> SendResult: ...
+
+
