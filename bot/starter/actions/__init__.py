@@ -1,0 +1,1 @@
+"""The starter assistant's custom actions and its demo order database."""

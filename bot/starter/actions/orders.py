@@ -1,0 +1,161 @@
+"""The demo order database: reading orders.csv, recognising order numbers and contacts, matching the two.
+
+Your shop replaces `find_order` with a call to its own system. Nothing here talks to the customer, and nothing here
+counts tries (see tries.py). The invariant: an order leaves this module only together with a fact that is on it.
+"""
+
+import csv
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+ORDERS_FILE = Path(__file__).with_name("orders.csv")
+
+# As in data/nlu_en.yml. The look-arounds name ASCII only, so that a number is found inside Chinese text without spaces.
+_ORDER_NUMBER = re.compile(r"(?<![A-Za-z0-9@._+-])([A-Za-z]{1,2})-?([0-9]{1,6})(?![A-Za-z0-9@_-])(?!\.[A-Za-z])")
+# A whole message may be looser than a number inside a sentence: "a 1042", "A – 1042".
+_ORDER_NUMBER_ALONE = re.compile(r"\s*#?([A-Za-z]{1,2})[\s\-–—]*([0-9]{1,6})[\s.!。]*")
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}")
+_PHONE = re.compile(
+    r"(?<![A-Za-z0-9@._-])(?!\d{4}-\d{1,2}-\d{1,2}(?!\d))(?:\+|00)?\(?\d(?:[ ()/.-]{0,2}\d){6,14}(?![A-Za-z0-9@])"
+)
+
+# Fewer digits than this match too many numbers by their ending alone.
+_SHORTEST_LOCAL_PHONE = 9
+
+_WEEKDAYS_EN = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS_EN = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+_WEEKDAYS_ZH = "一二三四五六日"
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order of the demo shop.
+
+    `day_offset` counts days from today, so that the demo never grows old: the expected delivery or, once an order is
+    delivered, returned or cancelled, the day on which that happened.
+    """
+
+    order_number: str
+    email: str
+    phone: str
+    status: str
+    day_offset: int
+    carriers: Mapping[str, str]
+    items: Mapping[str, str]
+    amount: str
+    currency: str
+
+    def is_known_to(self, contact: str) -> bool:
+        """Say whether `contact` is the e-mail address or the phone number on this order."""
+        if "@" in contact:
+            return contact.casefold() == self.email.casefold()
+        return _is_same_phone(contact, self.phone)
+
+    def facts(self, language: str, today: date) -> dict[str, str]:
+        """Give what the utter_order_* responses fill in, worded for `language` ("en" or "zh")."""
+        return {
+            "order_number": self.order_number,
+            "items": self.items[language],
+            "carrier": self.carriers[language],
+            "day": _day_in_words(_delivery_day(today, self.day_offset), language),
+            "total": _money(self.amount, self.currency, language),
+        }
+
+
+def find_order(order_number: str, contact: str) -> Order | None:
+    """Give the order only if `contact` is on it; an unknown number and a wrong contact both give None."""
+    order = _orders().get(order_number)
+    return order if order is not None and order.is_known_to(contact) else None
+
+
+def read_order_number(text: str) -> str | None:
+    """Find an order number in what a customer wrote, as the database writes it: "b77" gives "B-77"."""
+    folded = unicodedata.normalize("NFKC", text)
+    match = _ORDER_NUMBER_ALONE.fullmatch(folded) or _ORDER_NUMBER.search(folded)
+    return f"{match[1].upper()}-{match[2]}" if match else None
+
+
+def read_contact(text: str) -> str | None:
+    """Find an e-mail address (lower case) or else a phone number (digits, + if international) in a message."""
+    folded = unicodedata.normalize("NFKC", text)
+    email = _EMAIL.search(folded)
+    if email:
+        return email[0].lower()
+    phone = _PHONE.search(folded)
+    return _phone_digits(phone[0]) if phone else None
+
+
+@lru_cache(maxsize=1)
+def _orders() -> dict[str, Order]:
+    with ORDERS_FILE.open(encoding="utf-8", newline="") as file:
+        return {row["order_number"]: _order(row) for row in csv.DictReader(file)}
+
+
+def _order(row: Mapping[str, str]) -> Order:
+    return Order(
+        order_number=row["order_number"],
+        email=row["email"],
+        phone=row["phone"],
+        status=row["status"],
+        day_offset=int(row["day_offset"]),
+        carriers={"en": row["carrier_en"], "zh": row["carrier_zh"]},
+        items={"en": row["items_en"], "zh": row["items_zh"]},
+        amount=row["amount"],
+        currency=row["currency"],
+    )
+
+
+def _phone_digits(phone: str) -> str:
+    digits = re.sub(r"[^0-9+]", "", phone)
+    return "+" + digits[2:] if digits.startswith("00") else digits
+
+
+def _is_same_phone(typed: str, on_order: str) -> bool:
+    """Compare in full where the country code was typed, else by the national number without its leading zero."""
+    typed, on_order = _phone_digits(typed), _phone_digits(on_order)
+    if typed.startswith("+"):
+        return typed == on_order
+    national = typed.lstrip("0")
+    return len(national) >= _SHORTEST_LOCAL_PHONE and on_order.endswith(national)
+
+
+def _delivery_day(today: date, offset: int) -> date:
+    """Nothing is delivered on a Sunday: it moves to the Monday after, or back to the Saturday if it lies behind us."""
+    day = today + timedelta(days=offset)
+    if day.weekday() != 6:
+        return day
+    return day + timedelta(days=1 if offset > 0 else -1)
+
+
+def _day_in_words(day: date, language: str) -> str:
+    if language == "zh":
+        return f"{day.month}月{day.day}日（周{_WEEKDAYS_ZH[day.weekday()]}）"
+    return f"{_WEEKDAYS_EN[day.weekday()]}, {day.day} {_MONTHS_EN[day.month - 1]}"
+
+
+def _money(amount: str, currency: str, language: str) -> str:
+    styles: dict[tuple[str, str], str] = {
+        ("EUR", "en"): "€{}",
+        ("EUR", "zh"): "{} 欧元",
+        ("CNY", "en"): "¥{}",
+        ("CNY", "zh"): "{} 元",
+    }
+    return styles.get((currency, language), f"{{}} {currency}").format(amount)
