@@ -1,0 +1,108 @@
+"""The only reader of the environment. Everything else is passed what it needs.
+
+Invariant: a Settings value is complete: the secret exists, KEFU_HOME is absolute.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from bot.errors import ConfigurationError
+
+STARTER = Path(__file__).parent / "starter"
+
+
+class Settings(BaseSettings):
+    """One field per variable `KEFU_<NAME>`; docs/settings.md lists them."""
+
+    model_config = SettingsConfigDict(env_prefix="KEFU_", frozen=True, extra="ignore")
+
+    home: Path = Field(Path(".kefu"), description="Folder for models, database, logs and the generated secret.")
+    assistant: Path | None = Field(None, description="Assistant folder; default: the current folder if it is one, else the starter.")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; default: kefu.db under KEFU_HOME.")
+    host: str = Field("127.0.0.1", description="Address that `kefu serve` listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that `kefu serve` listens on.")
+    secret_key: str | None = Field(None, description="Signs visitor tokens; default: generated once under KEFU_HOME.")
+    widget_secret: str | None = Field(None, description="Verifies the identity tokens (HS256) of your own website.")
+    api_token: str | None = Field(None, description="Bearer token for operator and debug routes beyond loopback.")
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="Comma-separated origins that may embed the widget; empty: all.")
+    threads: int = Field(0, ge=0, description="Inference threads; 0: as many as the machine has, at most 4.")
+    max_waiting: int = Field(2_000, ge=1, description="Unanswered messages above which new ones get 503.")
+
+    @field_validator("home", "assistant")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value else value
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'kefu.db'}"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.home / "models"
+
+    @property
+    def bases_dir(self) -> Path:
+        return self.home / "bases"
+
+    @property
+    def inference_threads(self) -> int:
+        return self.threads or min(4, os.cpu_count() or 1)
+
+    def secret(self) -> bytes:
+        """The signing secret: KEFU_SECRET_KEY, else one generated once and kept under KEFU_HOME (mode 0600)."""
+        if self.secret_key:
+            return self.secret_key.encode()
+        path = self.home / "secret.key"
+        if not path.exists():
+            self.home.mkdir(parents=True, exist_ok=True)
+            fresh = path.with_suffix(f".{os.getpid()}")
+            fd = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+            with os.fdopen(fd, "w") as file:
+                file.write(secrets.token_hex(32))
+            try:
+                os.link(fresh, path)  # the first process to link wins; the others read its secret
+            except FileExistsError:
+                pass
+            finally:
+                fresh.unlink()
+        return path.read_text().strip().encode()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read KEFU_* once; keyword arguments (from the command line) win, None means "not given"."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"KEFU_{name.upper()}: {first['msg']} (see docs/settings.md)") from error
+
+
+def environment() -> Mapping[str, str]:
+    """The variables that `${VAR}` in an assistant's YAML may name."""
+    return dict(os.environ)
+
+
+def assistant_folder(settings: Settings, given: Path | None) -> Path:
+    """The folder to serve: as given, KEFU_ASSISTANT, the current one if it holds a domain, else the starter."""
+    if given is not None:
+        return given.expanduser().absolute()
+    if settings.assistant is not None:
+        return settings.assistant
+    here = Path.cwd()
+    return here if (here / "domain.yml").exists() or (here / "domain").is_dir() else STARTER

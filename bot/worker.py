@@ -1,0 +1,348 @@
+"""Claim → understand → drive the turn → commit; deliver. The only place where a turn meets the world.
+
+Invariant: nothing a customer can see happens before `inbox.finish` committed; a turn that dies before its commit leaves
+no trace and runs again, with the same random choices. One conversation at a time, many conversations at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bot.assistant.domain import Assistant
+from bot.dialogue.manager import DialogueModel, Effect, EffectResult, RunAction, Turn, UserMessage, compile_assistant, turn
+from bot.dialogue.parsing import parse_payload, to_parse_data
+from bot.dialogue.tracker import SnapshotOutdated, Tracker
+from bot.errors import StaleConversation
+from bot.rasa.action_server import ActionRunner
+from bot.storage import inbox, outbox
+from bot.storage.database import Database
+from bot.storage.hub import Hub
+from bot.storage.inbox import Claim, TurnRecord
+from bot.storage.predictions import PredictionRecord
+from bot.telemetry import Metrics, turn_id
+from connectors.base import Connector, DeliveryUnknown, OutboundMessage
+from models.base import ModelUnavailable, Understander, Understanding
+
+log = logging.getLogger("kefu.worker")
+
+APOLOGY = {
+    "en": "Sorry, something went wrong on our side. Please try again in a moment, or ask for a person.",
+    "zh": "抱歉，我们这边出了点问题。请稍后再试，或者回复“转人工”。",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bot:
+    """One assistant, ready to answer: its files, what was compiled from them, its custom actions."""
+
+    assistant: Assistant
+    dialogue: DialogueModel
+    actions: ActionRunner
+
+    @classmethod
+    def of(cls, assistant: Assistant, actions: ActionRunner) -> Bot:
+        return cls(assistant=assistant, dialogue=compile_assistant(assistant), actions=actions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerLimits:
+    """Bounds, with the reason of each default."""
+
+    concurrency: int = 64  # turns in flight: enough to fill the model's batches on a small box
+    lease_s: float = 30.0  # longer than the slowest turn (action deadline); a dead worker's messages wait at most this
+    action_deadline_s: float = 10.0  # Rasa's action server default is 10 s
+    poll_s: float = 1.0  # a missed wake-up costs at most this
+    max_attempts: int = 4  # then the customer gets an apology instead of silence
+    backoff_s: float = 0.5  # doubled at each attempt
+    close_after_min: int = 24 * 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How one message was read: Rasa's parse data, and the model's own words unless it was a button's payload."""
+
+    parse_data: dict[str, Any]
+    understanding: Understanding | None
+
+
+async def drive(
+    steps: Generator[Effect, EffectResult, Turn], actions: ActionRunner, deadline_s: float
+) -> Turn:
+    """Run a turn to its end: every effect it yields is carried out and its result sent back."""
+    try:
+        effect = next(steps)
+        while True:
+            effect = steps.send(await actions.run(effect, deadline_s))
+    except StopIteration as end:
+        result: Turn = end.value
+        return result
+
+
+async def read_message(text: str, bot: Bot, understander: Understander) -> Reading:
+    """`/intent{json}` is taken at its word; anything else goes through the model. Raises ModelUnavailable."""
+    payload = parse_payload(text, bot.assistant.domain)
+    if payload is not None:
+        return Reading(parse_data=payload, understanding=None)
+    [understanding] = await understander.understand([text])
+    return Reading(parse_data=to_parse_data(understanding, bot.assistant.fallback), understanding=understanding)
+
+
+def user_message(text: str, reading: Reading, *, input_channel: str, message_id: str, metadata: Mapping[str, Any]) -> UserMessage:
+    seen = reading.understanding
+    return UserMessage(
+        text=text,
+        parse_data=reading.parse_data,
+        input_channel=input_channel,
+        message_id=message_id,
+        metadata=dict(metadata),
+        language=seen.language if seen else None,
+        sentiment=seen.sentiment if seen else None,
+    )
+
+
+class Worker:
+    """Answers one assistant's inbox until stopped. `bot` may be replaced between turns (`kefu serve --reload`)."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        hub: Hub,
+        bot: Bot,
+        understander: Understander,
+        worker_id: str,
+        connectors: Sequence[Connector] = (),
+        metrics: Metrics | None = None,
+        limits: WorkerLimits = WorkerLimits(),  # noqa: B008  frozen value
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.bot = bot
+        self._db, self._hub, self._understander = db, hub, understander
+        self._push = {connector.name: connector for connector in connectors if connector.delivery == "push"}
+        self._id, self._limits, self._clock = worker_id, limits, clock
+        self._metrics = metrics or Metrics()
+        self._stopping = asyncio.Event()
+        self._turns: set[asyncio.Task[None]] = set()
+        self._slot_free = asyncio.Event()
+
+    @property
+    def assistant_id(self) -> str:
+        return self.bot.assistant.assistant_id
+
+    async def run(self) -> None:
+        """Work until `stop`, then let the turns in flight finish."""
+        loops = [self._claim_forever(), self._close_idle_forever()]
+        if self._push:
+            loops.append(self._deliver_forever())
+        try:
+            await asyncio.gather(*loops)
+        finally:
+            if self._turns:
+                await asyncio.gather(*self._turns, return_exceptions=True)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._slot_free.set()
+        self._hub.wake_inbound()
+
+    # ---- inbox ----
+
+    async def _claim_forever(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                claimed = await self._claim()
+            except Exception:  # the worker loop's one broad except: a database restart must not end the service
+                log.exception("worker.claim_failed")
+                await self._pause(self._limits.poll_s)
+                continue
+            if len(self._turns) >= self._limits.concurrency:
+                self._slot_free.clear()
+                await self._slot_free.wait()
+            elif not claimed:
+                await self._hub.wait_inbound(self._limits.poll_s)
+
+    async def _claim(self) -> int:
+        free = self._limits.concurrency - len(self._turns)
+        if free <= 0:
+            return 0
+        now, lease_s = self._clock(), self._limits.lease_s
+        claims = await self._db.write(lambda c: inbox.claim(c, self.assistant_id, self._id, now, lease_s, free))
+        for claim in claims:
+            task = asyncio.create_task(self._answer(claim))
+            self._turns.add(task)
+            task.add_done_callback(self._turn_ended)
+        return len(claims)
+
+    def _turn_ended(self, task: asyncio.Task[None]) -> None:
+        self._turns.discard(task)
+        self._slot_free.set()
+        self._hub.wake_inbound()  # the same conversation may have its next message waiting
+
+    async def _answer(self, claim: Claim) -> None:
+        turn_id.set(str(claim.inbound_id))
+        started = time.perf_counter()
+        try:
+            record = await self._decide(claim)
+            sent = await self._db.write(lambda c: inbox.finish(c, claim, record, self._clock()))
+        except StaleConversation:
+            self._metrics.turns.labels("stale").inc()
+            return
+        except Exception as error:  # one bad turn must not end the loop; it is retried, then apologised for
+            await self._failed(claim, error)
+            return
+        self._hub.publish_turn(claim.inbound_id, claim.sender_id, sent)
+        self._metrics.turns.labels("answered").inc()
+        self._metrics.turn_seconds.observe(time.perf_counter() - started)
+
+    async def _decide(self, claim: Claim) -> TurnRecord:
+        bot = self.bot
+        self._hub.typing(claim.sender_id)
+        started = time.perf_counter()
+        reading = await read_message(claim.message.text, bot, self._understander)
+        self._metrics.understand_seconds.observe(time.perf_counter() - started)
+        tracker = restore_tracker(bot, claim)
+        message = user_message(
+            claim.message.text,
+            reading,
+            input_channel=claim.message.input_channel or claim.message.channel,
+            message_id=str(claim.inbound_id),
+            metadata=claim.message.metadata,
+        )
+        # The same message draws the same variations when its turn has to run again.
+        rng = random.Random(f"{self.assistant_id}:{claim.inbound_id}")
+        steps = turn(tracker, message, bot.dialogue, self._clock().timestamp(), rng)
+        if claim.status == "with_operator":
+            steps.close()
+            return silent_record(claim, tracker, message, self._clock().timestamp())
+        outcome = await drive(steps, bot.actions, self._limits.action_deadline_s)
+        return turn_record(claim, reading, outcome)
+
+    async def _failed(self, claim: Claim, error: Exception) -> None:
+        """Retry with backoff; after the last attempt say sorry, so that no acknowledged message meets silence."""
+        attempts, limits = claim.attempts, self._limits
+        retryable = attempts < limits.max_attempts or isinstance(error, ModelUnavailable)
+        log.error("worker.turn_failed", exc_info=error, extra={"fields": {"inbound_id": claim.inbound_id, "attempts": attempts}})
+        self._metrics.turns.labels("failed").inc()
+        now = self._clock()
+        try:
+            if retryable:
+                retry_at = now + timedelta(seconds=min(30.0, limits.backoff_s * 2 ** (attempts - 1)))
+                await self._db.write(lambda c: inbox.fail(c, claim, repr(error)[:500], retry_at, now))
+                return
+            record = apology_record(claim)
+            sent = await self._db.write(lambda c: inbox.finish(c, claim, record, now))
+            self._hub.publish_turn(claim.inbound_id, claim.sender_id, sent)
+        except StaleConversation:
+            return
+        except Exception:  # the database itself failed: the lease runs out and the message is claimed again
+            log.exception("worker.fail_failed")
+
+    async def _close_idle_forever(self) -> None:
+        from bot.storage import conversations
+
+        while not self._stopping.is_set():
+            await self._pause(60.0)
+            if self._stopping.is_set():
+                return
+            try:
+                now = self._clock()
+                await self._db.write(lambda c: conversations.close_idle(c, self.assistant_id, now, self._limits.close_after_min))
+            except Exception:  # housekeeping must not end the service
+                log.exception("worker.close_idle_failed")
+
+    # ---- outbox (push channels; pull channels read the transcript) ----
+
+    async def _deliver_forever(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                now, lease_s = self._clock(), self._limits.lease_s
+                batch = await self._db.write(lambda c: outbox.claim(c, list(self._push), self._id, now, lease_s, 32))
+                await asyncio.gather(*(self._deliver(channel, message) for channel, message in batch))
+            except Exception:  # as above
+                log.exception("worker.deliver_failed")
+                batch = []
+            if not batch:
+                await self._hub.wait_outbound(self._limits.poll_s)
+
+    async def _deliver(self, channel: str, message: OutboundMessage) -> None:
+        try:
+            result = await self._push[channel].send(message)
+        except Exception as error:  # a connector's bug must not block the others; whether it was sent is unknown
+            log.exception("worker.send_failed", extra={"fields": {"channel": channel}})
+            result = DeliveryUnknown(reason=repr(error)[:200])
+        self._metrics.sends.labels(channel, type(result).__name__).inc()
+        outbox_id = message.outbox_id
+        assert outbox_id is not None
+        await self._db.write(lambda c: outbox.settle(c, outbox_id, result, self._clock()))
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+def restore_tracker(bot: Bot, claim: Claim) -> Tracker:
+    """From the snapshot when it fits the code and the domain, else from all events (the caller loaded them)."""
+    domain = bot.assistant.domain
+    if claim.snapshot is None:
+        return Tracker.restore(domain, None, claim.events, sender_id=claim.sender_id)
+    return Tracker.restore(domain, claim.snapshot, claim.events, sender_id=claim.sender_id)
+
+
+def turn_record(claim: Claim, reading: Reading, outcome: Turn) -> TurnRecord:
+    seen = reading.understanding
+    decisions = [{"action": d.action, "policy": d.policy, "confidence": d.confidence, "why": d.why} for d in outcome.decisions]
+    version = seen.model_version if seen else None
+    metadata = [{"model_version": version} for _ in outcome.messages]
+    handed_over = any(event.to_json()["event"] == "handoff" for event in outcome.events)
+    return TurnRecord(
+        events=[event.to_json() for event in outcome.events],
+        expected_event_seq=claim.event_seq,
+        snapshot=outcome.tracker.snapshot(),
+        bodies=[message.body for message in outcome.messages],
+        body_metadata=metadata,
+        prediction=prediction(seen, reading, decisions) if seen else None,
+        status="waiting" if handed_over else None,
+    )
+
+
+def prediction(seen: Understanding, reading: Reading, decisions: list[dict[str, Any]]) -> PredictionRecord:
+    return PredictionRecord(
+        text=seen.text,
+        ranking=[{"name": score.name, "confidence": round(score.confidence, 6)} for score in seen.ranking[:10]],
+        confidence=seen.intent.confidence,
+        out_of_scope_score=seen.out_of_scope_score,
+        is_out_of_scope=seen.is_out_of_scope,
+        sentiment=seen.sentiment,
+        entities=reading.parse_data.get("entities", []),
+        language=seen.language,
+        model_version=seen.model_version,
+        latency_ms=seen.latency_ms,
+        fallback=(reading.parse_data.get("intent") or {}).get("name") == "nlu_fallback",
+    )
+
+
+def silent_record(claim: Claim, tracker: Tracker, message: UserMessage, now: float) -> TurnRecord:
+    """An operator holds the conversation: the customer's message is logged, the bot says nothing."""
+    event = message.event(now)
+    return TurnRecord(
+        events=[event.to_json()], expected_event_seq=claim.event_seq, snapshot=tracker.apply(event).snapshot(),
+        bodies=[], body_metadata=[], prediction=None, status=None,
+    )
+
+
+def apology_record(claim: Claim) -> TurnRecord:
+    """The turn failed for good: nothing enters the tracker, the customer is told."""
+    chinese = any("\u4e00" <= char <= "\u9fff" for char in claim.message.text)
+    return TurnRecord(
+        events=[], expected_event_seq=claim.event_seq, snapshot=None,
+        bodies=[{"text": APOLOGY["zh" if chinese else "en"]}], body_metadata=[{"failed": True}], prediction=None, status=None,
+    )
