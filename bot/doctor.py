@@ -1,0 +1,99 @@
+"""What `kefu doctor` looks at: the machine, the settings, the assistant, the licences. Reads only."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from bot.assistant.loader import load_assistant
+from bot.errors import KefuError
+from bot.settings import Settings, environment
+from bot.storage.database import Database
+from models.pretrained import licences
+from models.registry import Registry
+
+Level = Literal["ok", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    level: Level
+    check: str
+    found: str
+
+
+def examine(settings: Settings, folder: Path) -> list[Finding]:
+    """Everything a person would ask first when something is odd; never raises for what it finds."""
+    return [
+        *_machine(settings),
+        *_assistant(settings, folder),
+        _database(settings),
+        *(_licence(name, licence) for name, licence in licences()),
+    ]
+
+
+def _machine(settings: Settings) -> list[Finding]:
+    supported = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    free_gb = shutil.disk_usage(settings.home).free / 1e9
+    writable = os.access(settings.home, os.W_OK)
+    beyond = settings.host not in {"127.0.0.1", "::1", "localhost"}
+    return [
+        Finding(level="ok" if supported else "error", check="Python", found=f"{platform.python_version()} (3.11–3.13 are supported)"),
+        Finding(level="ok" if writable else "error", check="KEFU_HOME", found=f"{settings.home}{'' if writable else ' cannot be written'}"),
+        Finding(level="ok" if free_gb > 2 else "warning", check="free disk", found=f"{free_gb:.1f} GB"),
+        Finding(level="info", check="training stack", found=_training_stack()),
+        Finding(
+            level="warning" if beyond and not settings.api_token else "ok",
+            check="listens on",
+            found=f"{settings.host}:{settings.port}" + (" beyond loopback without KEFU_API_TOKEN" if beyond and not settings.api_token else ""),
+        ),
+    ]
+
+
+def _training_stack() -> str:
+    try:
+        return f"torch {version('torch')}, transformers {version('transformers')}"
+    except PackageNotFoundError as missing:
+        return f"{missing.name} is not installed: only the character n-gram model can be trained (pip install 'kefu[train]')"
+
+
+def _assistant(settings: Settings, folder: Path) -> list[Finding]:
+    try:
+        assistant = load_assistant(folder, environment())
+    except KefuError as error:
+        return [Finding(level="error", check="assistant", found=f"{error} (all problems: kefu validate)")]
+    brand = assistant.brand
+    current = Registry(settings.models_dir, assistant.assistant_id).current("understanding")
+    return [
+        Finding(level="ok", check="assistant", found=f"{assistant.assistant_id} in {folder}"),
+        Finding(
+            level="ok" if brand.disclosure_enabled else "warning",
+            check="disclosure",
+            found="the bot says that it is automated"
+            if brand.disclosure_enabled
+            else "OFF: customers are not told that they talk to a machine; in many places the law asks for it (brand.yml: disclosure.enabled)",
+        ),
+        Finding(level="ok" if current else "warning", check="model", found=current or "none yet: kefu train"),
+    ]
+
+
+def _database(settings: Settings) -> Finding:
+    shown = settings.database.split("@")[-1]
+    try:
+        db = Database.open(settings.database)
+        current = db.is_current()
+    except KefuError as error:
+        return Finding(level="error", check="database", found=f"{shown}: {error}")
+    level: Level = "ok" if current else "warning"
+    return Finding(level=level, check="database", found=shown if current else f"{shown} needs `kefu db upgrade` (serve does it on SQLite)")
+
+
+def _licence(name: str, licence: str) -> Finding:
+    return Finding(level="info", check=f"licence of {name}", found=licence)

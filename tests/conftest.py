@@ -1,0 +1,43 @@
+"""Fixtures of the whole suite: a trained starter and real serving processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server import STARTER, Server, kefu, private_home
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def starter_home() -> Path:
+    """A KEFU_HOME with the starter's model, trained by the real command; kept between runs (nothing changed: no training)."""
+    home = Path(os.environ.get("KEFU_TEST_HOME", REPOSITORY / ".kefu" / "test"))
+    kefu("train", str(STARTER), home=home, timeout=900)
+    return home
+
+
+@pytest.fixture
+def home(starter_home: Path, tmp_path: Path) -> Path:
+    """A KEFU_HOME of this test's own, with the trained starter in it."""
+    return private_home(starter_home, tmp_path)
+
+
+@pytest.fixture
+def serve(home: Path) -> Iterator[Callable[..., Server]]:
+    """`serve(*args, **env)` starts a real `kefu serve`; stopped after the test."""
+    started: list[Server] = []
+
+    def start(*args: str, assistant: Path = STARTER, **env: str) -> Server:
+        server = Server(home=home, assistant=assistant, args=args, env=env)
+        started.append(server)
+        return server.start()
+
+    yield start
+    for server in started:
+        if server.process is not None and server.process.poll() is None:
+            server.kill()

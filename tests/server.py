@@ -1,0 +1,114 @@
+"""A real `kefu serve` process on a free port, for tests that look at it from outside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+STARTER = Path(__file__).parent.parent / "bot" / "starter"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def private_home(trained: Path, folder: Path) -> Path:
+    """A KEFU_HOME of one test's own: the trained versions (hard links: files of a version never change), an empty database."""
+    home = folder / "home"
+    for source in (trained / "models").rglob("*"):
+        target = home / "models" / source.relative_to(trained / "models")
+        if source.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        elif source.name in {"CURRENT", "history.jsonl"}:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(source, target)
+    if (trained / "bases").exists():
+        (home / "bases").symlink_to((trained / "bases").absolute())
+    return home
+
+
+def kefu(*args: str, home: Path, check: bool = True, timeout: float = 600, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run one `kefu` command; its output is in the error when it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bot.cli", *args],
+        env={**os.environ, "KEFU_HOME": str(home), **env}, capture_output=True, text=True, timeout=timeout, check=False,
+    )
+    if check and done.returncode:
+        raise AssertionError(f"kefu {' '.join(args)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+@dataclass
+class Server:
+    """Start, kill and restart one serving process over the same KEFU_HOME and port."""
+
+    home: Path
+    assistant: Path = STARTER
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "serve.log"
+
+    def start(self, timeout_s: float = 90) -> Server:
+        """Start and wait until /readyz answers 200."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bot.cli", "serve", str(self.assistant), "--port", str(self.port), *self.args],
+                env={**os.environ, "KEFU_HOME": str(self.home), **self.env},
+                stdout=log, stderr=log, start_new_session=True,
+            )
+        deadline = time.monotonic() + timeout_s
+        while not self.is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"kefu serve is not ready\n{self.log.read_text()[-3000:]}")
+            time.sleep(0.05)
+        return self
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def kill(self) -> None:
+        """SIGKILL the whole process group: nothing gets a chance to tidy up."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, timeout_s: float = 20) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+    def say(self, text: str, sender: str = "tester", **body: object) -> list[dict[str, object]]:
+        """One message over Rasa's REST channel; the bot's messages."""
+        answer = httpx.post(f"{self.url}/webhooks/rest/webhook", json={"sender": sender, "message": text, **body}, timeout=60)
+        answer.raise_for_status()
+        replies: list[dict[str, object]] = answer.json()
+        return replies
