@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import regex
 
-_EMAIL = regex.compile(r"[\p{L}\p{N}._%+\-]+@[\p{L}\p{N}\-]+(?:\.[\p{L}\p{N}\-]+)*\.\p{L}{2,}")
+# Chinese is written without spaces: only Latin letters belong to an address or keep a number from being a phone.
+_EMAIL = regex.compile(r"[\p{Latin}\p{N}._%+\-]+@[\p{Latin}\p{N}\-]+(?:\.[\p{Latin}\p{N}\-]+)*\.\p{Latin}{2,}")
 _URL = regex.compile(r"\b(?:https?://|www\.)[^\s<>，。]+", regex.IGNORECASE)
 _IBAN = regex.compile(r"\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){3,7}(?:[ ]?[A-Z0-9]{1,3})?\b")
 _CHINESE_ID = regex.compile(r"(?<!\d)\d{6}(?:19|20)\d{2}(?:0\d|1[0-2])(?:[0-2]\d|3[01])\d{3}[\dXx](?!\d)")
 _CARD = regex.compile(r"(?<!\d)(?:\d[ \-]?){13,19}(?<=\d)(?!\d)")
-_PHONE = regex.compile(r"(?<![\p{L}\d\-])(?:\+|00)?\(?\d(?:[ \-/().]{0,2}\d){6,14}(?!\d)")
+_PHONE = regex.compile(r"(?<![\p{Latin}\d\-])(?:\+|00)?\(?\d(?:[ \-/().]{0,2}\d){6,14}(?!\d)")
 
 
 def _is_card(digits: str) -> bool:
