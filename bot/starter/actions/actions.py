@@ -66,22 +66,20 @@ class ValidateOrderStatusForm(FormValidationAction):
         # Somebody who is signed in does not guess, so neither the second question nor the limit applies.
         for fact in _verified_contacts(tracker):
             if find_order(number, fact):
-                return [SlotSet("order_contact", fact), SlotSet("order_lookup", "found")]
+                return [SlotSet("order_contact", fact)]
 
         failed, sender_id, turn = FailedLookups(_tries_file()), tracker.sender_id, _turn_key(tracker, self.name())
         if failed.are_used_up(sender_id, number, before_turn=turn):
             return _locked(failed.of_sender(sender_id))
-        if contact is None:
+        if contact is None or find_order(number, contact):
             return []
-        if find_order(number, contact):
-            return [SlotSet("order_lookup", "found")]
 
         failed.record(turn=turn, sender_id=sender_id, order_number=number)
         tries = failed.of_sender(sender_id)
         if failed.are_used_up(sender_id, number):
             return _locked(tries)
         dispatcher.utter_message(response="utter_order_not_found")
-        return [*_forget("order_number", "order_contact", "order_lookup"), SlotSet("lookup_tries", float(tries))]
+        return [*_forget("order_number", "order_contact"), SlotSet("lookup_tries", float(tries))]
 
 
 class ValidateHandoffForm(FormValidationAction):
@@ -102,23 +100,25 @@ class ValidateHandoffForm(FormValidationAction):
 
 
 class ActionShowOrderStatus(Action):
-    """Tells how the order stands, then forgets number and contact."""
+    """Tells how the order stands, if the form found one, then forgets number and contact."""
 
     def name(self) -> str:
         """Name the action as domain/domain.yml does."""
         return "action_show_order_status"
 
     async def run(self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: DomainDict) -> list[EventType]:
-        """Answer with utter_order_<status>; the pair is checked once more, so that no other way leads here."""
+        """Answer with utter_order_<status>; the pair is checked once more, so that no other way leads here.
+
+        Without an order there is nothing to tell: the rule "Too many tries" goes on from `order_lookup`.
+        """
         number, contact = tracker.get_slot("order_number"), tracker.get_slot("order_contact")
         order = find_order(number, contact) if number and contact else None
-        if order is None:
-            dispatcher.utter_message(response="utter_order_not_found")
-        else:
+        if order is not None:
             language = "zh" if tracker.get_slot("language") == "zh" else "en"
             facts = order.facts(language, datetime.now(SHOP_TIMEZONE).date())
             dispatcher.utter_message(response=f"utter_order_{order.status}", **facts)
-        return _forget("order_number", "order_contact")
+        ended = SlotSet("order_lookup", "found" if order else "locked")
+        return [*_forget("order_number", "order_contact"), ended]
 
 
 class ActionForgetDetails(Action):
@@ -134,11 +134,10 @@ class ActionForgetDetails(Action):
 
 
 def _locked(tries: int) -> list[EventType]:
-    """End the form without an order; the rule "Too many tries" offers a person."""
+    """End the form without an order; the rule "Too many tries" then offers a person."""
     return [
         *_forget("order_number", "order_contact"),
         SlotSet("lookup_tries", float(tries)),
-        SlotSet("order_lookup", "locked"),
         SlotSet("requested_slot", None),
     ]
 
