@@ -1,0 +1,141 @@
+"""`config.yml` (pure Rasa), `kefu.yml` (ours), `endpoints.yml` and `credentials.yml`: settings of one assistant.
+
+Invariant: only what Kefu honours is read; pipeline components beside FallbackClassifier are accepted and left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from bot.assistant.source import Node, Problems, resolve_variables
+
+
+@dataclass(frozen=True, kw_only=True)
+class FallbackClassifier:
+    """A message becomes `nlu_fallback` below `threshold`, or when the best two lie within `ambiguity_threshold`."""
+
+    threshold: float = 0.3
+    ambiguity_threshold: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """One entry of `policies:`; `settings` is everything beside its name."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasaConfig:
+    assistant_id: str | None = None
+    language: str = "en"
+    policies: tuple[Policy, ...] = ()
+    fallback: FallbackClassifier | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KefuConfig:
+    """`kefu.yml`.
+
+    Attributes:
+        base: name of the base model that reads customers' messages.
+        recipe: how it is trained; `quick` keeps the base as it is.
+        timezone: IANA name, for dates shown to people.
+        close_after_min: idle minutes after which a conversation is closed.
+    """
+
+    base: str = "multilingual-e5-small"
+    recipe: str = "quick"
+    timezone: str = "Europe/Berlin"
+    close_after_min: float = 24 * 60
+
+
+_CONFIG_KEYS = frozenset({"recipe", "assistant_id", "language", "pipeline", "policies", "importers", "version"})
+_KEFU_KEYS = frozenset({"base", "recipe", "timezone", "close_after_min"})
+DEFAULT_POLICIES = (Policy(name="MemoizationPolicy"), Policy(name="RulePolicy"))
+
+
+def read_config(root: Node | None, problems: Problems) -> RasaConfig:
+    """What Kefu honours of `config.yml`; without policies Memoization and RulePolicy serve, as in Rasa's default."""
+    if root is None or not root.expect_map(problems):
+        return RasaConfig(policies=DEFAULT_POLICIES)
+    root.warn_unknown_keys(_CONFIG_KEYS, problems)
+    assistant_id, language = root.get("assistant_id"), root.get("language")
+    pipeline, policies = root.get("pipeline"), root.get("policies")
+    return RasaConfig(
+        assistant_id=assistant_id.text(problems) if assistant_id and not assistant_id.is_null else None,
+        language=(language.text(problems) if language and not language.is_null else None) or "en",
+        policies=_read_policies(policies, problems) if policies and not policies.is_null else DEFAULT_POLICIES,
+        fallback=_read_fallback(pipeline, problems) if pipeline else None,
+    )
+
+
+def _components(section: Node, problems: Problems) -> list[tuple[str, Node]]:
+    components = []
+    if section.expect_list(problems):
+        for element in section.elements():
+            name_node = element.get("name") if element.is_map else element
+            name = name_node.text(problems) if name_node else None
+            if name:
+                components.append((name, element))
+            elif name_node is None:
+                problems.error(element, "an entry without `name`")
+    return components
+
+
+def _read_policies(section: Node, problems: Problems) -> tuple[Policy, ...]:
+    policies = []
+    for name, node in _components(section, problems):
+        plain = cast("dict[str, Any]", node.plain()) if node.is_map else {}
+        settings = {key: value for key, value in plain.items() if key != "name"}
+        history = settings.get("max_history")
+        if history is not None and (not isinstance(history, int) or isinstance(history, bool) or history < 1):
+            problems.error(node.get("max_history"), "max_history must be a whole number above 0, or null")
+            settings.pop("max_history")
+        policies.append(Policy(name=name.rsplit(".", 1)[-1], settings=settings))
+    return tuple(policies)
+
+
+def _read_fallback(section: Node, problems: Problems) -> FallbackClassifier | None:
+    for name, node in _components(section, problems):
+        if name.rsplit(".", 1)[-1] == "FallbackClassifier":
+            values = {
+                key: number
+                for key in ("threshold", "ambiguity_threshold")
+                if (part := node.get(key)) is not None and (number := part.number(problems)) is not None
+            }
+            return FallbackClassifier(**values)
+    return None
+
+
+def read_kefu_config(root: Node | None, problems: Problems) -> KefuConfig:
+    """`kefu.yml`; the defaults where there is no such file."""
+    if root is None or not root.expect_map(problems):
+        return KefuConfig()
+    root.warn_unknown_keys(_KEFU_KEYS, problems)
+    texts = {
+        key: text
+        for key in ("base", "recipe", "timezone")
+        if (part := root.get(key)) is not None and not part.is_null and (text := part.text(problems))
+    }
+    zone = root.get("timezone")
+    if zone and "timezone" in texts:
+        try:
+            ZoneInfo(texts["timezone"])
+        except (ZoneInfoNotFoundError, ValueError):
+            problems.error(zone, f"unknown timezone '{texts['timezone']}'", "Use an IANA name such as Europe/Berlin.")
+            texts.pop("timezone")
+    close = root.get("close_after_min")
+    minutes = close.number(problems) if close else None
+    return KefuConfig(**texts, close_after_min=KefuConfig.close_after_min if minutes is None else minutes)
+
+
+def read_settings(root: Node | None, variables: Mapping[str, str], problems: Problems) -> Mapping[str, Any]:
+    """`endpoints.yml` or `credentials.yml` with variables resolved; empty where there is no such file."""
+    if root is None or not root.expect_map(problems):
+        return {}
+    return cast("dict[str, Any]", resolve_variables(root, variables, problems))

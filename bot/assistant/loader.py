@@ -1,0 +1,287 @@
+"""An assistant's folder → one frozen `Assistant`, or the list of everything that is wrong with it.
+
+Invariant: a loaded `Assistant` has no unresolved name; a fingerprint changes exactly when what it names changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bot.assistant.brand import Brand, read_brand
+from bot.assistant.checks import check_references
+from bot.assistant.config import (
+    FallbackClassifier,
+    KefuConfig,
+    Policy,
+    read_config,
+    read_kefu_config,
+    read_settings,
+)
+from bot.assistant.domain import Domain, read_domain
+from bot.assistant.nlu_data import NluData, NluDraft, SentimentExample, read_sentiment
+from bot.assistant.source import Node, Problem, Problems, read_yaml
+from bot.assistant.stories import Rule, Story, read_rules, read_stories
+from bot.errors import AssistantError, Where
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assistant:
+    """Everything the files of one assistant say. `fallback` is None where the pipeline has no FallbackClassifier."""
+
+    root: Path
+    assistant_id: str
+    language: str
+    domain: Domain
+    nlu: NluData
+    sentiment: tuple[SentimentExample, ...]
+    rules: tuple[Rule, ...]
+    stories: tuple[Story, ...]
+    policies: tuple[Policy, ...]
+    fallback: FallbackClassifier | None
+    endpoints: Mapping[str, Any]
+    credentials: Mapping[str, Any]
+    brand: Brand
+    config: KefuConfig
+    warnings: tuple[Problem, ...] = ()
+    nlu_fingerprint: str = ""
+    dialogue_fingerprint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestStep:
+    """What the customer sends, the actions expected in order (no listen, no session start), some slot values."""
+
+    user: str
+    actions: tuple[str, ...]
+    slots: Mapping[str, Any]
+    where: Where
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestConversation:
+    name: str
+    language: str | None
+    steps: tuple[TestStep, ...]
+    where: Where
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssistantTests:
+    """The held-out tests of an assistant; training never reads them."""
+
+    nlu: NluData
+    sentiment: tuple[SentimentExample, ...]
+    conversations: tuple[TestConversation, ...]
+
+
+def load_assistant(folder: Path, variables: Mapping[str, str]) -> Assistant:
+    """Read and validate the project in `folder`; `variables` resolve `${NAME}` in endpoints and credentials.
+
+    Raises:
+        AssistantError: at the first problem that is not a mere warning, with file, line, field and hint.
+    """
+    problems = Problems()
+    assistant = _read(folder, variables, problems)
+    error = problems.first_error
+    if error:
+        raise error.as_error()
+    if assistant is None:
+        raise AssistantError("no assistant found", where=Where(file=folder))
+    return assistant
+
+
+def check_assistant(folder: Path, variables: Mapping[str, str]) -> tuple[Problem, ...]:
+    """Every problem of the files, errors first. Contradicting rules are the compiler's to find (`bot.dialogue`)."""
+    problems = Problems()
+    _read(folder, variables, problems)
+    return tuple(sorted(problems.found, key=lambda problem: problem.level != "error"))
+
+
+def load_tests(folder: Path) -> AssistantTests:
+    """Read `tests/nlu_*.yml`, `tests/sentiment_*.csv` and `tests/conversations.yml` of the assistant.
+
+    Raises:
+        AssistantError: a test file cannot be read.
+    """
+    problems = Problems()
+    nlu = NluDraft(problems=problems)
+    for file in sorted((folder / "tests").glob("nlu*.y*ml")):
+        root = read_yaml(file, problems)
+        if root and (section := root.get("nlu")):
+            nlu.add(section)
+    conversations_file = folder / "tests" / "conversations.yml"
+    root = read_yaml(conversations_file, problems) if conversations_file.exists() else None
+    section = root.get("conversations") if root else None
+    tests = AssistantTests(
+        nlu=nlu.finish(),
+        sentiment=read_sentiment(sorted((folder / "tests").glob("sentiment_*.csv")), problems),
+        conversations=tuple(_read_conversations(section, problems)) if section else (),
+    )
+    if error := problems.first_error:
+        raise error.as_error()
+    return tests
+
+
+def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Assistant | None:
+    domain_files = list(_domain_files(folder))
+    if not domain_files:
+        problems.error(
+            Where(file=folder),
+            "there is no domain.yml and no domain/ folder here",
+            "`kefu init DIR` makes an assistant.",
+        )
+        return None
+    domain = read_domain(_roots(domain_files, problems), problems)
+    nlu, rules, stories = _read_data(folder, problems)
+    config = read_config(_optional(folder / "config.yml", problems), problems)
+    assistant = Assistant(
+        root=folder,
+        assistant_id=config.assistant_id or folder.resolve().name,
+        language=config.language,
+        domain=domain,
+        nlu=nlu.finish(),
+        sentiment=read_sentiment(sorted((folder / "sentiment").glob("*.csv")), problems),
+        rules=rules,
+        stories=stories,
+        policies=config.policies,
+        fallback=config.fallback,
+        endpoints=read_settings(_optional(folder / "endpoints.yml", problems), variables, problems),
+        credentials=read_settings(_optional(folder / "credentials.yml", problems), variables, problems),
+        brand=read_brand(_optional(folder / "brand.yml", problems), problems),
+        config=read_kefu_config(_optional(folder / "kefu.yml", problems), problems),
+    )
+    check_references(assistant, nlu.intents, problems)
+    return replace(
+        assistant,
+        warnings=tuple(problem for problem in problems.found if problem.level == "warning"),
+        nlu_fingerprint=_nlu_fingerprint(assistant),
+        dialogue_fingerprint=_dialogue_fingerprint(assistant),
+    )
+
+
+def _domain_files(folder: Path) -> Iterator[Path]:
+    for name in ("domain.yml", "domain.yaml"):
+        if (folder / name).is_file():
+            yield folder / name
+    if (folder / "domain").is_dir():
+        yield from _yaml_files(folder / "domain")
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    files = (file for file in folder.rglob("*") if file.suffix in (".yml", ".yaml") and file.is_file())
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+
+
+def _roots(files: Iterable[Path], problems: Problems) -> list[Node]:
+    return [root for file in files if (root := read_yaml(file, problems)) is not None]
+
+
+def _optional(file: Path, problems: Problems) -> Node | None:
+    return read_yaml(file, problems) if file.is_file() else None
+
+
+_DATA_KEYS = frozenset({"version", "nlu", "rules", "stories"})
+
+
+def _read_data(folder: Path, problems: Problems) -> tuple[NluDraft, tuple[Rule, ...], tuple[Story, ...]]:
+    nlu, rules, stories = NluDraft(problems=problems), list[Rule](), list[Story]()
+    for root in _roots(_yaml_files(folder / "data") if (folder / "data").is_dir() else [], problems):
+        if not root.expect_map(problems):
+            continue
+        root.warn_unknown_keys(_DATA_KEYS, problems)
+        if section := root.get("nlu"):
+            nlu.add(section)
+        if section := root.get("rules"):
+            rules += read_rules(section, problems)
+        if section := root.get("stories"):
+            stories += read_stories(section, problems)
+    return nlu, tuple(rules), tuple(stories)
+
+
+_CONVERSATION_KEYS = frozenset({"name", "language", "steps"})
+_TEST_STEP_KEYS = frozenset({"user", "actions", "slots"})
+
+
+def _read_conversations(section: Node, problems: Problems) -> Iterator[TestConversation]:
+    if not section.expect_list(problems):
+        return
+    for element in section.elements():
+        element.warn_unknown_keys(_CONVERSATION_KEYS, problems)
+        name, language, steps = element.get("name"), element.get("language"), element.get("steps")
+        if name is None or steps is None:
+            problems.error(element, "a test conversation needs `name` and `steps`")
+            continue
+        yield TestConversation(
+            name=name.text(problems) or "",
+            language=language.text(problems) if language else None,
+            steps=tuple(_read_test_steps(steps, problems)),
+            where=element.where,
+        )
+
+
+def _read_test_steps(section: Node, problems: Problems) -> Iterator[TestStep]:
+    if not section.expect_list(problems):
+        return
+    for element in section.elements():
+        element.warn_unknown_keys(_TEST_STEP_KEYS, problems)
+        user, actions, slots = element.get("user"), element.get("actions"), element.get("slots")
+        text = user.text(problems) if user else None
+        if text is None:
+            problems.error(element, "a step of a test conversation needs `user`")
+            continue
+        yield TestStep(
+            user=text,
+            actions=actions.texts(problems) if actions else (),
+            slots={slot: node.plain() for slot, node in slots.items()} if slots else {},
+            where=element.where,
+        )
+
+
+# ---- fingerprints: what training depends on, without file names and line numbers ----
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False, default=repr).encode()).hexdigest()
+
+
+def _nlu_fingerprint(assistant: Assistant) -> str:
+    nlu = assistant.nlu
+    return _sha256(
+        [
+            sorted([e.intent, e.text, e.language or "", [repr(s) for s in e.entities]] for e in nlu.examples),
+            dict(nlu.synonyms),
+            sorted(nlu.regexes),
+            {name: list(values) for name, values in nlu.lookups.items()},
+            sorted([s.label, s.text, s.language or ""] for s in assistant.sentiment),
+            [assistant.config.base, assistant.config.recipe],
+        ]
+    )
+
+
+def _without_places(value: object) -> object:
+    """A rule, story or step as plain values, its place in the file left out."""
+    if isinstance(value, tuple):
+        return [_without_places(item) for item in value]
+    fields = getattr(value, "__dataclass_fields__", None)
+    if fields is None:
+        return value
+    parts = {name: _without_places(getattr(value, name)) for name in fields if name != "where"}
+    return [type(value).__name__, parts]
+
+
+def _dialogue_fingerprint(assistant: Assistant) -> str:
+    return _sha256(
+        [
+            assistant.domain.raw,
+            [_without_places(rule) for rule in assistant.rules],
+            [_without_places(story) for story in assistant.stories],
+            [[policy.name, dict(policy.settings)] for policy in assistant.policies],
+            repr(assistant.fallback),
+            repr(assistant.brand),
+        ]
+    )
