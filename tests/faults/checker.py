@@ -104,9 +104,7 @@ def check(conversations: Iterable[Conversation]) -> Verdict:
         acked += len(_acked(conversation))
         answered += len(_acked(conversation).keys() & set(_answers(conversation)))
         received += sum(isinstance(event, Received) for event in conversation.events)
-    counts = {
-        kind: sum(fault.kind == kind for fault in faults) for kind in ("lost", "twice", "order", "gap", "invented")
-    }
+    counts: dict[Kind, int] = {kind: sum(fault.kind == kind for fault in faults) for kind in KINDS}
     return Verdict(faults=tuple(faults), sent=sent, acked=acked, answered=answered, received=received, counts=counts)
 
 
