@@ -1,0 +1,96 @@
+"""A frozen sentence encoder as served: ONNX Runtime session, tokenizer, and how the base wants to be fed.
+
+Exporting one is `training/export.py`'s. Invariant: a text's embedding has length 1 and, but for int8 rounding, does not depend on its batch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from models.base import ArtifactInvalid
+
+ENCODER_ONNX = "encoder.onnx"
+ENCODER_JSON = "encoder.json"
+TOKENIZER_JSON = "tokenizer.json"
+ENCODER_FILES = (ENCODER_ONNX, ENCODER_JSON, TOKENIZER_JSON)
+
+# One forward pass reads at most this many tokens, padding included: more does not run faster on a CPU, it only takes memory.
+TOKEN_BUDGET = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """How texts become tokens: `prefix` is put before each (e5: "query: "), tokens past `max_tokens` are dropped."""
+
+    prefix: str
+    max_tokens: int
+    pad_id: int
+    dimensions: int
+
+
+class Encoder:
+    """Loads the three encoder files of a folder. Thread-safe; raises ArtifactInvalid where they do not load."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        try:
+            self.spec = EncoderSpec(**json.loads((folder / ENCODER_JSON).read_text(encoding="utf-8")))
+            self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_JSON))
+            self._session = onnxruntime.InferenceSession(
+                str(folder / ENCODER_ONNX), session_options(threads), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime and tokenizers raise bare Exception for a bad file
+            raise ArtifactInvalid(f"{folder}: the encoder does not load ({error}); train again") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(self.spec.max_tokens)
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """B texts → (B, D), in input order; similar lengths share a pass, so that little is spent on padding."""
+        encoded = self._tokenizer.encode_batch([self.spec.prefix + text for text in texts])
+        tokens = [encoding.ids for encoding in encoded]
+        out = np.zeros((len(texts), self.spec.dimensions), dtype=np.float32)
+        for rows in length_buckets([len(ids) for ids in tokens], TOKEN_BUDGET):
+            longest = max(len(tokens[row]) for row in rows)
+            ids = np.full((len(rows), longest), self.spec.pad_id, dtype=np.int64)  # (b, t)
+            mask = np.zeros_like(ids)
+            for line, row in enumerate(rows):
+                ids[line, : len(tokens[row])] = tokens[row]
+                mask[line, : len(tokens[row])] = 1
+            out[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+        return out
+
+
+def write_spec(folder: Path, spec: EncoderSpec) -> None:
+    (folder / ENCODER_JSON).write_text(json.dumps(asdict(spec), indent=2) + "\n", encoding="utf-8")
+
+
+def length_buckets(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Group rows of similar length so that rows × longest stays within `budget` (one row may exceed it alone)."""
+    buckets: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
+        # Rows come shortest first, so the newest is its bucket's longest.
+        if buckets and (len(buckets[-1]) + 1) * lengths[row] <= budget:
+            buckets[-1].append(row)
+        else:
+            buckets.append([row])
+    return buckets
+
+
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Options for serving beside a web server on few cores."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads win microseconds for us and take the core from the event loop.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Message lengths vary: patterns would be planned, and memory kept, for every shape ever seen.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    return options

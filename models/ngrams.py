@@ -1,0 +1,118 @@
+"""Character and word n-grams as sparse features, in plain Python and numpy: the same code when training and when serving.
+
+No weights of a head here. Invariant: a text's features depend on the text and the vocabulary alone, never on its batch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_PIECE = re.compile(r"[㐀-鿿豈-﫿぀-ヿ가-힯]+|[^\W_]+|[^\w\s]", re.UNICODE)
+_DIGIT = re.compile(r"\d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseVector:
+    """Ascending feature indices and their weights; the weights' L2 norm is 1, or there are none."""
+
+    indices: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NgramVocabulary:
+    """Which n-grams count, and how much each tells (inverse document frequency).
+
+    Attributes:
+        grams: the features, in the order of their indices.
+        idf: one weight a gram.
+        longest: characters in the longest character n-gram.
+        word_pairs: whether pairs of neighbouring words are features beside single words.
+    """
+
+    grams: tuple[str, ...]
+    idf: NDArray[np.float32]  # (V,)
+    longest: int
+    word_pairs: bool
+
+    @classmethod
+    def learn(
+        cls, texts: Sequence[str], *, longest: int, word_pairs: bool, min_count: int, max_features: int
+    ) -> NgramVocabulary:
+        """Keep the grams that occur in at least `min_count` texts, at most `max_features` of the commonest."""
+        seen: Counter[str] = Counter()
+        for text in texts:
+            seen.update(set(_grams(text, longest, word_pairs)))
+        kept = sorted((g for g, n in seen.items() if n >= min_count), key=lambda g: (-seen[g], g))[:max_features]
+        kept.sort()
+        idf = [math.log((1 + len(texts)) / (1 + seen[gram])) + 1 for gram in kept]
+        return cls(grams=tuple(kept), idf=np.asarray(idf, dtype=np.float32), longest=longest, word_pairs=word_pairs)
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        return {gram: position for position, gram in enumerate(self.grams)}
+
+    def vector(self, text: str) -> SparseVector:
+        """The text's known grams, weighted (1 + log count) · idf and brought to length 1."""
+        counts = Counter(filter(None.__ne__, map(self.index.get, _grams(text, self.longest, self.word_pairs))))
+        indices = np.array(sorted(k for k in counts if k is not None), dtype=np.int64)
+        if not len(indices):
+            return SparseVector(indices=indices, weights=np.zeros(0, dtype=np.float32))
+        occurrences = np.array([counts[int(i)] for i in indices], dtype=np.float32)
+        weights = (1 + np.log(occurrences)) * self.idf[indices]
+        weights /= np.linalg.norm(weights)
+        return SparseVector(indices=indices, weights=weights.astype(np.float32))
+
+    def save(self, path: Path) -> None:
+        """Write one `.npz`; no pickle inside."""
+        # Grams hold neither line breaks nor NUL: `normalise` folds white space.
+        blob = np.frombuffer("\n".join(self.grams).encode(), dtype=np.uint8)
+        np.savez(path, grams=blob, idf=self.idf, longest=self.longest, word_pairs=self.word_pairs)
+
+    @classmethod
+    def load(cls, path: Path) -> NgramVocabulary:
+        with np.load(path, allow_pickle=False) as stored:
+            blob: NDArray[Any] = stored["grams"]
+            text = blob.tobytes().decode()
+            return cls(
+                grams=tuple(text.split("\n")) if text else (),
+                idf=stored["idf"],
+                longest=int(stored["longest"]),
+                word_pairs=bool(stored["word_pairs"]),
+            )
+
+
+def normalise(text: str) -> str:
+    """What case, width and white space leave of a text: NFKC, folded, single spaces, every digit a 0.
+
+    Digits become one symbol because an order number's digits name the order, never what the customer wants.
+    """
+    return _DIGIT.sub("0", " ".join(unicodedata.normalize("NFKC", text).casefold().split()))
+
+
+def _grams(text: str, longest: int, word_pairs: bool) -> Iterator[str]:
+    pieces = _PIECE.findall(normalise(text))
+    for piece in pieces:
+        # Blanks mark where a word starts and ends; Chinese runs get them too: sentence starts and ends tell there as well.
+        padded = f" {piece} "
+        for size in range(1, longest + 1):
+            for start in range(len(padded) - size + 1):
+                gram = padded[start : start + size]
+                if gram != " ":
+                    yield gram
+    for piece in pieces:
+        yield f"w:{piece}"
+    if word_pairs:
+        for first, second in zip(pieces, pieces[1:], strict=False):
+            yield f"w:{first} {second}"

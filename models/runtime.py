@@ -1,0 +1,268 @@
+"""Serving: requests of many conversations share forward passes, and a newly promoted version takes over without a restart.
+
+Reading text is `understanding.py`'s, choosing the version `registry.py`'s. Invariant: each answer comes from exactly one version;
+the event loop never waits for a forward pass; a version that does not answer as it did when trained never takes over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from models.base import ArtifactInvalid, ModelError, ModelUnavailable, Understanding
+from models.registry import Registry
+from models.understanding import TrainedUnderstander, load_understander
+
+log = logging.getLogger(__name__)
+
+# One batch takes at most about this many tokens: near 100 ms on one core with the default base, so that a message that
+# arrives just after a batch has left waits no longer than that.
+BATCH_TOKENS = 1024
+# About half a minute of work; past that a message is better retried by its sender's queue than kept here.
+MAX_WAITING = 4096
+POLL_S = 0.25
+
+
+class MicroBatcher:
+    """Turns concurrent calls into few passes of `read`, one at a time, in one thread of its own.
+
+    There is no waiting time to collect a batch: a lone request leaves at once, and what arrives while a pass runs forms the next.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Sequence[str]], list[Understanding]],
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._read = read
+        self._batch_tokens = batch_tokens
+        self._max_waiting = max_waiting
+        self._waiting: deque[tuple[str, asyncio.Future[Understanding]]] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="understand")
+        self._draining: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Texts that no pass has taken yet."""
+        return len(self._waiting)
+
+    async def understand(self, texts: Sequence[str]) -> list[Understanding]:
+        """Read B texts, in input order; raises ModelUnavailable at once where too many wait already."""
+        if len(self._waiting) + len(texts) > self._max_waiting:
+            raise ModelUnavailable(f"{len(self._waiting)} messages wait for the model already; try again later")
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in texts]
+        self._waiting.extend(zip(texts, futures, strict=True))
+        if self._draining is None or self._draining.done():
+            self._draining = loop.create_task(self._drain())
+        try:
+            return list(await asyncio.gather(*futures))
+        finally:
+            for future in futures:
+                future.cancel()  # a caller that gave up: the next pass leaves its texts out
+
+    async def close(self) -> None:
+        """Let the pass that runs finish; whoever still waits gets ModelUnavailable."""
+        while self._waiting:
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(ModelUnavailable("the server is stopping"))
+        if self._draining is not None:
+            await self._draining
+        self._thread.shutdown(wait=False)
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while batch := self._take():
+            try:
+                answers = await loop.run_in_executor(self._thread, self._read, [text for text, _ in batch])
+            except Exception as error:  # one broken pass must not stop the ones after it
+                if not isinstance(error, ModelError):
+                    log.exception("understanding.pass_failed")
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(_as_unavailable(error))
+                continue
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+    def _take(self) -> list[tuple[str, asyncio.Future[Understanding]]]:
+        batch: list[tuple[str, asyncio.Future[Understanding]]] = []
+        tokens = 0
+        while self._waiting:
+            text, future = self._waiting[0]
+            tokens += _estimated_tokens(text)
+            if batch and tokens > self._batch_tokens:
+                break
+            self._waiting.popleft()
+            if not future.done():
+                batch.append((text, future))
+        return batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingStatus:
+    """What health pages show.
+
+    Attributes:
+        version: serves now; None before the first.
+        wanted: what CURRENT names; differs from `version` while loading and after a refusal.
+        problem: why `wanted` does not serve, for people; None when it does.
+    """
+
+    version: str | None
+    wanted: str | None
+    is_loading: bool
+    problem: str | None
+    waiting: int
+
+    @property
+    def is_ready(self) -> bool:
+        return self.version is not None
+
+
+class ServedUnderstander:
+    """The version that CURRENT names, followed while it changes. Implements `models.base.Understander`."""
+
+    def __init__(self, registry: Registry, kind: str, threads: int = 1, *, timeout_s: float = 10.0) -> None:
+        self._registry = registry
+        self._kind = kind
+        self._threads = threads
+        self._timeout_s = timeout_s
+        self._serving: TrainedUnderstander | None = None
+        self._wanted: str | None = None
+        self._problem: str | None = None
+        self._is_loading = False
+        self._seen: tuple[int, int] | None = None
+        self._changed = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._batcher = MicroBatcher(self._read)
+
+    @property
+    def version(self) -> str:
+        """The version that serves; "" before the first."""
+        return "" if self._serving is None else self._serving.version
+
+    async def start(self) -> None:
+        """Load what CURRENT names, then follow it.
+
+        Without a CURRENT, or with a damaged one, the server starts all the same and `status()` says why it is not ready:
+        `kefu train` or `kefu models promote` in another process then makes it ready.
+        """
+        await self._follow()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+        await self._batcher.close()
+
+    async def understand(self, texts: Sequence[str]) -> list[Understanding]:
+        """Read B utterances, in input order.
+
+        Raises:
+            ModelUnavailable: no version serves, the queue is full, or no answer came in `timeout_s`; safe to retry.
+        """
+        if self._serving is None:
+            raise ModelUnavailable(self._problem or "no model serves yet; run `kefu train`")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._batcher.understand(texts)
+        except TimeoutError as error:
+            raise ModelUnavailable(f"the model gave no answer in {self._timeout_s:g} s") from error
+
+    def status(self) -> ServingStatus:
+        return ServingStatus(
+            version=self.version or None,
+            wanted=self._wanted,
+            is_loading=self._is_loading,
+            problem=self._problem,
+            waiting=self._batcher.waiting,
+        )
+
+    async def swapped(self, version: str) -> None:
+        """Return when `version` serves. For tests and for commands that report a swap."""
+        while self.version != version:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _read(self, texts: Sequence[str]) -> list[Understanding]:
+        # Read once: this pass answers with this version whatever is promoted meanwhile.
+        serving = self._serving
+        if serving is None:
+            raise ModelUnavailable("no model serves yet; run `kefu train`")
+        return serving.read(texts)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                await self._follow()
+            except Exception:  # the watcher outlives whatever one look at the disk brings
+                log.exception("model.follow_failed")
+
+    async def _follow(self) -> None:
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            self._wanted = self._registry.current(self._kind)
+        except ModelError as error:
+            self._problem = str(error)
+            return
+        if self._wanted is None or self._wanted == self.version:
+            self._problem = None if self._wanted else "no model serves yet; run `kefu train`"
+            return
+        await self._swap(self._wanted)
+
+    async def _swap(self, version: str) -> None:
+        self._is_loading = True
+        started = time.perf_counter()
+        try:
+            loaded = await asyncio.to_thread(self._load, version)
+        except ModelError as error:
+            self._problem = str(error)
+            log.error("model.refused", extra={"model_version": version, "problem": self._problem})
+        else:
+            replaced, self._serving, self._problem = self.version, loaded, None
+            took_ms = round((time.perf_counter() - started) * 1000)
+            log.info("model.serving", extra={"model_version": version, "replaced": replaced, "took_ms": took_ms})
+        finally:
+            self._is_loading = False
+            self._changed.set()
+
+    def _load(self, version: str) -> TrainedUnderstander:
+        path = self._registry.path(self._kind, version)
+        loaded = load_understander(path, self._threads, beside=self._serving)
+        if wrong := loaded.replay_probes():  # also the warm-up: the first pass allocates what later ones reuse
+            raise ArtifactInvalid(f"{path}: does not answer as when it was trained: {'; '.join(wrong[:3])}")
+        return loaded
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = self._registry.current_file(self._kind).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_ino
+
+
+def _estimated_tokens(text: str) -> int:
+    # Four Latin characters or one Chinese one make about a token; exact counts would tokenise everything twice.
+    wide = sum(char > "⺀" for char in text)
+    return 2 + wide + (len(text) - wide) // 4
+
+
+def _as_unavailable(error: Exception) -> ModelUnavailable:
+    return error if isinstance(error, ModelUnavailable) else ModelUnavailable(f"the model failed on a batch: {error!r}")

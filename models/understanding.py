@@ -1,0 +1,162 @@
+"""A trained version, loaded to read utterances: intent, sentiment, entities, language, out-of-scope.
+
+No training, no queue, no choice of version. Imports numpy, tokenizers, onnxruntime and regex, never a training library.
+Invariant: whatever loads has passed its hashes, and one reader answers with one version.
+"""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.artifact import read_manifest, verify
+from models.base import SENTIMENTS, ArtifactInvalid, IntentScore, Manifest, Sentiment, Understanding
+from models.encoder import ENCODER_ONNX, Encoder
+from models.entities import EntityMatcher, EntityRules
+from models.heads import Features, Floats, LinearHead, energy, head_from, load_arrays
+from models.languages import identify_language
+from models.ngrams import NgramVocabulary
+
+KIND = "understanding"
+HEADS = "heads.npz"
+NGRAMS = "ngrams.npz"
+ENTITIES = "entities.json"
+
+# An answer may differ between processors by rounding; a probe that moves more says that something else is broken.
+PROBE_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutOfScope:
+    """The out-of-scope score: energy of the intent logits, higher is further from the training data."""
+
+    threshold: float
+
+    def score(self, logits: Floats) -> Floats:
+        return energy(logits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedUnderstander:
+    """One version in memory. `read` is pure and thread-safe."""
+
+    manifest: Manifest
+    encoder: Encoder | None
+    vocabulary: NgramVocabulary
+    intent_head: LinearHead
+    sentiment_head: LinearHead | None
+    out_of_scope: OutOfScope
+    entities: EntityMatcher
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    def read(self, texts: Sequence[str]) -> list[Understanding]:
+        """Read B utterances, in input order.
+
+        Entities' offsets refer to the text as passed; features see its NFC form.
+        """
+        if not texts:
+            return []
+        started = time.perf_counter()
+        features = self.features(texts)
+        logits = self.intent_head.logits(features)
+        probabilities = self.intent_head.probabilities(logits)
+        distances = self.out_of_scope.score(logits)
+        sentiments = self._sentiments(features)
+        latency_ms = (time.perf_counter() - started) * 1000
+        return [
+            Understanding(
+                text=text,
+                ranking=_ranking(self.intent_head.labels, probabilities[row]),
+                out_of_scope_score=float(distances[row]),
+                is_out_of_scope=bool(distances[row] > self.out_of_scope.threshold),
+                sentiment=sentiments[row][0],
+                sentiment_confidence=sentiments[row][1],
+                language=identify_language(text),
+                model_version=self.version,
+                entities=self.entities.find(text),
+                latency_ms=latency_ms,
+            )
+            for row, text in enumerate(texts)
+        ]
+
+    def features(self, texts: Sequence[str]) -> Features:
+        plain = [unicodedata.normalize("NFC", text) for text in texts]
+        dense = None if self.encoder is None else self.encoder.embed(plain)
+        return Features(dense=dense, sparse=[self.vocabulary.vector(text) for text in plain])
+
+    def replay_probes(self) -> list[str]:
+        """Read the manifest's probes again; returns what differs, one line each, empty when the artifact answers as it did."""
+        probes = self.manifest.probes
+        wrong = []
+        for probe, now in zip(probes, self.read([probe.text for probe in probes]), strict=True):
+            drift = abs(now.intent.confidence - probe.confidence)
+            if now.intent.name != probe.intent or drift > PROBE_TOLERANCE or now.sentiment != probe.sentiment:
+                wrong.append(
+                    f"{probe.text!r}: was {probe.intent} {probe.confidence:.3f} {probe.sentiment}, "
+                    f"is {now.intent.name} {now.intent.confidence:.3f} {now.sentiment}"
+                )
+        return wrong
+
+    def _sentiments(self, features: Features) -> list[tuple[Sentiment, float]]:
+        head = self.sentiment_head
+        if head is None:
+            return [("neutral", 0.0)] * len(features.sparse)
+        probabilities = head.probabilities(head.logits(features))
+        best = probabilities.argmax(axis=1)
+        by_name: dict[str, Sentiment] = {name: name for name in SENTIMENTS}
+        return [(by_name[head.labels[k]], float(probabilities[row, k])) for row, k in enumerate(best)]
+
+
+def load_understander(path: Path, threads: int, *, beside: TrainedUnderstander | None = None) -> TrainedUnderstander:
+    """Load and verify a version folder.
+
+    Args:
+        threads: threads of one forward pass.
+        beside: a loaded version; where its encoder is the same file, it is shared instead of held in memory twice.
+    Raises:
+        ArtifactInvalid: a file is missing, altered, of another schema or of another kind.
+    """
+    manifest = read_manifest(path)
+    if manifest.kind != KIND:
+        raise ArtifactInvalid(f"{path}: a {manifest.kind} model cannot understand text; promote an {KIND} version")
+    verify(path, manifest)
+    arrays = load_arrays(path / HEADS)
+    intent_head = head_from(arrays, "intent")
+    if intent_head is None:
+        raise ArtifactInvalid(f"{path / HEADS}: holds no intent head; train again")
+    try:
+        vocabulary = NgramVocabulary.load(path / NGRAMS)
+        entities = EntityMatcher(EntityRules.load(path / ENTITIES))
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactInvalid(f"{path}: does not load ({error}); train again") from error
+    return TrainedUnderstander(
+        manifest=manifest,
+        encoder=_encoder(path, manifest, threads, beside),
+        vocabulary=vocabulary,
+        intent_head=intent_head,
+        sentiment_head=head_from(arrays, "sentiment"),
+        out_of_scope=OutOfScope(threshold=manifest.thresholds["out_of_scope"]),
+        entities=entities,
+    )
+
+
+def _encoder(path: Path, manifest: Manifest, threads: int, beside: TrainedUnderstander | None) -> Encoder | None:
+    digest = manifest.files.get(ENCODER_ONNX)
+    if digest is None:
+        return None
+    if beside is not None and beside.encoder is not None and beside.manifest.files.get(ENCODER_ONNX) == digest:
+        return beside.encoder
+    return Encoder(path, threads)
+
+
+def _ranking(labels: Sequence[str], probabilities: Floats) -> tuple[IntentScore, ...]:
+    order = np.argsort(-probabilities, kind="stable")
+    return tuple(IntentScore(name=labels[k], confidence=float(probabilities[k])) for k in order)

@@ -1,0 +1,200 @@
+"""Labelled utterances as plain values: read from files, de-duplicated, split by group, hashed.
+
+Knows no assistant folder and no database: `bot/learning.py` brings those. Invariant: a group never lies on both sides of a split.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from models.base import SENTIMENTS
+from models.entities import EntityRules, LookupValue
+
+TEXT_COLUMNS = ("text", "utterance", "sentence")
+LABEL_COLUMNS = ("intent", "label", "category")
+
+
+class DataError(Exception):
+    """The training data cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntityValue:
+    """A value annotated in an example; becomes a lookup of its entity."""
+
+    entity: str
+    text: str
+    value: str | None = None
+    role: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utterance:
+    """One labelled text.
+
+    Attributes:
+        group: utterances of one group (a conversation, a paraphrase set) are never split; None is a group of its own.
+        source: where it comes from, for people: a file and line, "log", a review.
+    """
+
+    text: str
+    label: str
+    language: str | None = None
+    source: str = ""
+    group: str | None = None
+    entities: tuple[EntityValue, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnderstandingData:
+    """What one understanding model is trained from."""
+
+    intents: tuple[Utterance, ...]
+    sentiment: tuple[Utterance, ...] = ()
+    entities: EntityRules = field(default_factory=EntityRules)
+
+    def sha256(self) -> str:
+        """Changes with any text, label, order-independent; sources and groups do not count."""
+        rows = [
+            sorted([*map(str, (u.text, u.label, [(e.entity, e.text, e.value, e.role, e.group) for e in u.entities]))])
+            for u in self.intents
+        ]
+        moods = sorted((u.text, u.label) for u in self.sentiment)
+        rules = [
+            self.entities.regexes,
+            [vars(v) for v in self.entities.lookups],
+            sorted(self.entities.synonyms.items()),
+        ]
+        return hashlib.sha256(json.dumps([sorted(rows), moods, rules], ensure_ascii=False).encode()).hexdigest()
+
+    def entity_rules(self) -> EntityRules:
+        """The declared rules, and every value annotated in an example as a lookup and, where it names another value, a synonym."""
+        lookups = list(self.entities.lookups)
+        synonyms = dict(self.entities.synonyms)
+        for entity in (entity for utterance in self.intents for entity in utterance.entities):
+            lookups.append(LookupValue(entity=entity.entity, text=entity.text, role=entity.role, group=entity.group))
+            if entity.value is not None and entity.value != entity.text:
+                synonyms.setdefault(entity.text.lower(), entity.value)
+        return EntityRules(regexes=self.entities.regexes, lookups=tuple(dict.fromkeys(lookups)), synonyms=synonyms)
+
+    def check(self) -> None:
+        """Raises DataError, saying what to add, where nothing could be learned from the data."""
+        counts = Counter(utterance.label for utterance in self.intents)
+        if len(counts) < 2:
+            raise DataError(f"{len(counts)} intent(s) with examples; a model needs at least two")
+        thin = sorted(label for label, count in counts.items() if count < 2)
+        if thin:
+            raise DataError(f"one example only: {', '.join(thin)}; give each intent at least two, better ten")
+        strange = sorted({u.label for u in self.sentiment} - set(SENTIMENTS))
+        if strange:
+            raise DataError(f"sentiment label(s) {', '.join(strange)}; use {', '.join(SENTIMENTS)}")
+
+
+def text_key(text: str) -> str:
+    """What two texts share when they count as one: NFKC, case-folded, single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def deduplicate(utterances: Iterable[Utterance]) -> tuple[Utterance, ...]:
+    """One utterance a text: the label that most copies carry, the earliest label at a tie; order of first appearance.
+
+    Empty texts go. Of copies with the winning label, the first stays.
+    """
+    copies: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in utterances:
+        if key := text_key(utterance.text):
+            copies[key].append(utterance)
+    kept = []
+    for same in copies.values():
+        winner, _ = Counter(utterance.label for utterance in same).most_common(1)[0]
+        kept.append(next(utterance for utterance in same if utterance.label == winner))
+    return tuple(kept)
+
+
+def assign_folds(utterances: Sequence[Utterance], folds: int, seed: int) -> list[int]:
+    """A fold for each utterance, stratified by label, whole groups together; the same for the same seed."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row, utterance in enumerate(utterances):
+        groups[utterance.group if utterance.group is not None else f"\0{row}"].append(row)
+    rng = np.random.default_rng(seed)
+    names = sorted(groups, key=lambda name: groups[name][0])
+    rng.shuffle(names)
+    held: dict[str, list[int]] = defaultdict(lambda: [0] * folds)  # label → how many each fold holds
+    sizes = [0] * folds
+    out = [0] * len(utterances)
+    for name in names:
+        rows = groups[name]
+        label_counts = held[utterances[rows[0]].label]
+        fold = min(range(folds), key=lambda f: (label_counts[f], sizes[f], f))
+        for row in rows:
+            out[row] = fold
+            held[utterances[row].label][fold] += 1
+            sizes[fold] += 1
+    return out
+
+
+def read_utterances(path: Path) -> tuple[Utterance, ...]:
+    """Read `.csv`, `.tsv` or `.jsonl` with a text column (text, utterance, sentence) and a label column (intent, label, category).
+
+    Raises:
+        DataError: naming the file, the line and the column.
+    """
+    readers = {".csv": _read_table, ".tsv": _read_table, ".jsonl": _read_jsonl, ".json": _read_jsonl}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(
+            f"{path}: cannot read {path.suffix or 'a file without suffix'}; use {', '.join(sorted(readers))}"
+        )
+    try:
+        rows = list(reader(path))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    if not rows:
+        raise DataError(f"{path}: no examples in it")
+    return tuple(_utterance(path, line, row) for line, row in rows)
+
+
+def _read_table(path: Path) -> Iterable[tuple[int, Mapping[str, object]]]:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = csv.DictReader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        for row in rows:
+            yield rows.line_num, row
+
+
+def _read_jsonl(path: Path) -> Iterable[tuple[int, Mapping[str, object]]]:
+    with path.open(encoding="utf-8-sig") as stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise DataError(f"{path}:{number}: not JSON ({error}); write one object a line") from error
+                if not isinstance(row, dict):
+                    raise DataError(f"{path}:{number}: an object was expected, with text and intent")
+                yield number, row
+
+
+def _utterance(path: Path, line: int, row: Mapping[str, object]) -> Utterance:
+    text = next((row[name] for name in TEXT_COLUMNS if row.get(name)), None)
+    label = next((row[name] for name in LABEL_COLUMNS if row.get(name)), None)
+    if not isinstance(text, str):
+        raise DataError(f"{path}:{line}: no text; name the column {' or '.join(TEXT_COLUMNS)}")
+    if not isinstance(label, str):
+        raise DataError(f"{path}:{line}: no label; name the column {' or '.join(LABEL_COLUMNS)}")
+    language = row.get("language")
+    return Utterance(
+        text=text,
+        label=label.strip(),
+        language=language if isinstance(language, str) else None,
+        source=f"{path.name}:{line}",
+    )
