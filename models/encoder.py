@@ -1,6 +1,7 @@
 """A frozen sentence encoder as served: ONNX Runtime session, tokenizer, and how the base wants to be fed.
 
-Exporting one is `training/export.py`'s. Invariant: a text's embedding has length 1 and, but for int8 rounding, does not depend on its batch.
+Exporting one is `training/export.py`'s. Invariant: a text's embedding has length 1 and, but for int8 rounding, does
+not depend on its batch.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -22,7 +23,8 @@ ENCODER_JSON = "encoder.json"
 TOKENIZER_JSON = "tokenizer.json"
 ENCODER_FILES = (ENCODER_ONNX, ENCODER_JSON, TOKENIZER_JSON)
 
-# One forward pass reads at most this many tokens, padding included: more does not run faster on a CPU, it only takes memory.
+# One forward pass reads at most this many tokens, padding included: more does not run faster on a CPU, it only takes
+# memory.
 TOKEN_BUDGET = 1024
 
 

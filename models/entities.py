@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import regex
+import regex  # type: ignore[import-untyped]
 
 from models.base import ArtifactInvalid, Entity
 
@@ -88,7 +88,7 @@ class EntityMatcher:
         ]
 
     def find(self, text: str) -> tuple[Entity, ...]:
-        """The entities of one text, in reading order; of overlapping matches the longest wins, patterns before lookups."""
+        """The entities of one text, in reading order; of overlapping ones the longest wins, patterns before lookups."""
         found = [*self._from_patterns(text), *self._from_lookups(text)]
         found.sort(key=lambda entity: entity.start - entity.end)
         kept: list[Entity] = []

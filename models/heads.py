@@ -1,6 +1,7 @@
 """Linear heads over dense and sparse features, in numpy: logits, calibrated probabilities, the out-of-scope score.
 
-Fitting them is `training/`'s. Invariant: probabilities are softmax(logits / temperature), sum to 1, and follow the label order.
+Fitting them is `training/`'s. Invariant: probabilities are softmax(logits / temperature), sum to 1, and follow the
+label order.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def energy(logits: Floats) -> Floats:
 
 
 def save_heads(path: Path, heads: dict[str, LinearHead], extra: dict[str, NDArray[Any]]) -> None:
-    """Write all heads into one `.npz` without pickles; `extra` holds arrays of other names (the out-of-scope scorer's)."""
+    """Write all heads, and `extra` arrays of other names, into one `.npz` without pickles."""
     arrays: dict[str, NDArray[Any]] = dict(extra)
     for task, head in heads.items():
         arrays[f"{task}.labels"] = np.frombuffer("\n".join(head.labels).encode(), dtype=np.uint8)

@@ -1,6 +1,7 @@
 """Which language an utterance is written in, by script and a few common words; no model, no dependency.
 
-Invariant: "und" wherever the text does not tell, so that an order number, a name or "OK" never switches a conversation's language.
+Invariant: "und" wherever the text does not tell, so that an order number, a name or "OK" never switches the language of a
+conversation.
 """
 
 from __future__ import annotations
@@ -14,9 +15,16 @@ _HANGUL = re.compile(r"[가-힯ᄀ-ᇿ]")
 _LATIN_WORD = re.compile(r"[A-Za-zÀ-ɏ]+(?:['’][A-Za-z]+)?")
 
 # A word here is common in English and rare, as a whole word, in other languages written in Latin letters.
-_ENGLISH = frozenset(
-    ["the", "and", "you", "your", "yours", "i'm", "i've", "i'd", "i'll", "it's", "that's", "don't", "doesn't", "didn't", "can't", "won't", "isn't", "wasn't", "what's", "where's", "how's", "is", "are", "was", "were", "be", "been", "have", "has", "had", "do", "does", "did", "can", "could", "would", "should", "will", "my", "we", "our", "they", "them", "their", "this", "that", "these", "those", "with", "for", "from", "of", "to", "not", "what", "where", "when", "why", "who", "how", "which", "there", "here", "please", "thanks", "thank", "thx", "hello", "hi", "hey", "yes", "yeah", "yep", "nope", "help", "bye", "goodbye", "morning", "afternoon", "evening", "good", "great", "nice", "order", "orders", "delivery", "refund", "return", "parcel", "package", "shipping", "cancel", "person", "human", "agent", "someone", "talk", "speak", "want", "need", "get", "got", "give", "know", "still", "any", "some", "it", "i", "a", "money", "back", "late", "broken", "wrong", "cheers", "sorry", "sure"]
-)
+_WORDS = """
+the and you your yours i'm i've i'd i'll it's that's don't doesn't didn't can't won't isn't wasn't what's
+where's how's is are was were be been have has had do does did can could would should will my we our they them
+their this that these those with for from of to not what where when why who how which there here please thanks
+thank thx hello hi hey yes yeah yep nope help bye goodbye morning afternoon evening good great nice order orders
+delivery refund return parcel package shipping cancel person human agent someone talk speak want need get got
+give know still any some it i a money back late broken wrong cheers sorry sure
+"""
+_ENGLISH = frozenset(_WORDS.split())
+
 # A Chinese word is about one and a half characters long, which makes scripts comparable.
 _HAN_PER_WORD = 1.5
 # One English word in four is what the shortest full sentences show; other languages stay below with their chance hits.

@@ -1,4 +1,4 @@
-"""Character and word n-grams as sparse features, in plain Python and numpy: the same code when training and when serving.
+"""Character and word n-grams as sparse features: the same plain Python and numpy when training and when serving.
 
 No weights of a head here. Invariant: a text's features depend on the text and the vocabulary alone, never on its batch.
 """
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,8 @@ def normalise(text: str) -> str:
 def _grams(text: str, longest: int, word_pairs: bool) -> Iterator[str]:
     pieces = _PIECE.findall(normalise(text))
     for piece in pieces:
-        # Blanks mark where a word starts and ends; Chinese runs get them too: sentence starts and ends tell there as well.
+        # Blanks mark where a word starts and ends; Chinese runs get them too: sentence starts and ends tell there as
+        # well.
         padded = f" {piece} "
         for size in range(1, longest + 1):
             for start in range(len(padded) - size + 1):
@@ -114,5 +116,5 @@ def _grams(text: str, longest: int, word_pairs: bool) -> Iterator[str]:
     for piece in pieces:
         yield f"w:{piece}"
     if word_pairs:
-        for first, second in zip(pieces, pieces[1:], strict=False):
+        for first, second in pairwise(pieces):
             yield f"w:{first} {second}"

@@ -1,6 +1,7 @@
 """A base model's name → files on this machine, and under which licence.
 
-Exporting the files to ONNX is `training/export.py`'s. Invariant: no code of a package is installed or run; weights from a package
+Exporting the files to ONNX is `training/export.py`'s. Invariant: no code of a package is installed or run; weights
+from a package
 index are used only when their hash is the pinned one.
 """
 
@@ -32,5 +33,5 @@ class BaseModel:
 
 
 def ngram_base() -> BaseModel:
-    """The base without a pretrained encoder: learns from the assistant's own examples alone, needs no PyTorch and no download."""
+    """The base without a pretrained encoder: learns from the assistant's examples alone, needs no PyTorch."""
     return BaseModel(name=NGRAM, source="ngram", folder=None, sha256="")

@@ -1,7 +1,8 @@
 """Model versions on disk and which one serves: `<root>/<assistant_id>/<kind>/<version>/`.
 
 Loading a version is `understanding.py`'s, following CURRENT while serving is `runtime.py`'s.
-Invariant: CURRENT names a complete version or does not exist; whoever reads it sees the old or the new name, never half of one.
+Invariant: CURRENT names a complete version or does not exist; whoever reads it sees the old or the new name, never
+half of one.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ class Registry:
         manifest = read_manifest(folder)
         if manifest.kind != kind or manifest.assistant_id != self.assistant_id:
             raise ArtifactInvalid(
-                f"{folder}: a {manifest.kind} model of {manifest.assistant_id!r}, not a {kind} model of {self.assistant_id!r}"
+                f"{folder}: a {manifest.kind} model of {manifest.assistant_id!r}; "
+                f"this is the registry of {self.assistant_id!r} and was asked for {kind}"
             )
         verify(folder, manifest)
         target = self.root / kind / manifest.version
@@ -166,7 +168,8 @@ class Registry:
         change = Change(
             at=datetime.now(UTC).isoformat(timespec="seconds"), action=action, version=version, replaced=replaced
         )
-        # History first: a crash between the two leaves a line too many, which a rollback passes over, never a missing one.
+        # History first: a crash between the two leaves a line too many, which a rollback passes over, never a missing
+        # one.
         with (folder.parent / HISTORY).open("a", encoding="utf-8") as stream:
             # The leading line break parts this line from one that a crash cut short.
             stream.write("\n" + json.dumps(asdict(change)) + "\n")

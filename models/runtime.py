@@ -1,6 +1,7 @@
-"""Serving: requests of many conversations share forward passes, and a newly promoted version takes over without a restart.
+"""Serving: conversations share forward passes, and a newly promoted version takes over without a restart.
 
-Reading text is `understanding.py`'s, choosing the version `registry.py`'s. Invariant: each answer comes from exactly one version;
+Reading text is `understanding.py`'s, choosing the version `registry.py`'s. Invariant: each answer comes from exactly
+one version;
 the event loop never waits for a forward pass; a version that does not answer as it did when trained never takes over.
 """
 
@@ -32,7 +33,8 @@ POLL_S = 0.25
 class MicroBatcher:
     """Turns concurrent calls into few passes of `read`, one at a time, in one thread of its own.
 
-    There is no waiting time to collect a batch: a lone request leaves at once, and what arrives while a pass runs forms the next.
+    There is no waiting time to collect a batch: a lone request leaves at once, and what arrives while a pass runs
+    forms the next.
     """
 
     def __init__(
@@ -155,7 +157,8 @@ class ServedUnderstander:
     async def start(self) -> None:
         """Load what CURRENT names, then follow it.
 
-        Without a CURRENT, or with a damaged one, the server starts all the same and `status()` says why it is not ready:
+        Without a CURRENT, or with a damaged one, the server starts all the same and `status()` says why it is not
+        ready:
         `kefu train` or `kefu models promote` in another process then makes it ready.
         """
         await self._follow()

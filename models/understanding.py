@@ -93,7 +93,7 @@ class TrainedUnderstander:
         return Features(dense=dense, sparse=[self.vocabulary.vector(text) for text in plain])
 
     def replay_probes(self) -> list[str]:
-        """Read the manifest's probes again; returns what differs, one line each, empty when the artifact answers as it did."""
+        """Read the manifest's probes again; returns what differs, one line each; empty when all is as it was."""
         probes = self.manifest.probes
         wrong = []
         for probe, now in zip(probes, self.read([probe.text for probe in probes]), strict=True):

@@ -1,6 +1,7 @@
 """Labelled utterances as plain values: read from files, de-duplicated, split by group, hashed.
 
-Knows no assistant folder and no database: `bot/learning.py` brings those. Invariant: a group never lies on both sides of a split.
+Knows no assistant folder and no database: `bot/learning.py` brings those. Invariant: a group never lies on both sides
+of a split.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class UnderstandingData:
         return hashlib.sha256(json.dumps([sorted(rows), moods, rules], ensure_ascii=False).encode()).hexdigest()
 
     def entity_rules(self) -> EntityRules:
-        """The declared rules, and every value annotated in an example as a lookup and, where it names another value, a synonym."""
+        """The declared rules, and every annotated value as a lookup, also as a synonym where it names another value."""
         lookups = list(self.entities.lookups)
         synonyms = dict(self.entities.synonyms)
         for entity in (entity for utterance in self.intents for entity in utterance.entities):
@@ -144,7 +145,8 @@ def assign_folds(utterances: Sequence[Utterance], folds: int, seed: int) -> list
 
 
 def read_utterances(path: Path) -> tuple[Utterance, ...]:
-    """Read `.csv`, `.tsv` or `.jsonl` with a text column (text, utterance, sentence) and a label column (intent, label, category).
+    """Read `.csv`, `.tsv` or `.jsonl` with a text column (text, utterance, sentence) and a label column (intent,
+    label, category).
 
     Raises:
         DataError: naming the file, the line and the column.

@@ -40,13 +40,14 @@ EMBED_CHUNK = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a version is trained. The values were chosen on validation splits of BANKING77's and CLINC150's training data."""
+    """How a version is trained; the values were chosen on splits of BANKING77's and CLINC150's training data."""
 
     name: str = "quick"
     # Seeds the split on which C, temperature and threshold are chosen; the fits themselves are deterministic.
     seed: int = 0
     folds: int = 5
-    # Grams up to 4 characters hold most Chinese words and the stems of English ones; 5 gave no more and cost half again.
+    # Grams up to 4 characters hold most Chinese words and the stems of English ones; 5 gave no more and cost half
+    # again.
     longest_ngram: int = 4
     word_pairs: bool = True
     # A gram of one text can only memorise it.
@@ -80,7 +81,7 @@ def train_understanding(
     """Train into the empty or absent folder `out`, ready for `Registry.add`.
 
     Args:
-        progress: called with (step, done, total) as work goes on; steps are "encoder", "read", "intent", "sentiment", "write".
+        progress: called with (step, done, total); steps are "encoder", "read", "intent", "sentiment", "write".
     Raises:
         DataError: nothing can be learned from the data; says what to add.
         BaseModelNotFound: the base's files do not make an encoder.
@@ -220,7 +221,7 @@ def _design(
 
 
 def _metrics(tasks: dict[str, _Trained]) -> dict[str, float]:
-    metrics = {}
+    metrics: dict[str, float] = {}
     for name, task in tasks.items():
         probabilities = softmax(task.fitted.held_out_logits / task.fitted.head.temperature)
         scores = score_predictions(probabilities, task.design.targets[task.fitted.held_out], task.design.labels)

@@ -1,6 +1,7 @@
 """Fit linear heads on features: logistic regression, its regularisation by cross-validation, its temperature.
 
-Plain matrices in, `models.heads.LinearHead` out; numpy, scipy and scikit-learn only, so that it runs where PyTorch is not installed.
+Plain matrices in, `models.heads.LinearHead` out; numpy, scipy and scikit-learn only, so that it runs where PyTorch is
+not installed.
 Invariant: every choice is made on predictions for rows that the fit did not see, all of them training rows.
 """
 
@@ -12,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse as sp
-from scipy.optimize import minimize_scalar
-from sklearn.linear_model import LogisticRegression
+from scipy import sparse as sp  # type: ignore[import-untyped]
+from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
 from models.heads import Floats, LinearHead, softmax
 from models.ngrams import SparseVector
@@ -83,20 +84,20 @@ def fit_head(
     if np.sum(design.folds == folds[0]) >= ENOUGH_HELD_OUT:
         folds = folds[:1]
     held_out = np.flatnonzero(np.isin(design.folds, folds))
-    logits = {C: np.zeros((len(design.targets), len(design.labels)), dtype=np.float32) for C in grid}
+    logits = {c: np.zeros((len(design.targets), len(design.labels)), dtype=np.float32) for c in grid}
     total, start = len(folds) * len(grid) + 1, {}
     for step, fold in enumerate(folds):
         seen, unseen = np.flatnonzero(design.folds != fold), np.flatnonzero(design.folds == fold)
         weights = None
-        for rank, C in enumerate(grid):
-            weights = _fit(joined[seen], design.targets[seen], len(design.labels), C, weights)
-            logits[C][unseen] = _logits(joined[unseen], weights)
-            start[C] = weights
+        for rank, c in enumerate(grid):
+            weights = _fit(joined[seen], design.targets[seen], len(design.labels), c, weights)
+            logits[c][unseen] = _logits(joined[unseen], weights)
+            start[c] = weights
             tick(step * len(grid) + rank + 1, total)
     targets = design.targets[held_out]
-    calibrated = {C: fit_temperature(logits[C][held_out], targets) for C in grid}
-    losses = {C: log_loss(logits[C][held_out] / calibrated[C], targets) for C in grid}
-    best = min(grid, key=lambda C: losses[C])
+    calibrated = {c: fit_temperature(logits[c][held_out], targets) for c in grid}
+    losses = {c: log_loss(logits[c][held_out] / calibrated[c], targets) for c in grid}
+    best = min(grid, key=lambda c: losses[c])
     weights = _fit(joined, design.targets, len(design.labels), best, start[best])
     tick(total, total)
     return Fitted(
@@ -128,9 +129,9 @@ def _join(design: Design, sparse_weight: float) -> Any:
     return sp.hstack([sp.csr_matrix(design.dense), design.sparse * np.float32(sparse_weight)], format="csr")
 
 
-def _fit(rows: Any, targets: NDArray[np.int64], classes: int, C: float, start: Floats | None) -> Floats:
+def _fit(rows: Any, targets: NDArray[np.int64], classes: int, c: float, start: Floats | None) -> Floats:
     """Weights (F + 1, K), bias last. Classes that the rows lack get a bias that never wins."""
-    model = LogisticRegression(C=C, max_iter=300, tol=1e-3, warm_start=True)
+    model = LogisticRegression(C=c, max_iter=300, tol=1e-3, warm_start=True)
     present = np.unique(targets)
     if start is not None and len(present) > 2:
         model.coef_, model.intercept_, model.classes_ = start[:-1, present].T.copy(), start[-1, present].copy(), present
