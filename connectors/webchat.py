@@ -1,0 +1,144 @@
+"""The web chat channel: `/webchat/ws`, its brand, the widget's files. The wire protocol is docs/webchat-protocol.md.
+
+What happens on an open socket is in webchat_session.py, the frames in webchat_frames.py.
+
+Invariant: a conversation is opened only with a visitor token that this server signed, or it is a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from connectors.base import ChannelLimits, OutboundMessage, Ports, SendResult, Undeliverable
+from connectors.visitors import SENDER_PREFIX, new_visitor_id, read_visitor
+from connectors.webchat_frames import PROTOCOL, FrameError, Hello, parse_frame
+from connectors.webchat_session import Session, SessionSetup, Socket, SocketClosedError, SocketLimits
+from connectors.widget_files import widget_routes
+
+CLOSE_FORBIDDEN = 4403
+
+
+class WebChat:
+    """The web chat channel.
+
+    Args:
+        brand: what the widget shows (name, greeting, colours …), as JSON.
+        secret: signs visitor tokens; the same on every server of one shop.
+        widget_secret: verifies the shop's identity tokens; None: no identity is believed.
+        allowed_origins: who may embed the widget, as "https://shop.example"; empty: everybody. Our own pages may.
+        debug: whether the demo page may show why the bot did what it did.
+    """
+
+    name = "web"
+    limits = ChannelLimits()
+    delivery: Literal["pull", "push"] = "pull"
+
+    def __init__(
+        self,
+        brand: Mapping[str, Any],
+        secret: bytes,
+        widget_secret: str | None = None,
+        allowed_origins: Sequence[str] = (),
+        debug: bool = False,
+        socket_limits: SocketLimits | None = None,
+    ) -> None:
+        self.brand = dict(brand)
+        self.secret = secret
+        self.allowed_origins = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
+        self.debug = debug
+        self._setup = SessionSetup(
+            brand=self.brand,
+            secret=secret,
+            widget_secret=widget_secret,
+            channel=self.limits,
+            socket=socket_limits or SocketLimits(),
+        )
+
+    def routes(self, ports: Ports) -> list[BaseRoute]:
+        """The socket, the brand, the widget's files and the demo shop."""
+
+        async def socket(websocket: WebSocket) -> None:
+            await self._serve(websocket, ports)
+
+        async def brand(request: Request) -> Response:
+            origin = request.headers.get("origin")
+            if not self.allows(origin, request.headers.get("host", "")):
+                return JSONResponse(
+                    {"status": "failure", "message": "this origin may not embed the chat", "code": 403}, 403
+                )
+            headers = {"Access-Control-Allow-Origin": origin or "*", "Vary": "Origin", "Cache-Control": "max-age=60"}
+            return JSONResponse({"brand": self.brand, "debug": self.debug, "protocol": PROTOCOL}, headers=headers)
+
+        return [
+            WebSocketRoute("/webchat/ws", socket),
+            Route("/webchat/brand", brand, methods=["GET"]),
+            *widget_routes(),
+        ]
+
+    async def send(self, message: OutboundMessage) -> SendResult:
+        """Never called: each socket reads the transcript."""
+        return Undeliverable(reason="web chat clients read the transcript themselves")
+
+    def sender_of(self, token: str) -> str | None:
+        """The conversation's sender_id that a visitor token opens, or None when it is not ours."""
+        visitor_id = read_visitor(token, self.secret)
+        return None if visitor_id is None else SENDER_PREFIX + visitor_id
+
+    def allows(self, origin: str | None, host: str) -> bool:
+        """Whether a page of this origin may open the chat. A client that is no browser sends no origin and may."""
+        if not self.allowed_origins or origin is None:
+            return True
+        return origin.lower() in self.allowed_origins or urlsplit(origin).netloc.lower() == host.lower()
+
+    async def _serve(self, websocket: WebSocket, ports: Ports) -> None:
+        await websocket.accept()
+        if not self.allows(websocket.headers.get("origin"), websocket.headers.get("host", "")):
+            # Refused after the handshake: a browser tells a page nothing about a refused handshake.
+            await websocket.close(CLOSE_FORBIDDEN, "this origin may not embed the chat")
+            return
+        socket = Socket(websocket, self._setup.socket.send_within_s)
+        try:
+            session = await self._hello(socket, ports)
+            if session is not None:
+                await session.run()
+        except (WebSocketDisconnect, SocketClosedError):
+            pass
+
+    async def _hello(self, socket: Socket, ports: Ports) -> Session | None:
+        """Take the client's first frame; the session, or None when it was no good hello and the socket is closed."""
+        try:
+            async with asyncio.timeout(self._setup.socket.hello_within_s):
+                frame = parse_frame(await socket.receive())
+            if not isinstance(frame, Hello):
+                raise FrameError("expected_hello", f"the first frame must be a hello, not {frame.type}")
+            if frame.protocol != PROTOCOL:
+                raise FrameError(
+                    "unsupported_protocol", f"this server speaks protocol {PROTOCOL}, not {frame.protocol}"
+                )
+        except TimeoutError:
+            await socket.refuse("expected_hello", "no hello came in time")
+            return None
+        except FrameError as error:
+            await socket.refuse(error.code, str(error))
+            return None
+        known = read_visitor(frame.visitor, self.secret) if frame.visitor else None
+        visitor_id = known or new_visitor_id()
+        session = Session(
+            setup=self._setup, socket=socket, ports=ports, visitor_id=visitor_id, language=_language(frame.language)
+        )
+        await session.welcome(frame)
+        return session
+
+
+def _language(value: str | None) -> str | None:
+    """The primary language of a BCP 47 tag: zh-Hans-CN → zh."""
+    primary = (value or "").replace("_", "-").partition("-")[0].lower()
+    return primary if 2 <= len(primary) <= 3 and primary.isascii() and primary.isalpha() else None
