@@ -124,8 +124,10 @@ def _order(row: Mapping[str, str]) -> Order:
 
 
 def _phone_digits(phone: str) -> str:
-    digits = re.sub(r"[^0-9+]", "", phone)
-    return "+" + digits[2:] if digits.startswith("00") else digits
+    international = phone.startswith(("+", "00"))
+    # "+49 (0)30": the bracketed zero is for callers from inside the country.
+    digits = re.sub(r"\(0\)|[^0-9]", "", phone) if international else re.sub(r"[^0-9]", "", phone)
+    return "+" + digits.removeprefix("00") if international else digits
 
 
 def _is_same_phone(typed: str, on_order: str) -> bool:

@@ -1,0 +1,407 @@
+"""The starter's custom actions, run through rasa-sdk's own dispatcher and tracker.
+
+What the dialogue core makes of their events is tested elsewhere; here it is what they say and which slots they set.
+"""
+
+import csv
+import time
+import uuid
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rasa_sdk import Tracker
+from rasa_sdk.executor import CollectingDispatcher
+
+from bot.starter.actions.actions import (
+    ActionForgetDetails,
+    ActionShowOrderStatus,
+    ValidateHandoffForm,
+    ValidateOrderStatusForm,
+)
+from bot.starter.actions import orders
+from bot.starter.actions.orders import find_order, read_contact, read_order_number
+from bot.starter.actions.tries import WINDOW_S, FailedLookups
+
+STARTER = Path(__file__).parents[2] / "bot/starter"
+DOMAIN: dict[str, Any] = {
+    "forms": {
+        "order_status_form": {"required_slots": ["order_number", "order_contact"]},
+        "handoff_form": {"required_slots": ["handoff_contact"]},
+    }
+}
+ANNA = "anna.weber@example.com"
+NOT_FOUND = ["utter_order_not_found"]
+
+
+@pytest.fixture(autouse=True)
+def kefu_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KEFU_HOME", str(tmp_path))
+    return tmp_path
+
+
+def tracker_with(
+    *,
+    slots: dict[str, Any] | None = None,
+    candidates: dict[str, Any] | None = None,
+    sender_id: str = "customer",
+    message_id: str | None = "",
+    identity: dict[str, Any] | None = None,
+) -> Tracker:
+    """A tracker as a form sends it: the slots just extracted stand at the end of the events."""
+    message_id = uuid.uuid4().hex if message_id == "" else message_id
+    metadata = {"identity": identity} if identity else {}
+    extracted = [{"event": "slot", "name": name, "value": value} for name, value in (candidates or {}).items()]
+    return Tracker(
+        sender_id=sender_id,
+        slots={"language": None, "order_number": None, "order_contact": None, **(slots or {}), **(candidates or {})},
+        latest_message={"message_id": message_id, "text": "", "entities": [], "metadata": metadata},
+        events=[{"event": "user"}, {"event": "action", "name": "order_status_form"}, *extracted],
+        paused=False,
+        followup_action=None,
+        active_loop={"name": "order_status_form"},
+        latest_action_name="action_listen",
+    )
+
+
+async def outcome(action: Any, tracker: Tracker) -> tuple[list[str], dict[str, Any]]:
+    """Run an action; give the responses it asked for and the last value of each slot it set."""
+    dispatcher = CollectingDispatcher()
+    events = await action.run(dispatcher, tracker, DOMAIN)
+    assert all(event["event"] == "slot" for event in events)
+    return [message["response"] for message in dispatcher.messages], {e["name"]: e["value"] for e in events}
+
+
+async def look_up(number: str, contact: str, **tracker: Any) -> tuple[list[str], dict[str, Any]]:
+    candidates = {"order_number": number, "order_contact": contact}
+    return await outcome(ValidateOrderStatusForm(), tracker_with(candidates=candidates, **tracker))
+
+
+def is_locked(slots: dict[str, Any]) -> bool:
+    return "requested_slot" in slots and slots["requested_slot"] is None and slots["order_number"] is None
+
+
+async def fail_times(times: int, *, number: str = "Z-{}", **tracker: Any) -> list[dict[str, Any]]:
+    return [(await look_up(number.format(n), "guess@example.com", **tracker))[1] for n in range(times)]
+
+
+# The pair
+
+
+async def test_right_number_and_right_contact_are_kept() -> None:
+    said, slots = await look_up("a1001", ANNA.upper())
+    assert (said, slots) == ([], {"order_number": "A-1001", "order_contact": ANNA})
+
+
+@pytest.mark.parametrize(
+    ("number", "contact"),
+    [
+        pytest.param("A-9999", ANNA, id="unknown number"),
+        pytest.param("A-1001", "somebody@example.com", id="wrong e-mail address"),
+        pytest.param("A-1001", "+49 30 2312 5418", id="wrong phone number"),
+        pytest.param("A-1002", ANNA, id="another customer's order"),
+    ],
+)
+async def test_wrong_number_and_wrong_contact_get_the_very_same_answer(number: str, contact: str) -> None:
+    dispatcher = CollectingDispatcher()
+    tracker = tracker_with(candidates={"order_number": number, "order_contact": contact})
+    events = await ValidateOrderStatusForm().run(dispatcher, tracker, DOMAIN)
+    reference = CollectingDispatcher()
+    other = tracker_with(candidates={"order_number": "Q-1", "order_contact": "q@example.com"}, sender_id="other")
+    reference_events = await ValidateOrderStatusForm().run(reference, other, DOMAIN)
+
+    assert dispatcher.messages == reference.messages
+    assert [message["response"] for message in dispatcher.messages] == NOT_FOUND
+    final = {event["name"]: event["value"] for event in events}
+    assert final == {event["name"]: event["value"] for event in reference_events}
+    assert final == {"order_number": None, "order_contact": None, "lookup_tries": 1.0}
+
+
+async def test_a_number_alone_is_checked_for_its_shape_only() -> None:
+    known = await outcome(ValidateOrderStatusForm(), tracker_with(candidates={"order_number": "A-1001"}))
+    unknown = await outcome(ValidateOrderStatusForm(), tracker_with(candidates={"order_number": "A-9999"}))
+    assert known == ([], {"order_number": "A-1001"})
+    assert unknown == ([], {"order_number": "A-9999"})
+
+
+async def test_contact_given_before_the_number_is_checked_once_the_number_is_there() -> None:
+    said, slots = await outcome(
+        ValidateOrderStatusForm(),
+        tracker_with(slots={"order_contact": "guess@example.com"}, candidates={"order_number": "A-1001"}),
+    )
+    assert said == NOT_FOUND
+    assert slots["order_contact"] is None
+
+
+async def test_a_turn_that_brings_nothing_is_no_try() -> None:
+    slots = {"order_number": "A-1001", "order_contact": "guess@example.com"}
+    assert await outcome(ValidateOrderStatusForm(), tracker_with(slots=slots)) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("slot", "value", "said"),
+    [
+        ("order_number", "the one with the lamp", ["utter_order_number_invalid"]),
+        ("order_number", ANNA, []),
+        ("order_contact", "my wife's", ["utter_order_contact_invalid"]),
+        ("order_contact", "sorry, it is A-1005", []),
+    ],
+)
+async def test_what_has_the_wrong_shape_is_asked_again(slot: str, value: str, said: list[str]) -> None:
+    assert await outcome(ValidateOrderStatusForm(), tracker_with(candidates={slot: value})) == (said, {slot: None})
+
+
+# Five tries
+
+
+async def test_fifth_wrong_try_of_a_conversation_ends_the_form() -> None:
+    *first_four, fifth = await fail_times(5)
+    assert [slots["lookup_tries"] for slots in first_four] == [1.0, 2.0, 3.0, 4.0]
+    assert not any(is_locked(slots) for slots in first_four)
+    assert is_locked(fifth)
+    assert fifth["lookup_tries"] == 5.0
+
+
+async def test_after_five_tries_even_the_right_pair_is_refused_in_this_conversation_only() -> None:
+    await fail_times(5)
+    assert is_locked((await look_up("A-1001", ANNA))[1])
+    assert not is_locked((await look_up("A-1001", ANNA, sender_id="another"))[1])
+
+
+@pytest.mark.parametrize("number", ["A-1001", "A-9999"])
+async def test_tries_add_up_per_order_number_across_conversations(number: str) -> None:
+    ends = [(await look_up(number, "guess@example.com", sender_id=f"guesser-{n}"))[1] for n in range(5)]
+    assert [is_locked(slots) for slots in ends] == [False, False, False, False, True]
+    assert is_locked((await look_up(number, ANNA, sender_id="newcomer"))[1])
+    assert not is_locked((await look_up("A-1042", "sofia.lindqvist@example.com", sender_id="newcomer"))[1])
+
+
+async def test_locked_number_is_refused_before_the_contact_is_asked() -> None:
+    await fail_times(5, number="A-1001")
+    said, slots = await outcome(ValidateOrderStatusForm(), tracker_with(candidates={"order_number": "A-1001"}))
+    assert said == []
+    assert is_locked(slots)
+
+
+async def test_a_turn_run_again_is_counted_once_and_answered_alike() -> None:
+    await fail_times(3)
+    first = await look_up("A-1001", "guess@example.com", message_id="m-4")
+    again = await look_up("A-1001", "guess@example.com", message_id="m-4")
+    assert first == again
+    assert first[1]["lookup_tries"] == 4.0
+
+    fifth = await look_up("A-1001", "guess@example.com", message_id="m-5")
+    assert is_locked(fifth[1])
+    assert fifth == await look_up("A-1001", "guess@example.com", message_id="m-5")
+
+
+async def test_without_message_ids_the_turn_is_known_by_its_place() -> None:
+    first = await look_up("A-1001", "guess@example.com", message_id=None)
+    assert first == await look_up("A-1001", "guess@example.com", message_id=None)
+
+
+def test_tries_older_than_a_day_no_longer_count(kefu_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = FailedLookups(kefu_home / "tries.sqlite3")
+    for n in range(5):
+        failed.record(turn=str(n), sender_id="c", order_number="A-1")
+    assert failed.are_used_up("c", "A-1")
+    a_day_later = time.time() + WINDOW_S + 1
+    monkeypatch.setattr(time, "time", lambda: a_day_later)
+    assert not failed.are_used_up("c", "A-1")
+
+
+# A signed identity
+
+
+async def test_verified_identity_replaces_the_second_fact() -> None:
+    identity = {"email": ANNA, "verified": True}
+    said, slots = await outcome(
+        ValidateOrderStatusForm(), tracker_with(candidates={"order_number": "A-1001"}, identity=identity)
+    )
+    assert (said, slots) == ([], {"order_number": "A-1001", "order_contact": ANNA})
+
+
+async def test_verified_phone_will_do_and_is_not_stopped_by_the_limit() -> None:
+    await fail_times(5, number="A-1003")
+    identity = {"phone": "+86 138 0000 0136", "verified": True}
+    _, slots = await outcome(
+        ValidateOrderStatusForm(), tracker_with(candidates={"order_number": "A-1003"}, identity=identity)
+    )
+    assert slots["order_contact"] == "+8613800000136"
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        {"email": ANNA},
+        {"email": ANNA, "verified": False},
+        {"email": ANNA, "verified": "true"},
+        {"email": ANNA, "verified": 1},
+        {"email": "tom.baker@example.org", "verified": True},
+        {"email": None, "phone": "", "verified": True},
+    ],
+)
+async def test_any_other_identity_is_asked_for_the_second_fact(identity: dict[str, Any]) -> None:
+    said, slots = await outcome(
+        ValidateOrderStatusForm(), tracker_with(candidates={"order_number": "A-1001"}, identity=identity)
+    )
+    assert (said, slots) == ([], {"order_number": "A-1001"})
+
+
+# The answer
+
+
+@pytest.mark.parametrize(
+    ("language", "carrier", "items"),
+    [
+        ("en", "SF Express", "a paper lantern and a walnut lamp base"),
+        ("zh", "顺丰速运", "宣纸灯笼一只、胡桃木灯座一个"),
+    ],
+)
+async def test_status_is_told_in_the_customers_language_and_the_details_are_forgotten(
+    language: str, carrier: str, items: str
+) -> None:
+    dispatcher = CollectingDispatcher()
+    slots = {"order_number": "A-1003", "order_contact": "+8613800000136", "language": language}
+    events = await ActionShowOrderStatus().run(dispatcher, tracker_with(slots=slots), DOMAIN)
+    [message] = dispatcher.messages
+    assert message["response"] == "utter_order_shipped"
+    assert (message["carrier"], message["items"], message["order_number"]) == (carrier, items, "A-1003")
+    assert {e["name"]: e["value"] for e in events} == {
+        "order_number": None,
+        "order_contact": None,
+        "order_lookup": "found",
+    }
+
+
+@pytest.mark.parametrize("contact", [None, "guess@example.com"])
+async def test_status_is_not_told_without_the_right_contact(contact: str | None) -> None:
+    slots = {"order_number": "A-1001", "order_contact": contact}
+    said, after = await outcome(ActionShowOrderStatus(), tracker_with(slots=slots))
+    assert said == []
+    assert after["order_lookup"] == "locked"
+
+
+def test_every_demo_order_can_be_told_in_both_languages() -> None:
+    answers = (STARTER / "domain/order.yml").read_text(encoding="utf-8")
+    with orders.ORDERS_FILE.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["status"] for row in rows} == {
+        "placed",
+        "packed",
+        "shipped",
+        "delivered",
+        "delayed",
+        "returned",
+        "cancelled",
+    }
+    for row in rows:
+        assert f"  utter_order_{row['status']}:\n" in answers
+        assert read_contact(row["email"]) == row["email"]
+        by_email, by_phone = (
+            find_order(row["order_number"], row["email"]),
+            find_order(row["order_number"], row["phone"]),
+        )
+        assert by_email is not None
+        assert by_email == by_phone
+        for language in ("en", "zh"):
+            assert all(by_email.facts(language, date(2026, 11, 24)).values())
+
+
+def test_nothing_is_delivered_on_a_sunday() -> None:
+    order = find_order("A-1008", "jonas.keller@example.org")
+    assert order is not None
+    assert order.facts("en", date(2026, 11, 24)) == {
+        "order_number": "A-1008",
+        "items": "a ceramic table lamp",
+        "carrier": "Swiss Post",
+        "day": "Monday, 23 November",
+        "total": "€112.00",
+    }
+    assert order.facts("en", date(2026, 11, 23))["day"] == "Saturday, 21 November"
+    coming = find_order("A-1003", "wang.fang@example.com")
+    assert coming is not None
+    assert coming.facts("zh", date(2026, 11, 28))["day"] == "11月30日（周一）"
+
+
+async def test_forgetting_empties_what_the_forms_asked_for() -> None:
+    assert await outcome(ActionForgetDetails(), tracker_with()) == (
+        [],
+        {"order_number": None, "order_contact": None, "handoff_contact": None},
+    )
+
+
+# The contact for a person
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("Anna.Weber@Example.com", ANNA),
+        ("打我手机13800000136就行", "13800000136"),
+        ("0049 (0)30 2312-5417", "+493023125417"),
+    ],
+)
+async def test_a_reachable_contact_is_kept(typed: str, kept: str) -> None:
+    said, slots = await outcome(ValidateHandoffForm(), tracker_with(candidates={"handoff_contact": typed}))
+    assert (said, slots) == ([], {"handoff_contact": kept})
+
+
+@pytest.mark.parametrize("typed", ["wx: lamp_lover", "anna@example", "12345", "2026-11-23", "A-1042"])
+async def test_a_contact_nobody_can_be_reached_on_is_asked_again(typed: str) -> None:
+    said, slots = await outcome(ValidateHandoffForm(), tracker_with(candidates={"handoff_contact": typed}))
+    assert (said, slots) == (["utter_handoff_contact_invalid"], {"handoff_contact": None})
+
+
+# Reading what was typed
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("A-1042", "A-1042"),
+        ("b77", "B-77"),
+        ("a 1042.", "A-1042"),
+        ("我的单号是Ａ－１０４２谢谢", "A-1042"),
+        ("查一下ab12345好吗", "AB-12345"),
+        ("order A-1, please", "A-1"),
+        ("b77@example.com", None),
+        ("anna.b7@example.com", None),
+        ("COVID-19", None),
+        ("A-1234567", None),
+        ("1042", None),
+    ],
+)
+def test_order_numbers_are_read(text: str, number: str | None) -> None:
+    assert read_order_number(text) == number
+
+
+def test_email_goes_before_phone() -> None:
+    assert read_contact("030 2312 5417 or tom@example.org") == "tom@example.org"
+
+
+@pytest.mark.parametrize(
+    ("typed", "matches"),
+    [
+        ("+49 30 2312 5417", True),
+        ("0049 30 23125417", True),
+        ("+49 (0)30 2312 5417", True),
+        ("030 2312 5417", True),
+        ("30 2312-5417", True),
+        ("2312 5417", False),
+        ("+49 30 2312 5418", False),
+        ("+1 49 30 2312 5417", False),
+    ],
+)
+def test_phone_numbers_match_with_and_without_country_code(typed: str, matches: bool) -> None:
+    contact = read_contact(typed)
+    assert contact is not None
+    assert (find_order("A-1001", contact) is not None) is matches
+
+
+def test_the_nlu_patterns_are_those_of_the_actions() -> None:
+    nlu = (STARTER / "data/nlu_en.yml").read_text(encoding="utf-8")
+    for pattern in (orders._ORDER_NUMBER, orders._EMAIL, orders._PHONE):
+        written = pattern.pattern.replace(r"\d", "[0-9]").replace("([A-Za-z]{1,2})", "[A-Za-z]{1,2}")
+        assert f"- {written.replace('([0-9]{1,6})', '[0-9]{1,6}')}\n" in nlu
