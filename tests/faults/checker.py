@@ -59,6 +59,7 @@ class Conversation:
         answers: by the seq of a bot's entry, the id of the message that it answers.
         turns: by message id, how many turns the log holds for it (must be 1).
         last_seq: where the transcript ends.
+        reread: what a new client of the same visitor was shown, from the beginning; None: nobody looked.
     """
 
     client: str
@@ -66,6 +67,7 @@ class Conversation:
     answers: Mapping[int, str]
     turns: Mapping[str, int]
     last_seq: int
+    reread: Sequence[Received] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,7 @@ def check(conversations: Iterable[Conversation]) -> Verdict:
     faults: list[Fault] = []
     sent = acked = answered = received = 0
     for conversation in conversations:
-        for find in (_lost, _twice, _order, _gaps, _invented):
+        for find in (_lost, _twice, _order, _gaps, _rewritten, _invented):
             faults += find(conversation)
         sent += len(_sent(conversation))
         acked += len(_acked(conversation))
@@ -179,6 +181,19 @@ def _gaps(talk: Conversation) -> list[Fault]:
     if expected != talk.last_seq + 1:
         faults.append(_fault("gap", talk, f"the client has seq 1..{expected - 1} of {talk.last_seq}"))
     return faults
+
+
+def _rewritten(talk: Conversation) -> list[Fault]:
+    """An entry that reads differently when the conversation is opened anew."""
+    if talk.reread is None:
+        return []
+    seen = {event.seq: event for event in talk.events if isinstance(event, Received)}
+    again = {entry.seq: entry for entry in talk.reread}
+    return [
+        _fault("gap", talk, f"seq {seq} was {seen.get(seq)}, opened anew it is {again.get(seq)}")
+        for seq in sorted(seen.keys() | again.keys())
+        if seen.get(seq) != again.get(seq)
+    ]
 
 
 def _invented(talk: Conversation) -> list[Fault]:

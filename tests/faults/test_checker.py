@@ -155,6 +155,14 @@ def test_explicit_resync_is_no_gap() -> None:
     assert kinds(replace(talk, events=replayed)) == set()
 
 
+def test_entry_that_reads_differently_when_opened_anew_is_a_gap() -> None:
+    talk = clean()
+    seen = [event for event in talk.events if isinstance(event, Received)]
+    assert kinds(replace(talk, reread=seen)) == set()
+    assert kinds(replace(talk, reread=seen[:-1])) == {"gap"}
+    assert kinds(replace(talk, reread=[replace(seen[0], body="something else"), *seen[1:]])) == {"gap"}
+
+
 def test_answer_to_nothing_is_invented() -> None:
     talk = clean()
     stray = Received(seq=8, author="bot", body="hello?")
