@@ -21,6 +21,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -228,12 +229,16 @@ def wanted_requirements() -> list[str]:
     ]
 
 
-def closure(wanted: list[str], resolved: dict[str, dict], version: str) -> set[str]:
+def closure(wanted: list[str], resolved: dict[str, Any], version: str) -> set[str]:
     """The canonical names of all packages that the wanted ones need on one Python version."""
     from packaging.markers import default_environment
     from packaging.requirements import Requirement
 
-    environment = {**default_environment(), "python_version": version, "python_full_version": f"{version}.0"}
+    environment: dict[str, Any] = {
+        **default_environment(),
+        "python_version": version,
+        "python_full_version": f"{version}.0",
+    }
     todo = [Requirement(line) for line in wanted]
     seen: set[tuple[str, frozenset[str]]] = set()
     while todo:
@@ -250,7 +255,7 @@ def closure(wanted: list[str], resolved: dict[str, dict], version: str) -> set[s
     return {name for name, _ in seen}
 
 
-def resolve(requirements: list[str]) -> dict[str, dict]:
+def resolve(requirements: list[str]) -> dict[str, Any]:
     """What pip would install into an empty environment: canonical name → its metadata."""
     kept = ("-c", str(LOCK)) if LOCK.exists() else ()
     with tempfile.TemporaryDirectory() as folder:
