@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hmac
 import logging
 import os
 import secrets
+import socket
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from connectors.rest import Rest
-from connectors.webchat import WebChat
+import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from models.runtime import ServedUnderstander
 from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 
 from bot import __version__
-from bot.assistant.domain import Assistant
-from bot.assistant.loader import load_assistant
+from bot.assistant.brand import Brand
+from bot.assistant.loader import Assistant, load_assistant
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated
 from bot.rasa.action_server import ActionRunner, InProcessActions, RemoteActions
 from bot.settings import Settings, environment
@@ -38,8 +38,11 @@ from bot.storage.ports import SqlPorts
 from bot.telemetry import Metrics
 from bot.worker import Bot, TurnTrace, Worker
 from connectors.base import Connector, ConnectorError
+from connectors.rest import Rest
+from connectors.webchat import WebChat
 from models.base import ModelUnavailable, Understander
 from models.registry import Registry
+from models.runtime import ServedUnderstander
 
 log = logging.getLogger("kefu.app")
 
@@ -55,7 +58,7 @@ def load_bot(folder: Path) -> Bot:
 
 def actions_of(assistant: Assistant) -> ActionRunner:
     """A remote action server where endpoints.yml names one, else the project's `actions/` in process."""
-    url = assistant.endpoints.action_url
+    url = (assistant.endpoints.get("action_endpoint") or {}).get("url")
     return RemoteActions(url) if url else InProcessActions.load(assistant.root)
 
 
@@ -96,7 +99,7 @@ class Platform:
         connectors: list[Connector] = [
             Rest(),
             WebChat(
-                brand=bot.assistant.brand.public(),
+                brand=public_brand(bot.assistant.brand),
                 secret=settings.secret(),
                 widget_secret=settings.widget_secret,
                 allowed_origins=settings.allowed_origins,
@@ -155,25 +158,35 @@ class Platform:
 
     async def ready(self) -> dict[str, Any]:
         """What a message needs to be answered, part by part; `ready` is true when all are there."""
-        worker_runs = any(not task.done() for task in self._tasks)
-        model = (
-            self.understander.status()
-            if isinstance(self.understander, ServedUnderstander)
-            else {"version": self.understander.version}
-        )
+        assistant_id = self.bot.assistant.assistant_id
         try:
-            await self.db.read(lambda c: inbox.waiting(c, self.bot.assistant.assistant_id))
+            await self.db.read(lambda c: inbox.waiting(c, assistant_id))
             database = "ok"
         except KefuError as error:
             database = str(error)
-        ready = worker_runs and database == "ok" and bool(model.get("version"))
+        worker = any(not task.done() for task in self._tasks)
+        version = self.understander.version
+        status = self.understander.status() if isinstance(self.understander, ServedUnderstander) else None
         return {
-            "ready": ready,
-            "worker": worker_runs,
+            "ready": worker and database == "ok" and bool(version),
+            "assistant": assistant_id,
+            "worker": worker,
             "database": database,
-            "model": model,
-            "assistant": self.bot.assistant.assistant_id,
+            "model": asdict(status) if status else {"version": version},
         }
+
+
+def public_brand(brand: Brand) -> dict[str, Any]:
+    """What a customer's browser may know of brand.yml, as JSON."""
+    return {
+        "name": dict(brand.name),
+        "assistant_name": dict(brand.assistant_name),
+        "greeting": dict(brand.greeting),
+        "disclosure": {"enabled": brand.disclosure_enabled, "text": dict(brand.disclosure_text)},
+        "colors": dict(brand.colors),
+        "reply_within": dict(brand.reply_within),
+        "avatar": brand.avatar,
+    }
 
 
 def lock_home(home: Path) -> TextIO:
@@ -184,7 +197,8 @@ def lock_home(home: Path) -> TextIO:
     except BlockingIOError as error:
         file.close()
         raise ConfigurationError(
-            f"another `kefu serve` already uses {home}; stop it, or set KEFU_HOME to another folder, or use PostgreSQL (KEFU_DATABASE_URL)"
+            f"another `kefu serve` already uses {home}; stop it, set KEFU_HOME to another folder, "
+            "or use PostgreSQL (KEFU_DATABASE_URL)"
         ) from error
     return file
 
@@ -227,7 +241,10 @@ def _add_health(app: FastAPI, platform: Platform) -> None:
         return JSONResponse(state, status_code=200 if state["ready"] else 503)
 
     @app.get("/metrics")
-    async def metrics() -> Response:
+    async def metrics(request: Request) -> Response:
+        token = platform.settings.api_token
+        if token and not hmac.compare_digest(request.headers.get("authorization", ""), f"Bearer {token}"):
+            raise HTTPException(401, "this page needs KEFU_API_TOKEN as a bearer token")
         assistant_id = platform.bot.assistant.assistant_id
         platform.metrics.waiting.set(await platform.db.read(lambda c: inbox.waiting(c, assistant_id)))
         return Response(generate_latest(platform.metrics.registry), media_type="text/plain; version=0.0.4")
@@ -243,37 +260,52 @@ def _add_health(app: FastAPI, platform: Platform) -> None:
 
 async def _answer_error(_: Request, error: Exception) -> Response:
     """Rasa's error shape, never a stack trace."""
-    status = getattr(error, "http_status", None) or getattr(error, "status_code", None) or 500
-    if isinstance(error, ModelUnavailable):
-        status = 503
+    status = _http_status(error)
+    is_ours = isinstance(error, KefuError | ConnectorError | ModelUnavailable | HTTPException)
     if status >= 500:
         log.error("http.failed", exc_info=error)
-    message = (
-        str(getattr(error, "detail", "") or error)
-        if status < 500 or isinstance(error, KefuError | ConnectorError)
-        else "internal error"
-    )
     body = {
         "version": __version__,
         "status": "failure",
-        "message": message,
-        "reason": type(error).__name__,
+        "message": str(getattr(error, "detail", error)) if is_ours else "internal error; the server's log says more",
+        "reason": type(error).__name__ if is_ours else "InternalError",
         "code": status,
     }
     retry_after = getattr(error, "retry_after_s", None)
-    headers: Mapping[str, str] = {"Retry-After": str(max(1, round(retry_after)))} if retry_after else {}
-    return JSONResponse(body, status_code=status, headers=dict(headers))
+    return JSONResponse(body, status, {"Retry-After": str(max(1, round(retry_after)))} if retry_after else None)
+
+
+def _http_status(error: Exception) -> int:
+    if isinstance(error, HTTPException):
+        return error.status_code
+    return 503 if isinstance(error, ModelUnavailable) else getattr(error, "http_status", 500)
 
 
 # ---- serving ----
 
 
-async def serve(
-    platform: Platform, *, on_ready: Callable[[], None], watch: Callable[[Platform], Awaitable[None]] | None = None
-) -> None:
-    """Listen until a signal comes. `on_ready` is called once a message would be answered."""
-    import uvicorn
+class _Listening(uvicorn.Server):
+    """A server that says when it listens; by then the platform has started."""
 
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+
+async def serve(
+    platform: Platform, *, on_ready: Callable[[], None], reload: Callable[[str], None] | None = None
+) -> None:
+    """Listen until a signal comes.
+
+    Args:
+        on_ready: called once, when a message would be answered.
+        reload: follow the assistant's files, and tell about it with this.
+    """
     settings = platform.settings
     config = uvicorn.Config(
         build_app(platform),
@@ -282,30 +314,25 @@ async def serve(
         log_config=None,
         access_log=False,
         ws="websockets-sansio",
-        ws_max_size=64 * 1024,
+        ws_max_size=128 * 1024,
         timeout_graceful_shutdown=10,
         server_header=False,
     )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.02)
-    watching = asyncio.create_task(watch(platform)) if watch and server.started else None
-    if server.started:
-        on_ready()
+    server = _Listening(config, on_ready)
+    watching = asyncio.create_task(follow_files(platform, reload)) if reload else None
     try:
-        await serving
+        await server.serve()
     finally:
         if watching is not None:
             watching.cancel()
     if not server.started:
         raise ConfigurationError(
-            f"could not listen on {settings.host}:{settings.port}; the lines above say why (another port: --port)"
+            f"could not serve on {settings.host}:{settings.port}; the lines above say why (another port: --port)"
         )
 
 
 async def follow_files(platform: Platform, tell: Callable[[str], None]) -> None:
-    """`--reload`: take changed assistant files at once; a broken file keeps the old assistant and says what is wrong."""
+    """`--reload`: take changed files at once; a broken file keeps the assistant from before and says what is wrong."""
     from watchfiles import awatch
 
     root = platform.bot.assistant.root

@@ -50,7 +50,9 @@ err = Console(stderr=True)
 
 Folder = Annotated[
     Path | None,
-    typer.Argument(help="Assistant folder. Default: KEFU_ASSISTANT, the current folder if it holds a domain, else the starter."),
+    typer.Argument(
+        help="Assistant folder. Default: KEFU_ASSISTANT, the current folder if it is one, else the starter."
+    ),
 ]
 
 
@@ -68,7 +70,13 @@ def main() -> None:
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A callback `(step, done, total)` drawn as one bar a step (total 0: a spinner)."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err, transient=not err.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
@@ -92,7 +100,10 @@ def init(folder: Annotated[Path, typer.Argument(help="A new or empty folder.", m
         raise KefuError(f"{folder} is not empty; give a new folder, nothing was copied")
     shutil.copytree(STARTER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     out.print(f"[bold green]{folder}[/] is a shop assistant in English and 中文. Next:\n")
-    out.print(f"  cd {folder}\n  kefu train      # a minute on one CPU\n  kefu chat       # talk to it here\n  kefu serve      # and in the browser", highlight=False)
+    steps = {"kefu train": "a minute on one CPU", "kefu chat": "talk to it here", "kefu serve": "and in the browser"}
+    out.print(f"  cd {folder}", highlight=False)
+    for command, what in steps.items():
+        out.print(f"  {command:<12} # {what}", highlight=False)
 
 
 @app.command()
@@ -104,7 +115,9 @@ def validate(folder: Folder = None) -> None:
     problems = check_assistant(root, environment())
     for problem in problems:
         colour = "red" if problem.level == "error" else "yellow"
-        err.print(f"[{colour}]{problem.level}[/] {problem.where or root}: {problem.message}", highlight=False, soft_wrap=True)
+        err.print(
+            f"[{colour}]{problem.level}[/] {problem.where or root}: {problem.message}", highlight=False, soft_wrap=True
+        )
         if problem.hint:
             err.print(f"    {problem.hint}", highlight=False, soft_wrap=True)
     errors = sum(problem.level == "error" for problem in problems)
@@ -118,7 +131,9 @@ def validate(folder: Folder = None) -> None:
 def train(
     folder: Folder = None,
     force: Annotated[bool, typer.Option(help="Train even where nothing changed.")] = False,
-    base: Annotated[str | None, typer.Option(help="Base model: hub id, folder or known name; default: kefu.yml.")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Base model: hub id, folder or known name; default: kefu.yml.")
+    ] = None,
 ) -> None:
     """Train the understanding model from the assistant's files; it serves once it is not worse than today's."""
     from bot import learning
@@ -135,7 +150,9 @@ def train(
 def evaluate(
     folder: Folder = None,
     task: Annotated[str, typer.Option(help="What to measure: intent.")] = "intent",
-    train_file: Annotated[Path | None, typer.Option("--train", help="Training file (csv, jsonl, Rasa nlu yml).")] = None,
+    train_file: Annotated[
+        Path | None, typer.Option("--train", help="Training file (csv, jsonl, Rasa nlu yml).")
+    ] = None,
     test_file: Annotated[Path | None, typer.Option("--test", help="Test file, read once.")] = None,
     oos: Annotated[Path | None, typer.Option("--oos", help="Out-of-scope messages, for the AUROC.")] = None,
     base: Annotated[str | None, typer.Option(help="Base model; default: kefu.yml's.")] = None,
@@ -154,7 +171,14 @@ def evaluate(
     with progress_bar() as progress:
         if train_file and test_file:
             figures = learning.evaluate_files(
-                settings, train_file, test_file, oos=oos, base=base or "all-MiniLM-L6-v2", recipe=recipe, seed=seed, progress=progress
+                settings,
+                train_file,
+                test_file,
+                oos=oos,
+                base=base or "all-MiniLM-L6-v2",
+                recipe=recipe,
+                seed=seed,
+                progress=progress,
             )
         else:
             from bot.app import load_bot
@@ -174,7 +198,10 @@ def evaluate(
 
 def _print_outcome(outcome: Any) -> None:
     if outcome.skipped:
-        out.print(f"nothing changed since version [bold]{outcome.version}[/]; it keeps serving (train anyway: --force)", highlight=False)
+        out.print(
+            f"nothing changed since version [bold]{outcome.version}[/]; it keeps serving (train anyway: --force)",
+            highlight=False,
+        )
     elif outcome.promoted:
         out.print(f"[bold green]version {outcome.version} serves now[/]", highlight=False)
     else:
@@ -213,10 +240,13 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default KEFU_HOST or 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; default KEFU_PORT or 8000.")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Follow changes of the assistant's files.")] = False,
-    debug: Annotated[bool | None, typer.Option(help="Let /demo/?debug show why the bot says what it says; default: on loopback only.")] = None,
+    debug: Annotated[
+        bool | None,
+        typer.Option(help="Let /demo/?debug show why the bot says what it says; default: on loopback only."),
+    ] = None,
 ) -> None:
     """Serve the web chat, REST and the demo shop; trains a first model and migrates SQLite where needed."""
-    from bot.app import Platform, follow_files, load_bot
+    from bot.app import Platform, load_bot
     from bot.app import serve as serve_platform
     from bot.telemetry import configure_logging
 
@@ -228,17 +258,26 @@ def serve(
     on_loopback = settings.host in {"127.0.0.1", "::1", "localhost"}
     platform = Platform.build(settings, bot, debug=on_loopback if debug is None else debug)
 
-    async def watch(running: Platform) -> None:
-        await follow_files(running, lambda text: err.print(text, highlight=False, soft_wrap=True))
+    def tell(text: str) -> None:
+        err.print(text, highlight=False, soft_wrap=True)
 
-    asyncio.run(serve_platform(platform, on_ready=lambda: _banner(settings), watch=watch if reload else None))
+    asyncio.run(serve_platform(platform, on_ready=lambda: _banner(settings), reload=tell if reload else None))
 
 
 def _banner(settings: Settings) -> None:
     url = f"http://{settings.host}:{settings.port}"
     out.print("\n[bold green]Kefu answers.[/]")
-    out.print(f"  demo shop   {url}/demo/        (中文: {url}/demo/?lang=zh, why it says so: {url}/demo/?debug)", highlight=False, soft_wrap=True)
-    out.print(f'  embed       <script src="{url}/widget/kefu.js" async></script>', highlight=False, markup=False, soft_wrap=True)
+    out.print(
+        f"  demo shop   {url}/demo/        (中文: {url}/demo/?lang=zh, why it says so: {url}/demo/?debug)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.print(
+        f'  embed       <script src="{url}/widget/kefu.js" async></script>',
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
     out.print(f"  health      {url}/readyz", highlight=False)
     out.print("  stop        Ctrl-C\n", highlight=False)
 
@@ -266,13 +305,17 @@ def chat(
 async def _chat(settings: Settings, bot: Any, database_url: str, debug: bool) -> None:
     from bot.app import Platform
 
-    private = settings.model_copy(update={"database_url": database_url, "home": Path(database_url.removeprefix("sqlite:///")).parent})
+    private = settings.model_copy(
+        update={"database_url": database_url, "home": Path(database_url.removeprefix("sqlite:///")).parent}
+    )
     traces: list[TurnTrace] = []
     from bot.app import KIND
     from models.registry import Registry
     from models.runtime import ServedUnderstander
 
-    served = ServedUnderstander(Registry(settings.models_dir, bot.assistant.assistant_id), KIND, threads=settings.inference_threads)
+    served = ServedUnderstander(
+        Registry(settings.models_dir, bot.assistant.assistant_id), KIND, threads=settings.inference_threads
+    )
     await served.start()
     platform = Platform.build(private, bot, understander=served, observer=traces.append)
     await platform.start()
@@ -302,8 +345,14 @@ async def _chat_loop(platform: Platform, traces: list[TurnTrace], debug: bool) -
             text = payloads[int(text) - 1]
         number += 1
         message = InboundMessage(
-            channel="rest", account="", external_id=f"chat-{number}", customer="you", sender_id="you", text=text,
-            received_at=datetime.now(UTC), input_channel="cmdline",
+            channel="rest",
+            account="",
+            external_id=f"chat-{number}",
+            customer="you",
+            sender_id="you",
+            text=text,
+            received_at=datetime.now(UTC),
+            input_channel="cmdline",
         )
         [receipt] = await platform.ports.receive([message])
         replies = await platform.ports.wait_for_reply(receipt.inbound_id, 60.0) or []
@@ -350,13 +399,20 @@ def review_export(
     seed: Annotated[int, typer.Option(help="Seed of the random part.")] = 0,
 ) -> None:
     """Write the uncertain, the fallen-back and some random messages as JSONL; fill in `label` and import them."""
-    _learn(folder, lambda learning, settings, assistant, db: learning.export_review(db, assistant.assistant_id, file, n=n, seed=seed, console=err))
+    _learn(
+        folder,
+        lambda learning, settings, assistant, db: learning.export_review(
+            db, assistant.assistant_id, file, n=n, seed=seed, console=err
+        ),
+    )
 
 
 @review.command("import")
 def review_import(
     file: Annotated[Path, typer.Argument(help="JSONL with `label` filled in: an intent's name, or skip.")],
-    folder: Annotated[Path | None, typer.Option("--assistant", help="Assistant folder, as for the other commands.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--assistant", help="Assistant folder, as for the other commands.")
+    ] = None,
 ) -> None:
     """Take labels back. All lines or none: an error names file and line."""
 
@@ -423,16 +479,24 @@ def models_list(folder: ModelFolder = None) -> None:
     table = Table("", "version", "base", "recipe", "made at", "accuracy", "macro F1")
     for version in reversed(registry.versions(KIND)):
         manifest = registry.manifest(KIND, version)
-        figures = (f"{manifest.metrics[name]:.3f}" if name in manifest.metrics else "-" for name in ("accuracy", "macro_f1"))
-        table.add_row("→" if version == current else "", version, manifest.base, manifest.recipe, manifest.created_at, *figures)
+        figures = (
+            f"{manifest.metrics[name]:.3f}" if name in manifest.metrics else "-" for name in ("accuracy", "macro_f1")
+        )
+        table.add_row(
+            "→" if version == current else "", version, manifest.base, manifest.recipe, manifest.created_at, *figures
+        )
     out.print(table)
 
 
 @models.command("show")
-def models_show(version: Annotated[str | None, typer.Argument(help="Default: the one that serves.")] = None, folder: ModelFolder = None) -> None:
+def models_show(
+    version: Annotated[str | None, typer.Argument(help="Default: the one that serves.")] = None,
+    folder: ModelFolder = None,
+) -> None:
     """A version's model card, and where its folder is."""
-    from bot.app import KIND
     from rich.markdown import Markdown
+
+    from bot.app import KIND
 
     registry = _registry(folder)
     version = version or registry.current(KIND)

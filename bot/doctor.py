@@ -43,16 +43,25 @@ def _machine(settings: Settings) -> list[Finding]:
     settings.home.mkdir(parents=True, exist_ok=True)
     free_gb = shutil.disk_usage(settings.home).free / 1e9
     writable = os.access(settings.home, os.W_OK)
-    beyond = settings.host not in {"127.0.0.1", "::1", "localhost"}
+    is_open = settings.host not in {"127.0.0.1", "::1", "localhost"} and not settings.api_token
     return [
-        Finding(level="ok" if supported else "error", check="Python", found=f"{platform.python_version()} (3.11–3.13 are supported)"),
-        Finding(level="ok" if writable else "error", check="KEFU_HOME", found=f"{settings.home}{'' if writable else ' cannot be written'}"),
+        Finding(
+            level="ok" if supported else "error",
+            check="Python",
+            found=f"{platform.python_version()} (3.11–3.13 are supported)",
+        ),
+        Finding(
+            level="ok" if writable else "error",
+            check="KEFU_HOME",
+            found=f"{settings.home}{'' if writable else ' cannot be written'}",
+        ),
         Finding(level="ok" if free_gb > 2 else "warning", check="free disk", found=f"{free_gb:.1f} GB"),
         Finding(level="info", check="training stack", found=_training_stack()),
         Finding(
-            level="warning" if beyond and not settings.api_token else "ok",
+            level="warning" if is_open else "ok",
             check="listens on",
-            found=f"{settings.host}:{settings.port}" + (" beyond loopback without KEFU_API_TOKEN" if beyond and not settings.api_token else ""),
+            found=f"{settings.host}:{settings.port}"
+            + (" (set KEFU_API_TOKEN: /metrics is open to all)" if is_open else ""),
         ),
     ]
 
@@ -61,7 +70,7 @@ def _training_stack() -> str:
     try:
         return f"torch {version('torch')}, transformers {version('transformers')}"
     except PackageNotFoundError as missing:
-        return f"{missing.name} is not installed: only the character n-gram model can be trained (pip install 'kefu[train]')"
+        return f"{missing.name} is missing: only the character n-gram model can be trained (pip install 'kefu[train]')"
 
 
 def _assistant(settings: Settings, folder: Path) -> list[Finding]:
@@ -78,7 +87,8 @@ def _assistant(settings: Settings, folder: Path) -> list[Finding]:
             check="disclosure",
             found="the bot says that it is automated"
             if brand.disclosure_enabled
-            else "OFF: customers are not told that they talk to a machine; in many places the law asks for it (brand.yml: disclosure.enabled)",
+            else "OFF: customers are not told that they talk to a machine; in many places the law asks for it "
+            "(brand.yml: disclosure.enabled)",
         ),
         Finding(level="ok" if current else "warning", check="model", found=current or "none yet: kefu train"),
     ]
@@ -92,7 +102,11 @@ def _database(settings: Settings) -> Finding:
     except KefuError as error:
         return Finding(level="error", check="database", found=f"{shown}: {error}")
     level: Level = "ok" if current else "warning"
-    return Finding(level=level, check="database", found=shown if current else f"{shown} needs `kefu db upgrade` (serve does it on SQLite)")
+    return Finding(
+        level=level,
+        check="database",
+        found=shown if current else f"{shown} needs `kefu db upgrade` (serve does it on SQLite)",
+    )
 
 
 def _licence(name: str, licence: str) -> Finding:

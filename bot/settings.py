@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -25,14 +27,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="KEFU_", frozen=True, extra="ignore")
 
     home: Path = Field(Path(".kefu"), description="Folder for models, database, logs and the generated secret.")
-    assistant: Path | None = Field(None, description="Assistant folder; default: the current folder if it is one, else the starter.")
+    assistant: Path | None = Field(
+        None, description="Assistant folder; default: the current folder if it is one, else the starter."
+    )
     database_url: str | None = Field(None, description="SQLAlchemy URL; default: kefu.db under KEFU_HOME.")
     host: str = Field("127.0.0.1", description="Address that `kefu serve` listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that `kefu serve` listens on.")
     secret_key: str | None = Field(None, description="Signs visitor tokens; default: generated once under KEFU_HOME.")
     widget_secret: str | None = Field(None, description="Verifies the identity tokens (HS256) of your own website.")
-    api_token: str | None = Field(None, description="Bearer token for operator and debug routes beyond loopback.")
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="Comma-separated origins that may embed the widget; empty: all.")
+    api_token: str | None = Field(None, description="Bearer token that /metrics asks for, once set.")
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated origins that may embed the widget; empty: all."
+    )
     threads: int = Field(0, ge=0, description="Inference threads; 0: as many as the machine has, at most 4.")
     max_waiting: int = Field(2_000, ge=1, description="Unanswered messages above which new ones get 503.")
 
@@ -96,6 +102,24 @@ def load_settings(**overrides: object) -> Settings:
 def environment() -> Mapping[str, str]:
     """The variables that `${VAR}` in an assistant's YAML may name."""
     return dict(os.environ)
+
+
+@contextmanager
+def scratch_home() -> Iterator[Path]:
+    """KEFU_HOME names an empty folder while this lasts: what custom actions keep of a rehearsal goes with it.
+
+    It changes the environment of the whole process: for commands, never for a process that serves customers.
+    """
+    before = os.environ.get("KEFU_HOME")
+    with tempfile.TemporaryDirectory(prefix="kefu-rehearsal-") as folder:
+        os.environ["KEFU_HOME"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            if before is None:
+                del os.environ["KEFU_HOME"]
+            else:
+                os.environ["KEFU_HOME"] = before
 
 
 def assistant_folder(settings: Settings, given: Path | None) -> Path:

@@ -56,5 +56,7 @@ class Metrics:
             buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 2),
             registry=self.registry,
         )
-        self.sends = Counter("kefu_sends", "Deliveries to push channels, by result.", ["channel", "result"], registry=self.registry)
+        self.sends = Counter(
+            "kefu_sends", "Deliveries to push channels, by result.", ["channel", "result"], registry=self.registry
+        )
         self.waiting = Gauge("kefu_waiting", "Messages accepted and not yet answered.", registry=self.registry)

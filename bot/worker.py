@@ -15,13 +15,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bot.assistant.domain import Assistant
-from bot.dialogue.manager import DialogueModel, Effect, EffectResult, RunAction, Turn, UserMessage, compile_assistant, turn
+from bot.assistant.loader import Assistant
+from bot.dialogue.manager import (
+    Decision,
+    DialogueModel,
+    Effect,
+    EffectResult,
+    Turn,
+    UserMessage,
+    compile_assistant,
+    turn,
+)
 from bot.dialogue.parsing import parse_payload, to_parse_data
-from bot.dialogue.tracker import SnapshotOutdated, Tracker
+from bot.dialogue.tracker import Tracker
 from bot.errors import StaleConversation
 from bot.rasa.action_server import ActionRunner
-from bot.storage import inbox, outbox
+from bot.storage import conversations, inbox, outbox
 from bot.storage.database import Database
 from bot.storage.hub import Hub
 from bot.storage.inbox import Claim, TurnRecord
@@ -72,9 +81,40 @@ class Reading:
     understanding: Understanding | None
 
 
-async def drive(
-    steps: Generator[Effect, EffectResult, Turn], actions: ActionRunner, deadline_s: float
-) -> Turn:
+@dataclass(frozen=True, kw_only=True)
+class TurnTrace:
+    """What `kefu chat --debug` and `/demo/?debug` show of one turn."""
+
+    sender_id: str
+    text: str
+    reading: Reading
+    decisions: tuple[Decision, ...]
+    slots: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        parse, seen = self.reading.parse_data, self.reading.understanding
+        intent = parse.get("intent") or {}
+        return {
+            "text": self.text,
+            "intent": intent.get("name"),
+            "confidence": intent.get("confidence"),
+            "ranking": (parse.get("intent_ranking") or [])[:5],
+            "entities": parse.get("entities", []),
+            "sentiment": seen.sentiment if seen else None,
+            "language": seen.language if seen else None,
+            "out_of_scope_score": seen.out_of_scope_score if seen else None,
+            "model_version": seen.model_version if seen else None,
+            "latency_ms": seen.latency_ms if seen else None,
+            "slots": {name: value for name, value in self.slots.items() if value is not None},
+            "decisions": decisions_json(self.decisions),
+        }
+
+
+def decisions_json(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
+    return [{"action": d.action, "policy": d.policy, "confidence": d.confidence, "why": d.why} for d in decisions]
+
+
+async def drive(steps: Generator[Effect, EffectResult, Turn], actions: ActionRunner, deadline_s: float) -> Turn:
     """Run a turn to its end: every effect it yields is carried out and its result sent back."""
     try:
         effect = next(steps)
@@ -94,7 +134,9 @@ async def read_message(text: str, bot: Bot, understander: Understander) -> Readi
     return Reading(parse_data=to_parse_data(understanding, bot.assistant.fallback), understanding=understanding)
 
 
-def user_message(text: str, reading: Reading, *, input_channel: str, message_id: str, metadata: Mapping[str, Any]) -> UserMessage:
+def user_message(
+    text: str, reading: Reading, *, input_channel: str, message_id: str, metadata: Mapping[str, Any]
+) -> UserMessage:
     seen = reading.understanding
     return UserMessage(
         text=text,
@@ -120,7 +162,8 @@ class Worker:
         worker_id: str,
         connectors: Sequence[Connector] = (),
         metrics: Metrics | None = None,
-        limits: WorkerLimits = WorkerLimits(),  # noqa: B008  frozen value
+        observer: Callable[[TurnTrace], None] | None = None,
+        limits: WorkerLimits = WorkerLimits(),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.bot = bot
@@ -128,6 +171,7 @@ class Worker:
         self._push = {connector.name: connector for connector in connectors if connector.delivery == "push"}
         self._id, self._limits, self._clock = worker_id, limits, clock
         self._metrics = metrics or Metrics()
+        self._observer = observer
         self._stopping = asyncio.Event()
         self._turns: set[asyncio.Task[None]] = set()
         self._slot_free = asyncio.Event()
@@ -194,7 +238,7 @@ class Worker:
         except StaleConversation:
             self._metrics.turns.labels("stale").inc()
             return
-        except Exception as error:  # one bad turn must not end the loop; it is retried, then apologised for
+        except Exception as error:  # noqa: BLE001  one bad turn is retried, then apologised for; the loop goes on
             await self._failed(claim, error)
             return
         self._hub.publish_turn(claim.inbound_id, claim.sender_id, sent)
@@ -222,13 +266,27 @@ class Worker:
             steps.close()
             return silent_record(claim, tracker, message, self._clock().timestamp())
         outcome = await drive(steps, bot.actions, self._limits.action_deadline_s)
+        if self._observer:
+            self._observer(
+                TurnTrace(
+                    sender_id=claim.sender_id,
+                    text=claim.message.text,
+                    reading=reading,
+                    decisions=outcome.decisions,
+                    slots=outcome.tracker.slots,
+                )
+            )
         return turn_record(claim, reading, outcome)
 
     async def _failed(self, claim: Claim, error: Exception) -> None:
         """Retry with backoff; after the last attempt say sorry, so that no acknowledged message meets silence."""
         attempts, limits = claim.attempts, self._limits
         retryable = attempts < limits.max_attempts or isinstance(error, ModelUnavailable)
-        log.error("worker.turn_failed", exc_info=error, extra={"fields": {"inbound_id": claim.inbound_id, "attempts": attempts}})
+        log.error(
+            "worker.turn_failed",
+            exc_info=error,
+            extra={"fields": {"inbound_id": claim.inbound_id, "attempts": attempts}},
+        )
         self._metrics.turns.labels("failed").inc()
         now = self._clock()
         try:
@@ -245,31 +303,34 @@ class Worker:
             log.exception("worker.fail_failed")
 
     async def _close_idle_forever(self) -> None:
-        from bot.storage import conversations
-
         while not self._stopping.is_set():
             await self._pause(60.0)
-            if self._stopping.is_set():
-                return
             try:
-                now = self._clock()
-                await self._db.write(lambda c: conversations.close_idle(c, self.assistant_id, now, self._limits.close_after_min))
+                await self._close_idle()
             except Exception:  # housekeeping must not end the service
                 log.exception("worker.close_idle_failed")
+
+    async def _close_idle(self) -> None:
+        now, after_min = self._clock(), self._limits.close_after_min
+        await self._db.write(lambda c: conversations.close_idle(c, self.assistant_id, now, after_min))
 
     # ---- outbox (push channels; pull channels read the transcript) ----
 
     async def _deliver_forever(self) -> None:
         while not self._stopping.is_set():
             try:
-                now, lease_s = self._clock(), self._limits.lease_s
-                batch = await self._db.write(lambda c: outbox.claim(c, list(self._push), self._id, now, lease_s, 32))
-                await asyncio.gather(*(self._deliver(channel, message) for channel, message in batch))
+                sent = await self._deliver_due()
             except Exception:  # as above
                 log.exception("worker.deliver_failed")
-                batch = []
-            if not batch:
+                sent = 0
+            if not sent:
                 await self._hub.wait_outbound(self._limits.poll_s)
+
+    async def _deliver_due(self) -> int:
+        now, lease_s = self._clock(), self._limits.lease_s
+        batch = await self._db.write(lambda c: outbox.claim(c, list(self._push), self._id, now, lease_s, 32))
+        await asyncio.gather(*(self._deliver(channel, message) for channel, message in batch))
+        return len(batch)
 
     async def _deliver(self, channel: str, message: OutboundMessage) -> None:
         try:
@@ -299,7 +360,6 @@ def restore_tracker(bot: Bot, claim: Claim) -> Tracker:
 
 def turn_record(claim: Claim, reading: Reading, outcome: Turn) -> TurnRecord:
     seen = reading.understanding
-    decisions = [{"action": d.action, "policy": d.policy, "confidence": d.confidence, "why": d.why} for d in outcome.decisions]
     version = seen.model_version if seen else None
     metadata = [{"model_version": version} for _ in outcome.messages]
     handed_over = any(event.to_json()["event"] == "handoff" for event in outcome.events)
@@ -309,12 +369,12 @@ def turn_record(claim: Claim, reading: Reading, outcome: Turn) -> TurnRecord:
         snapshot=outcome.tracker.snapshot(),
         bodies=[message.body for message in outcome.messages],
         body_metadata=metadata,
-        prediction=prediction(seen, reading, decisions) if seen else None,
+        prediction=prediction(seen, reading) if seen else None,
         status="waiting" if handed_over else None,
     )
 
 
-def prediction(seen: Understanding, reading: Reading, decisions: list[dict[str, Any]]) -> PredictionRecord:
+def prediction(seen: Understanding, reading: Reading) -> PredictionRecord:
     return PredictionRecord(
         text=seen.text,
         ranking=[{"name": score.name, "confidence": round(score.confidence, 6)} for score in seen.ranking[:10]],
@@ -334,8 +394,13 @@ def silent_record(claim: Claim, tracker: Tracker, message: UserMessage, now: flo
     """An operator holds the conversation: the customer's message is logged, the bot says nothing."""
     event = message.event(now)
     return TurnRecord(
-        events=[event.to_json()], expected_event_seq=claim.event_seq, snapshot=tracker.apply(event).snapshot(),
-        bodies=[], body_metadata=[], prediction=None, status=None,
+        events=[event.to_json()],
+        expected_event_seq=claim.event_seq,
+        snapshot=tracker.apply(event).snapshot(),
+        bodies=[],
+        body_metadata=[],
+        prediction=None,
+        status=None,
     )
 
 
@@ -343,6 +408,11 @@ def apology_record(claim: Claim) -> TurnRecord:
     """The turn failed for good: nothing enters the tracker, the customer is told."""
     chinese = any("\u4e00" <= char <= "\u9fff" for char in claim.message.text)
     return TurnRecord(
-        events=[], expected_event_seq=claim.event_seq, snapshot=None,
-        bodies=[{"text": APOLOGY["zh" if chinese else "en"]}], body_metadata=[{"failed": True}], prediction=None, status=None,
+        events=[],
+        expected_event_seq=claim.event_seq,
+        snapshot=None,
+        bodies=[{"text": APOLOGY["zh" if chinese else "en"]}],
+        body_metadata=[{"failed": True}],
+        prediction=None,
+        status=None,
     )
