@@ -14,13 +14,13 @@ import pytest
 from rasa_sdk import Tracker
 from rasa_sdk.executor import CollectingDispatcher
 
+from bot.starter.actions import orders
 from bot.starter.actions.actions import (
     ActionForgetDetails,
     ActionShowOrderStatus,
     ValidateHandoffForm,
     ValidateOrderStatusForm,
 )
-from bot.starter.actions import orders
 from bot.starter.actions.orders import find_order, read_contact, read_order_number
 from bot.starter.actions.tries import WINDOW_S, FailedLookups
 
