@@ -3,6 +3,7 @@
 KefuError
 ├── AssistantError        the assistant's files are wrong (file, line, field)
 ├── ConfigurationError    settings, environment or KEFU_HOME are wrong
+├── ReviewError           a review file cannot be written or taken back (file, line, field)
 ├── StorageError          the database refused
 │   ├── StaleConversation another worker moved the conversation on: drop the turn, the row is theirs
 │   └── SchemaOutdated    the database needs `kefu db upgrade`
@@ -56,11 +57,15 @@ class ConfigurationError(KefuError):
     """The settings cannot be used."""
 
 
+class ReviewError(KefuError):
+    """A review file cannot be written or taken back."""
+
+
 class StorageError(KefuError):
     """The database refused."""
 
     http_status = 503
-    retry_after_s = 1.0
+    retry_after_s: float | None = 1.0
 
 
 class StaleConversation(StorageError):

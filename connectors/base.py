@@ -159,6 +159,30 @@ class InboundMessage:
     language_hint: str | None = None
 
 
+RESERVED_PREFIXES = ("web", "slack", "wechat")
+MAX_ID_CHARS = 255
+
+
+def check_inbound(message: InboundMessage) -> None:
+    """Refuse a message whose ids cannot be stored or would enter another channel's conversations.
+
+    Raises:
+        BadRequest: an id is empty, too long or not text, or the sender_id carries another channel's prefix ("web:…").
+    """
+    ids = {"sender_id": message.sender_id, "external_id": message.external_id, "customer": message.customer}
+    for name, value in ids.items():
+        if not value:
+            raise BadRequest(f"{name} is empty")
+    for name, value in (ids | {"account": message.account, "thread": message.thread}).items():
+        if len(value) > MAX_ID_CHARS:
+            raise BadRequest(f"{name} has {len(value)} characters; at most {MAX_ID_CHARS} are allowed")
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise BadRequest(f"{name} is not valid text")
+    prefix = message.sender_id.partition(":")[0] if ":" in message.sender_id else ""
+    if prefix in RESERVED_PREFIXES and prefix != message.channel:
+        raise BadRequest(f'sender_id: the prefix "{prefix}:" belongs to another channel; send another sender_id')
+
+
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
     """Proof that an inbound message is stored: `seq` is its place in the conversation's transcript (1, 2, …)."""
@@ -307,5 +331,3 @@ class Connector(Protocol):
     def routes(self, ports: Ports) -> list[BaseRoute]: ...
 
     async def send(self, message: OutboundMessage) -> SendResult: ...
-
-

@@ -1,0 +1,1 @@
+"""The only SQL of the product: tables, migrations, and plain functions over a connection that `Database` runs."""

@@ -1,0 +1,178 @@
+"""One database, two kinds: how functions over a connection are run, made durable and retried. No tables, no queries.
+
+Invariant: `await write(fn)` returns only once fn's work survives a power cut; when it raises, nothing of fn is stored
+(except that a lost connection during COMMIT cannot be told from a commit: callers' inserts carry idempotency keys).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from bot.errors import ConfigurationError, StorageError
+from bot.storage import schema
+from bot.storage.group_commit import GroupCommitWriter
+from bot.storage.types import to_json
+
+T = TypeVar("T")
+
+SQLITE_READERS = 2
+POSTGRES_CONNECTIONS = 8
+BUSY_TIMEOUT_MS = 10_000  # another process (`kefu review import`) may hold SQLite's write lock this long
+MAX_TRIES = 5
+_RETRYABLE = {"40001", "40P01"}  # serialization failure, deadlock
+
+
+class Database:
+    """Where conversations live. Build it once with `open`, pass it down, `close` it at the end."""
+
+    dialect: Literal["sqlite", "postgresql"]
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.dialect = "sqlite" if url.get_backend_name() == "sqlite" else "postgresql"
+        self._writer: GroupCommitWriter | None = None
+        if self.dialect == "sqlite":
+            Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
+            self._engine = _sqlite_engine(url, "BEGIN IMMEDIATE", read_only=False, connections=2)
+            self._reads = _sqlite_engine(url, "BEGIN", read_only=True, connections=SQLITE_READERS)
+            self._threads = ThreadPoolExecutor(SQLITE_READERS, thread_name_prefix="kefu-sqlite-reader")
+        else:
+            self._engine = self._reads = create_engine(
+                url, pool_size=POSTGRES_CONNECTIONS, max_overflow=0, json_serializer=to_json
+            )
+            self._threads = ThreadPoolExecutor(POSTGRES_CONNECTIONS, thread_name_prefix="kefu-postgres")
+
+    @classmethod
+    def open(cls, url: str) -> Database:
+        """Connect lazily to `sqlite:///FILE` or `postgresql+psycopg://…`.
+
+        Raises:
+            ConfigurationError: the URL names no database that Kefu supports.
+        """
+        try:
+            parsed = make_url(url)
+        except ArgumentError as error:
+            raise ConfigurationError(f"KEFU_DATABASE_URL: {url!r} is not a database URL: {error}") from error
+        kind = parsed.get_backend_name()
+        if kind == "postgresql":
+            return cls(parsed.set(drivername="postgresql+psycopg"))
+        if kind != "sqlite":
+            raise ConfigurationError(
+                f"KEFU_DATABASE_URL: {kind!r} is not supported; use sqlite:///FILE or postgresql+psycopg://…"
+            )
+        if parsed.database in (None, "", ":memory:"):
+            raise ConfigurationError("KEFU_DATABASE_URL: SQLite needs a file (sqlite:///FILE); memory is not durable")
+        return cls(parsed)
+
+    async def write(self, fn: Callable[[Connection], T]) -> T:
+        """Run fn in a transaction; durable when it returns.
+
+        On SQLite many fns share one commit, each in a savepoint of its own. On PostgreSQL fn runs again after a
+        deadlock, a serialization failure or a connection lost before its commit, so it must do nothing but SQL.
+        """
+        if self.dialect == "sqlite":
+            if self._writer is None:
+                self._writer = GroupCommitWriter(self._engine)
+            return await self._writer.submit(fn)  # type: ignore[no-any-return]  # the queue holds functions of any result
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._write_now, fn)
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """Run fn over a connection that sees what is committed. On SQLite it cannot write."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_now, fn)
+
+    def upgrade(self) -> None:
+        """Bring the schema to this program's version. Safe when several processes do it at once."""
+        with self._engine.begin() as conn:
+            schema.upgrade(conn)
+
+    def is_current(self) -> bool:
+        """Whether the schema is exactly the one this program was written for."""
+        with self._reads.connect() as conn:
+            return schema.is_current(conn)
+
+    async def close(self) -> None:
+        """Finish what is queued, then let go of every connection."""
+        loop = asyncio.get_running_loop()
+        if self._writer is not None:
+            await loop.run_in_executor(None, self._writer.close)
+        await loop.run_in_executor(None, functools.partial(self._threads.shutdown, wait=True))
+        self._reads.dispose()
+        self._engine.dispose()
+
+    def _read_now(self, fn: Callable[[Connection], T]) -> T:
+        for attempt in range(1, MAX_TRIES + 1):
+            with self._reads.connect() as conn:
+                try:
+                    return fn(conn)
+                except DBAPIError as error:
+                    _give_up_or_wait(error, attempt)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _write_now(self, fn: Callable[[Connection], T]) -> T:
+        for attempt in range(1, MAX_TRIES + 1):
+            with self._engine.connect() as conn:
+                try:
+                    result = fn(conn)
+                except DBAPIError as error:
+                    _give_up_or_wait(error, attempt)
+                    continue
+                try:
+                    conn.commit()
+                except DBAPIError as error:
+                    if error.connection_invalidated:
+                        raise StorageError("the connection broke during COMMIT; it may or may not be stored") from error
+                    _give_up_or_wait(error, attempt)
+                    continue
+                return result
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _give_up_or_wait(error: DBAPIError, attempt: int) -> None:
+    """Return, after a short random wait, when trying again can help; else raise.
+
+    Raises:
+        StorageError: the database is away, or the conflict did not pass in `MAX_TRIES` tries.
+        DBAPIError: the statement itself is wrong.
+    """
+    is_conflict = getattr(error.orig, "sqlstate", None) in _RETRYABLE
+    if not (is_conflict or error.connection_invalidated):
+        raise error
+    if attempt == MAX_TRIES:
+        raise StorageError(f"the database refused {MAX_TRIES} times: {error.orig}") from error
+    time.sleep(random.uniform(0, 0.01 * 2**attempt))
+
+
+def _sqlite_engine(url: URL, begin: str, *, read_only: bool, connections: int) -> Engine:
+    # isolation_level=None: the driver starts no transaction by itself; `begin` below does, and says which kind.
+    engine = create_engine(
+        url,
+        connect_args={"isolation_level": None, "check_same_thread": False},
+        pool_size=connections,
+        json_serializer=to_json,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(driver: Any, _record: object) -> None:
+        driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        driver.execute("PRAGMA foreign_keys = ON")
+        if read_only:
+            driver.execute("PRAGMA query_only = ON")
+        else:
+            driver.execute("PRAGMA journal_mode = WAL")
+            driver.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        conn.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,268 @@
+"""What the platform says to customers, row by row, until the channel has it.
+
+Invariants: a row is unique per (inbound message, part), so a message is answered once; push rows of a conversation go
+out in order, one at a time; a row that a dead worker may have sent is never blindly sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Integer, Row, Select, Text, and_, bindparam, or_, select, update
+
+from bot.storage.records import Claim
+from bot.storage.tables import conversations, outbox
+from bot.storage.types import UtcDateTime
+from connectors.base import Delivered, DeliveryUnknown, OutboundMessage, RetryLater, SendResult
+
+DEFAULT_RETRY_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxClaim:
+    """A message to send, held until `lease_until`.
+
+    Attributes:
+        attempts: how often it was claimed, this time included.
+        was_interrupted: an earlier sender died between sending and settling: ask the channel before sending again.
+    """
+
+    message: OutboundMessage
+    outbox_id: int
+    channel: str
+    attempts: int
+    was_interrupted: bool
+    lease_until: datetime
+
+
+_ADD = outbox.insert().returning(outbox.c.id)
+
+
+def add(
+    conn: Connection,
+    claim: Claim,
+    parts: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    *,
+    author: Literal["bot", "system"],
+    state: Literal["ready", "pending"],
+    first_seq: int,
+    now: datetime,
+) -> list[OutboundMessage]:
+    """Store the answer to a claimed message, one row a (body, metadata), numbered from `first_seq`."""
+    messages = []
+    for part, (body, metadata) in enumerate(parts):
+        row = {
+            "assistant_id": claim.assistant_id,
+            "conversation_id": claim.conversation_id,
+            "customer_id": claim.customer_id,
+            "inbound_id": claim.inbound_id,
+            "part": part,
+            "seq": first_seq + part,
+            "channel": claim.channel,
+            "author": author,
+            "body": body,
+            "metadata": metadata,
+            "state": state,
+            "attempts": 0,
+            "created_at": now,
+        }
+        messages.append(
+            OutboundMessage(
+                outbox_id=conn.execute(_ADD, row).scalar_one(),
+                conversation_id=claim.conversation_id,
+                sender_id=claim.sender_id,
+                seq=first_seq + part,
+                author=author,
+                body=body,
+                created_at=now,
+                in_reply_to=claim.inbound_id,
+                metadata=metadata,
+            )
+        )
+    return messages
+
+
+def _rows() -> Select[Any]:
+    return select(
+        *(outbox.c[name] for name in ("id", "conversation_id", "seq", "author", "body", "created_at", "inbound_id")),
+        *(outbox.c[name] for name in ("metadata", "channel", "attempts")),
+        conversations.c.sender_id,
+    ).join(conversations, conversations.c.id == outbox.c.conversation_id)
+
+
+_REPLIES = _rows().where(outbox.c.inbound_id == bindparam("inbound")).order_by(outbox.c.part)
+
+
+def replies(conn: Connection, inbound_id: int) -> list[OutboundMessage]:
+    """The stored answer to a message, in order."""
+    return [_to_message(row) for row in conn.execute(_REPLIES, {"inbound": inbound_id})]
+
+
+def _to_message(row: Row[Any]) -> OutboundMessage:
+    return OutboundMessage(
+        outbox_id=row.id,
+        conversation_id=row.conversation_id,
+        sender_id=row.sender_id,
+        seq=row.seq,
+        author=row.author,
+        body=row.body,
+        created_at=row.created_at,
+        in_reply_to=row.inbound_id,
+        metadata=row.metadata,
+    )
+
+
+# ---- pull channels ----
+
+_now = bindparam("now", type_=UtcDateTime)
+_CONFIRM = (
+    update(outbox)
+    .where(
+        outbox.c.conversation_id
+        == select(conversations.c.id)
+        .where(conversations.c.assistant_id == bindparam("assistant"), conversations.c.sender_id == bindparam("sender"))
+        .scalar_subquery(),
+        outbox.c.seq <= bindparam("up_to", type_=Integer),
+        outbox.c.state == "ready",
+        outbox.c.state.in_(("ready", "pending")),  # the words of the partial index, so that it is used
+    )
+    .values(state="delivered", settled_at=_now)
+)
+
+
+def confirm(conn: Connection, assistant_id: str, sender_id: str, up_to_seq: int, now: datetime) -> int:
+    """The client has everything up to this seq: its ready rows are delivered; how many they were."""
+    return conn.execute(
+        _CONFIRM, {"assistant": assistant_id, "sender": sender_id, "up_to": up_to_seq, "now": now}
+    ).rowcount
+
+
+# ---- push channels ----
+
+_earlier = outbox.alias("earlier")
+
+
+def claim(
+    conn: Connection,
+    assistant_id: str,
+    channels: Collection[str],
+    worker_id: str,
+    now: datetime,
+    lease_s: float,
+    limit: int,
+    *,
+    resendable: Collection[str] = (),
+) -> list[OutboxClaim]:
+    """Hold the next message of up to `limit` conversations whose turn to be sent has come.
+
+    Args:
+        resendable: channels with an idempotency key, or that can be asked what they have; elsewhere a row whose
+            sender died is set to "unknown" for a person to look at, and the conversation goes on.
+    """
+    _give_up_interrupted(conn, assistant_id, set(channels) - set(resendable), now)
+    interrupted = and_(outbox.c.lease_until.is_not(None), outbox.c.lease_until <= now)
+    due = (
+        _rows()
+        .add_columns(interrupted.label("was_interrupted"))
+        .where(
+            outbox.c.assistant_id == assistant_id,
+            outbox.c.channel.in_(channels),
+            outbox.c.state == "pending",
+            or_(outbox.c.not_before.is_(None), outbox.c.not_before <= now),
+            or_(outbox.c.lease_until.is_(None), interrupted),
+            ~select(_earlier.c.id)
+            .where(
+                _earlier.c.conversation_id == outbox.c.conversation_id,
+                _earlier.c.state == "pending",
+                _earlier.c.seq < outbox.c.seq,
+            )
+            .exists(),
+        )
+        .order_by(outbox.c.id)
+        .limit(limit)
+        .with_for_update(of=outbox, skip_locked=True)
+    )
+    rows = conn.execute(due).all()
+    until = now + timedelta(seconds=lease_s)
+    if rows:
+        hold = (
+            update(outbox)
+            .where(outbox.c.id.in_([row.id for row in rows]))
+            .values(lease_owner=worker_id, lease_until=until, attempts=outbox.c.attempts + 1)
+        )
+        conn.execute(hold)
+    return [
+        OutboxClaim(
+            message=_to_message(row),
+            outbox_id=row.id,
+            channel=row.channel,
+            attempts=row.attempts + 1,
+            was_interrupted=bool(row.was_interrupted),
+            lease_until=until,
+        )
+        for row in rows
+    ]
+
+
+def _give_up_interrupted(conn: Connection, assistant_id: str, channels: Collection[str], now: datetime) -> None:
+    if not channels:
+        return
+    conn.execute(
+        update(outbox)
+        .where(
+            outbox.c.assistant_id == assistant_id,
+            outbox.c.channel.in_(channels),
+            outbox.c.state == "pending",
+            outbox.c.lease_until <= now,
+        )
+        .values(
+            state="unknown",
+            error="the sender died between sending and settling",
+            lease_owner=None,
+            lease_until=None,
+            settled_at=now,
+        )
+    )
+
+
+_SETTLE = (
+    update(outbox)
+    .where(
+        outbox.c.id == bindparam("row"),
+        or_(
+            and_(outbox.c.state == "pending", outbox.c.attempts == bindparam("claimed_attempt")),
+            and_(outbox.c.state.in_(("pending", "unknown")), bindparam("is_certain")),
+        ),
+    )
+    .values(
+        state=bindparam("new_state", type_=Text),
+        not_before=bindparam("next_try", type_=UtcDateTime),
+        external_ref=bindparam("ref", type_=Text),
+        error=bindparam("why", type_=Text),
+        settled_at=bindparam("settled", type_=UtcDateTime),
+        lease_owner=None,
+        lease_until=None,
+    )
+)
+
+
+def settle(conn: Connection, held: OutboxClaim, result: SendResult, now: datetime) -> bool:
+    """Write down what became of a claimed message; False when it was claimed again since and this result is too late.
+
+    A delivery counts even when it is reported late: the customer has it.
+    """
+    changes: dict[str, Any] = {"next_try": None, "ref": None, "why": None, "settled": now}
+    if isinstance(result, Delivered):
+        changes |= {"new_state": "delivered", "ref": result.external_ref}
+    elif isinstance(result, RetryLater):
+        wait_s = DEFAULT_RETRY_S if result.after_s is None else result.after_s
+        changes |= {"new_state": "pending", "why": result.reason, "settled": None}
+        changes["next_try"] = now + timedelta(seconds=wait_s)
+    else:
+        is_unknown = isinstance(result, DeliveryUnknown)
+        changes |= {"new_state": "unknown" if is_unknown else "dead", "why": result.reason}
+    changes |= {"row": held.outbox_id, "claimed_attempt": held.attempts, "is_certain": isinstance(result, Delivered)}
+    return conn.execute(_SETTLE, changes).rowcount == 1
