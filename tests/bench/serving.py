@@ -1,0 +1,43 @@
+"""What the measurements serve: the starter, trained by the real command, in a KEFU_HOME of their own on a real disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.bench.report import REPOSITORY
+from tests.server import STARTER, Server, kefu, private_home
+
+
+def trained_home() -> Path:
+    """The KEFU_HOME that the tests use too; trained where it is not, else at once."""
+    home = Path(os.environ.get("KEFU_TEST_HOME", REPOSITORY / ".kefu" / "test"))
+    kefu("train", str(STARTER), home=home, timeout=900)
+    return home
+
+
+@contextmanager
+def fresh_home() -> Iterator[Path]:
+    """The trained versions and an empty database.
+
+    Not under /tmp, which may be memory: a durable write has to reach a disk, or its figure means nothing.
+    """
+    trained = trained_home()
+    parent = REPOSITORY / ".kefu" / "bench"
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        yield private_home(trained, Path(folder))
+
+
+@contextmanager
+def serving(home: Path, *args: str, **env: str) -> Iterator[Server]:
+    """A real `kefu serve` over that home, ready; killed at the end."""
+    server = Server(home=home, args=args, env=env)
+    try:
+        yield server.start()
+    finally:
+        if server.process is not None and server.process.poll() is None:
+            server.kill()
