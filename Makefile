@@ -34,7 +34,7 @@ check: setup ## Lint, formatting, strict types, directions of imports
 	$(BIN)/lint-imports
 
 bench: setup ## Measure; writes results/*.json (minutes)
-	@set -e; for file in tests/bench/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	@set -e; for file in tests/bench/bench_*.py; do echo "== $$file"; $(BIN)/python -m tests.bench.$$(basename $$file .py); done
 
 conformance: setup ## Replay the recorded conversations of real Rasa bots
 	$(BIN)/python -m pytest tests/integration/test_traces.py -v $(ARGS)
