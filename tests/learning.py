@@ -1,0 +1,89 @@
+"""A small shop that a test writes and a model learns within a second: four intents, no pretrained base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bot.assistant.loader import Assistant, load_assistant
+
+EXAMPLES = {
+    "greet": (
+        "hello", "hi there", "good morning", "hey you", "good evening", "hello everybody", "hi team", "hey hey",
+        "greetings", "good day to you",
+    ),
+    "goodbye": (
+        "bye", "goodbye now", "see you later", "have a nice day", "bye bye", "see you soon", "farewell then",
+        "good night everyone", "talk to you later", "bye for today",
+    ),
+    "order_status": (
+        "where is my order", "where is my parcel", "has my package shipped", "track my order please",
+        "when will my order arrive", "my parcel is late", "order status please", "is my package on its way",
+        "where does my delivery stay", "did you send my order",
+    ),
+    "return_item": (
+        "i want to return this", "send it back please", "how do i return a lamp", "i want a refund",
+        "can i exchange the rug", "money back please", "return label please", "the cushion goes back",
+        "i would like to return my lamp", "refund for my order please",
+    ),
+}  # fmt: skip
+
+HELD_OUT = {
+    "greet": ("hello hello", "hi dear team", "a good morning to you", "hey there you", "good evening dear shop"),
+    "goodbye": ("ok bye now", "see you next week", "have a nice evening", "goodbye then", "bye bye everyone"),
+    "order_status": (
+        "tell me where my order is", "my order is late", "has the parcel shipped yet", "track my package please",
+        "when will the parcel arrive",
+    ),
+    "return_item": (
+        "i want to return the rug", "a refund please", "how can i return it", "exchange my cushion please",
+        "send the lamp back",
+    ),
+}  # fmt: skip
+
+
+def nlu(examples: Mapping[str, tuple[str, ...]]) -> str:
+    """Rasa's nlu file."""
+    sections = (
+        f"- intent: {name}\n  examples: |\n" + "".join(f"    - {t}\n" for t in texts)
+        for name, texts in examples.items()
+    )
+    return "nlu:\n" + "".join(sections)
+
+
+SMALL_SHOP = {
+    "domain.yml": (
+        "intents: [greet, goodbye, order_status, return_item]\n"
+        "responses:\n"
+        "  utter_greet: [{text: Hello!}]\n"
+        "  utter_goodbye: [{text: Bye!}]\n"
+        "  utter_order: [{text: On its way.}]\n"
+        "  utter_return: [{text: Send it back.}]\n"
+        "  utter_default: [{text: Pardon?}]\n"
+    ),
+    "data/nlu.yml": nlu(EXAMPLES),
+    "data/rules.yml": (
+        "rules:\n"
+        "- rule: hello\n  steps: [{intent: greet}, {action: utter_greet}]\n"
+        "- rule: bye\n  steps: [{intent: goodbye}, {action: utter_goodbye}]\n"
+        "- rule: order\n  steps: [{intent: order_status}, {action: utter_order}]\n"
+        "- rule: return\n  steps: [{intent: return_item}, {action: utter_return}]\n"
+        "- rule: unsure\n  steps: [{intent: nlu_fallback}, {action: utter_default}]\n"
+    ),
+    "config.yml": (
+        "assistant_id: small-shop\nlanguage: en\n"
+        "pipeline:\n- name: FallbackClassifier\n  threshold: 0.3\n  ambiguity_threshold: 0.02\n"
+        "policies:\n- name: RulePolicy\n"
+    ),
+    "kefu.yml": "base: ngram\n",
+}
+TESTED_SHOP = SMALL_SHOP | {"tests/nlu_en.yml": nlu(HELD_OUT)}
+
+
+def write_assistant(folder: Path, files: Mapping[str, str]) -> Assistant:
+    """Write the files of an assistant into `folder` and load it."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    return load_assistant(folder, {})
