@@ -1,6 +1,6 @@
 """How long `kefu serve` takes until it would answer, how much memory it then holds, and that no PyTorch is in it.
 
-python tests/bench/bench_start.py  →  results/start.json
+python -m tests.bench.bench_start  →  results/start.json
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import uvloop
 

@@ -1,6 +1,6 @@
 """Promote and roll back versions under 20 messages a second: none dropped, each answer from exactly one version.
 
-python tests/bench/bench_swap.py  →  results/swap.json
+python -m tests.bench.bench_swap  →  results/swap.json
 
 Messages leave on a fixed beat whether or not the earlier ones are answered. Which version answered is read afterwards
 from the database: from the prediction and from every message of the answer, which have to agree.
@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.bench.bench_webhook import Connection
 from tests.bench.report import latency, write

@@ -1,7 +1,7 @@
 """Turns a second of `POST /webhooks/rest/webhook`: 32 concurrent customers of the starter shop, every turn durable.
 
-python tests/bench/bench_webhook.py            →  results/webhook.json
-python tests/bench/bench_webhook.py --profile  →  also results/webhook_profile.txt: where the server's time goes
+python -m tests.bench.bench_webhook            →  results/webhook.json
+python -m tests.bench.bench_webhook --profile  →  also results/webhook_profile.txt: where the server's time goes
 
 Server and client are two processes on the same machine. Each customer plays the conversations of talks.py, a new
 sender for each, and sends the next message as soon as the last is answered.
@@ -21,8 +21,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import uvloop
 

@@ -88,6 +88,7 @@ class Verdict:
     acked: int
     answered: int
     received: int
+    resyncs: int
     counts: Mapping[Kind, int]
 
     @property
@@ -98,7 +99,7 @@ class Verdict:
 def check(conversations: Iterable[Conversation]) -> Verdict:
     """Hold every conversation against the contract."""
     faults: list[Fault] = []
-    sent = acked = answered = received = 0
+    sent = acked = answered = received = resyncs = 0
     for conversation in conversations:
         for find in (_lost, _twice, _order, _gaps, _rewritten, _invented):
             faults += find(conversation)
@@ -106,8 +107,17 @@ def check(conversations: Iterable[Conversation]) -> Verdict:
         acked += len(_acked(conversation))
         answered += len(_acked(conversation).keys() & set(_answers(conversation)))
         received += sum(isinstance(event, Received) for event in conversation.events)
+        resyncs += sum(isinstance(event, Resynced) for event in conversation.events)
     counts: dict[Kind, int] = {kind: sum(fault.kind == kind for fault in faults) for kind in KINDS}
-    return Verdict(faults=tuple(faults), sent=sent, acked=acked, answered=answered, received=received, counts=counts)
+    return Verdict(
+        faults=tuple(faults),
+        sent=sent,
+        acked=acked,
+        answered=answered,
+        received=received,
+        resyncs=resyncs,
+        counts=counts,
+    )
 
 
 def _lost(talk: Conversation) -> list[Fault]:
