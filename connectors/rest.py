@@ -9,6 +9,7 @@ Invariant: nothing is answered before `receive` returned, and no input ends in a
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import re
@@ -22,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from connectors.base import (
+    MAX_ID_CHARS,
     BadRequest,
     ChannelLimits,
     ConnectorError,
@@ -37,7 +39,6 @@ from connectors.rendering import rasa_messages
 log = logging.getLogger("kefu.rest")
 
 MAX_BODY_BYTES = 65_536
-MAX_SENDER_CHARS = 255
 # Rasa's name for the conversation of a request that names no sender.
 DEFAULT_SENDER = "default"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -146,8 +147,8 @@ def _sender(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise BadRequest("`sender` must be a string")
     sender = str(value)
-    if not sender.strip() or len(sender) > MAX_SENDER_CHARS or clean_text(sender) != sender or _CONTROL.search(sender):
-        raise BadRequest(f"`sender` must have 1 to {MAX_SENDER_CHARS} printable characters")
+    if not sender.strip() or len(sender) > MAX_ID_CHARS or clean_text(sender) != sender or _CONTROL.search(sender):
+        raise BadRequest(f"`sender` must have 1 to {MAX_ID_CHARS} printable characters")
     return sender
 
 
@@ -157,7 +158,8 @@ def _external_id(sender: str, key: object) -> str:
         return uuid4().hex
     if not isinstance(key, str | int) or not 1 <= len(str(key)) <= 255 or _CONTROL.search(str(key)):
         raise BadRequest("`message_id` and Idempotency-Key must have 1 to 255 printable characters")
-    return f"{len(sender)}:{sender}:{clean_text(str(key))}"
+    scoped = f"{len(sender)}:{sender}:{clean_text(str(key))}"
+    return scoped if len(scoped) <= MAX_ID_CHARS else hashlib.sha256(scoped.encode()).hexdigest()
 
 
 def _input_channel(value: object) -> str:

@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from connectors.base import ChannelLimits, OutboundMessage, Ports, SendResult, Undeliverable
 from connectors.visitors import SENDER_PREFIX, new_visitor_id, read_visitor
-from connectors.webchat_frames import PROTOCOL, FrameError, Hello, parse_frame
+from connectors.webchat_frames import PROTOCOL, FrameError, Hello, parse_frame, primary_language
 from connectors.webchat_session import Session, SessionSetup, Socket, SocketClosedError, SocketLimits
 from connectors.widget_files import widget_routes
 
@@ -132,13 +132,11 @@ class WebChat:
         known = read_visitor(frame.visitor, self.secret) if frame.visitor else None
         visitor_id = known or new_visitor_id()
         session = Session(
-            setup=self._setup, socket=socket, ports=ports, visitor_id=visitor_id, language=_language(frame.language)
+            setup=self._setup,
+            socket=socket,
+            ports=ports,
+            visitor_id=visitor_id,
+            language=primary_language(frame.language),
         )
         await session.welcome(frame)
         return session
-
-
-def _language(value: str | None) -> str | None:
-    """The primary language of a BCP 47 tag: zh-Hans-CN → zh."""
-    primary = (value or "").replace("_", "-").partition("-")[0].lower()
-    return primary if 2 <= len(primary) <= 3 and primary.isascii() and primary.isalpha() else None

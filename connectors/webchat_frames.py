@@ -58,13 +58,17 @@ class Hello(_Frame):
 
 
 class Send(_Frame):
-    """A customer's message: typed `text`, or a button's `payload` with the `title` the customer saw."""
+    """A customer's message: typed `text`, or a button's `payload` with the `title` the customer saw.
+
+    `language` is the widget's at that moment; a payload shows no language by itself.
+    """
 
     type: Literal["send"]
     client_msg_id: str = Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")
     text: str | None = None
     payload: str | None = None
     title: str | None = Field(default=None, max_length=200)
+    language: str | None = Field(default=None, max_length=35)
 
     def content(self, max_chars: int) -> str:
         """What the bot reads. Raises FrameError when it is empty, double or too long."""
@@ -102,6 +106,12 @@ class Ping(_Frame):
 
 ClientFrame = Annotated[Hello | Send | Seen | Identify | Ping, Field(discriminator="type")]
 _FRAME: TypeAdapter[ClientFrame] = TypeAdapter(ClientFrame)
+
+
+def primary_language(tag: str | None) -> str | None:
+    """The primary language of a BCP 47 tag: zh-Hans-CN → zh. None when it is no such tag."""
+    primary = (tag or "").replace("_", "-").partition("-")[0].lower()
+    return primary if 2 <= len(primary) <= 3 and primary.isascii() and primary.isalpha() else None
 
 
 def parse_frame(raw: str) -> ClientFrame:

@@ -22,7 +22,18 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from connectors.base import BadRequest, ChannelLimits, InboundMessage, OutboundMessage, Ports, TooBusy
 from connectors.rendering import parts
 from connectors.visitors import SENDER_PREFIX, Identity, IdentityRefused, read_identity, visitor_token
-from connectors.webchat_frames import PROTOCOL, ErrorCode, FrameError, Hello, Identify, Ping, Seen, Send, parse_frame
+from connectors.webchat_frames import (
+    PROTOCOL,
+    ErrorCode,
+    FrameError,
+    Hello,
+    Identify,
+    Ping,
+    Seen,
+    Send,
+    parse_frame,
+    primary_language,
+)
 
 log = logging.getLogger("kefu.webchat")
 
@@ -272,7 +283,7 @@ class Session:
             received_at=now,
             metadata=metadata,
             input_channel="web",
-            language_hint=self.language,
+            language_hint=primary_language(frame.language) or self.language,
         )
 
     async def _confirm(self, seq: int) -> None:

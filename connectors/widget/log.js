@@ -1,0 +1,218 @@
+/* The list of messages: what the server confirmed, in its order, then what is still on its way. A screen reader hears a
+   message when it is new; the history of a reload is there to read, but not read out. */
+
+import { icon, make, renderPart } from "./parts.js";
+
+const NEAR_BOTTOM_PX = 80;
+const SAME_GROUP_MS = 5 * 60_000;
+
+export class MessageLog {
+  #entries = [];
+  #pending = new Map();
+  #confirmed = make("div", { class: "kefu-confirmed" });
+  #waiting = make("div", { class: "kefu-waiting" });
+  #greeting = make("div", { class: "kefu-greeting" });
+  #newer;
+  #follows = true;
+  #context;
+  #retry;
+  #midnight;
+  #observer;
+
+  /* `context`: what parts need, plus `texts`, `locale`, `names` and `greeting()`; `retry(id)` sends again. */
+  constructor(context, retry) {
+    this.#context = context;
+    this.#retry = retry;
+    this.list = make("div", { class: "kefu-log", role: "log", "aria-live": "off", "aria-relevant": "additions", tabindex: "0" });
+    this.list.append(this.#greeting, this.#confirmed, this.#waiting);
+    this.#newer = make("button", { type: "button", class: "kefu-newer", hidden: true, onclick: () => this.toBottom() });
+    this.element = make("div", { class: "kefu-log-frame" }, this.list, this.#newer);
+    this.list.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    // A picture that loads late makes the list longer: whoever was at the end stays there.
+    this.#observer = new ResizeObserver(() => this.#follows && this.toBottom());
+    for (const part of [this.#greeting, this.#confirmed, this.#waiting]) this.#observer.observe(part);
+    this.#relabelAtMidnight();
+    this.render();
+  }
+
+  destroy() {
+    clearTimeout(this.#midnight);
+    this.#observer.disconnect();
+  }
+
+  /* From now on new messages are announced. */
+  goLive() {
+    this.list.setAttribute("aria-live", "polite");
+  }
+
+  clear() {
+    this.list.setAttribute("aria-live", "off");
+    this.#entries = [];
+    this.render();
+  }
+
+  addMessage(frame) {
+    if (frame.client_msg_id && this.#pending.delete(frame.client_msg_id)) this.#pendingNode(frame.client_msg_id)?.remove();
+    this.#entries.push(frame);
+    this.#append(frame);
+    if (!this.#follows) this.#newer.hidden = false;
+  }
+
+  addPending(item, status = "sending") {
+    if (this.#pending.has(item.id)) return;
+    this.#pending.set(item.id, { item, status });
+    this.#waiting.append(this.#pendingEntry(item, status));
+    this.toBottom();
+  }
+
+  /* Status of an own message: sending, sent, waiting (not sent yet) or refused, with the reason's text. */
+  setStatus(id, status, reason = null) {
+    const known = this.#pending.get(id);
+    if (!known || (known.status === status && known.reason === reason)) return;
+    Object.assign(known, { status, reason });
+    this.#pendingNode(id)?.replaceWith(this.#pendingEntry(known.item, status, reason));
+  }
+
+  statusOf(id) {
+    return this.#pending.get(id)?.status ?? null;
+  }
+
+  toBottom() {
+    this.#follows = true;
+    this.#newer.hidden = true;
+    this.list.scrollTop = this.list.scrollHeight;
+  }
+
+  toBottomIfFollowing() {
+    if (this.#follows) this.toBottom();
+  }
+
+  /* Draw everything again, after another language was chosen. */
+  render() {
+    const { texts } = this.#context;
+    const live = this.list.getAttribute("aria-live");
+    this.list.setAttribute("aria-live", "off");
+    this.list.setAttribute("aria-label", texts.conversation);
+    this.#newer.replaceChildren(texts.newMessages);
+    this.#greeting.replaceChildren(...this.#greetingEntry());
+    this.#confirmed.replaceChildren();
+    const entries = this.#entries;
+    this.#entries = [];
+    for (const frame of entries) {
+      this.#entries.push(frame);
+      this.#append(frame);
+    }
+    this.#waiting.replaceChildren(
+      ...[...this.#pending.values()].map(({ item, status, reason }) => this.#pendingEntry(item, status, reason)),
+    );
+    this.list.setAttribute("aria-live", live);
+  }
+
+  // ---- one entry ----
+
+  #append(frame) {
+    const previous = this.#entries.at(-2);
+    const at = new Date(frame.created_at);
+    if (!previous || dayOf(new Date(previous.created_at)) !== dayOf(at)) this.#confirmed.append(this.#day(at));
+    else if (previous.author === frame.author && at - new Date(previous.created_at) < SAME_GROUP_MS) {
+      this.#confirmed.lastElementChild?.classList.add("kefu-joined");
+    }
+    if (frame.author === "customer") {
+      this.#useUpQuickReplies();
+      this.#context.hint({ input: "text" });
+    }
+    const body = frame.parts.flatMap((part) => renderPart(part, this.#context));
+    // Nothing in it that this widget can show (a newer server's part): no empty bubble.
+    if (!body.length) return;
+    const status = frame.author === "customer" ? make("span", { class: "kefu-status" }, this.#context.texts.sent) : null;
+    const entry = this.#entry(frame.author, body, this.#time(at), status);
+    entry.dataset.seq = frame.seq;
+    this.#confirmed.append(entry);
+  }
+
+  #entry(author, body, ...meta) {
+    const { texts, names } = this.#context;
+    const name = author === "customer" ? texts.you : author === "bot" ? names().assistant : texts.operator;
+    const side = author === "customer" ? "own" : author === "operator" ? "operator" : "bot";
+    return make("div", { class: `kefu-entry kefu-${side}` },
+      make("span", { class: "kefu-hidden" }, texts.says(name)),
+      ...body,
+      make("p", { class: "kefu-meta", "aria-live": "off" }, author === "operator" ? `${name} · ` : null, ...meta));
+  }
+
+  #greetingEntry() {
+    const greeting = this.#context.greeting();
+    return greeting ? [this.#entry("bot", [make("div", { class: "kefu-bubble", dir: "auto" }, greeting)])] : [];
+  }
+
+  #pendingEntry(item, status, reason = null) {
+    const { texts } = this.#context;
+    const body = [make("div", { class: "kefu-bubble", dir: "auto" }, item.title ?? item.text ?? item.payload)];
+    const label = { sending: texts.sending, sent: texts.sent, waiting: texts.notSent, refused: reason ?? texts.refused }[status];
+    const isStuck = status === "waiting" || status === "refused";
+    const retry = isStuck
+      ? make("button", { type: "button", class: "kefu-retry", onclick: () => this.#retry(item.id) }, icon("retry"), texts.retry)
+      : null;
+    const entry = this.#entry("customer", body, make("span", { class: "kefu-status" }, label), retry);
+    entry.dataset.id = item.id;
+    entry.classList.add(`kefu-is-${status}`);
+    return entry;
+  }
+
+  #pendingNode(id) {
+    return [...this.#waiting.children].find((node) => node.dataset.id === id);
+  }
+
+  #useUpQuickReplies() {
+    for (const group of this.#confirmed.querySelectorAll(".kefu-quick")) group.remove();
+  }
+
+  // ---- time ----
+
+  #time(at) {
+    const shown = new Intl.DateTimeFormat(this.#context.locale(), { hour: "2-digit", minute: "2-digit" }).format(at);
+    return make("time", { datetime: at.toISOString() }, shown);
+  }
+
+  #day(at) {
+    return make("p", { class: "kefu-day", "data-at": at.toISOString() }, dayLabel(at, this.#context.locale()));
+  }
+
+  #relabelAtMidnight() {
+    const now = new Date();
+    const next = new Date(now.getFullYear(), now.getMonth(), now.getDate() + 1, 0, 0, 1);
+    this.#midnight = setTimeout(() => {
+      for (const day of this.#confirmed.querySelectorAll(".kefu-day")) {
+        day.textContent = dayLabel(new Date(day.dataset.at), this.#context.locale());
+      }
+      this.#relabelAtMidnight();
+    }, next - now);
+  }
+
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.list;
+    this.#follows = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
+    if (this.#follows) this.#newer.hidden = true;
+  }
+}
+
+function dayOf(at) {
+  return `${at.getFullYear()}-${at.getMonth()}-${at.getDate()}`;
+}
+
+function dayLabel(at, locale) {
+  const today = new Date();
+  const days = Math.round((startOfDay(at) - startOfDay(today)) / 86_400_000);
+  if (days === 0 || days === -1) return capital(new Intl.RelativeTimeFormat(locale, { numeric: "auto" }).format(days, "day"), locale);
+  const year = at.getFullYear() === today.getFullYear() ? undefined : "numeric";
+  return new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long", year }).format(at);
+}
+
+// Counted in UTC, so that a day with a clock change is a whole day too.
+function startOfDay(at) {
+  return Date.UTC(at.getFullYear(), at.getMonth(), at.getDate());
+}
+
+function capital(text, locale) {
+  return text.charAt(0).toLocaleUpperCase(locale) + text.slice(1);
+}
