@@ -34,7 +34,7 @@ class Say:
 
 
 class WebClient:
-    """One visitor. `run` keeps it connected; `say` speaks; `events` is what happened, in order.
+    """One visitor, online inside `async with` (again and again, if a test likes); `events` is what happened, in order.
 
     Args:
         url: the server, "http://127.0.0.1:8000".
@@ -85,9 +85,9 @@ class WebClient:
         with suppress(asyncio.CancelledError):
             await self._task
 
-    def say(self, what: Say) -> str:
+    def say(self, what: Say, message_id: str | None = None) -> str:
         """Send as soon as there is a connection, and again until it is acknowledged. Returns its client_msg_id."""
-        message_id = f"{self.name}-{self._rng.getrandbits(64):016x}"
+        message_id = message_id or f"{self.name}-{self._rng.getrandbits(64):016x}"
         self.unacked[message_id] = what
         self.events.append(Sent(message_id=message_id))
         self._outgoing.set()
@@ -114,10 +114,6 @@ class WebClient:
         """What the bot said, message by message."""
         parts = [json.loads(entry.body) for entry in self.received() if entry.author == "bot"]
         return ["\n".join(part.get("text", "") for part in entry) for entry in parts]
-
-    def ack_of(self, message_id: str) -> int | None:
-        acks = (event for event in self.events if isinstance(event, Acked) and event.message_id == message_id)
-        return next((ack.seq for ack in acks), None)
 
     # ---- the connection ----
 
