@@ -159,6 +159,17 @@ class InboundMessage:
     language_hint: str | None = None
 
 
+def storable_text(text: str) -> str:
+    """The text without what no database holds: NUL is dropped, half an emoji (a lone surrogate) becomes "?"."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="replace").decode()
+    return text
+
+
 RESERVED_PREFIXES = ("web", "slack", "wechat")
 MAX_ID_CHARS = 255
 

@@ -23,6 +23,7 @@ from connectors.base import (
     StateChange,
     TooBusy,
     check_inbound,
+    storable_text,
 )
 
 
@@ -140,7 +141,7 @@ class MemoryPorts:
         """Answer a waiting message with Rasa bot messages (none is an answer too)."""
         message = self.waiting.pop(inbound_id)
         conversation = self._conversations[message.sender_id]
-        messages = []
+        messages: list[OutboundMessage] = []
         for body in bodies:
             said = OutboundMessage(
                 outbox_id=sum(len(replies) for replies in self._replies.values()) + len(messages) + 1,
@@ -209,7 +210,7 @@ class MemoryPorts:
                 sender_id=message.sender_id,
                 seq=receipt.seq,
                 author="customer",
-                body={"text": message.text},
+                body={"text": storable_text(message.text)},
                 created_at=message.received_at,
                 client_id=message.external_id,
                 metadata={key: value for key, value in message.metadata.items() if key != "identity"},

@@ -16,8 +16,8 @@ from bot.storage.dialects import for_, with_insert
 from bot.storage.notify import tell_inbound
 from bot.storage.state import set_values
 from bot.storage.tables import conversations, customers, identities, inbox
-from bot.storage.types import Json, UtcDateTime, storable_text
-from connectors.base import BadRequest, InboundMessage, Receipt, StateChange, check_inbound
+from bot.storage.types import Json, UtcDateTime
+from connectors.base import BadRequest, InboundMessage, Receipt, StateChange, check_inbound, storable_text
 
 _KEY = ("assistant_id", "channel", "account", "external_id")
 _reopened = case((conversations.c.status.in_(("resolved", "closed")), "open"), else_=conversations.c.status)
@@ -71,17 +71,15 @@ _ADVANCE = (
     )
 )
 _ORIGINAL = (
-    select(inbox.c.id, inbox.c.conversation_id, inbox.c.seq, conversations.c.sender_id)
+    select(inbox.c.id, inbox.c.conversation_id, inbox.c.seq, conversations.c.sender_id, identities.c.external_id)
     .join(conversations, conversations.c.id == inbox.c.conversation_id)
+    .join(identities, identities.c.id == conversations.c.identity_id)
     .where(
         inbox.c.assistant_id == bindparam("assistant"),
         inbox.c.channel == bindparam("from_channel"),
         inbox.c.account == bindparam("from_account"),
         inbox.c.external_id == bindparam("new_external_id"),
     )
-)
-_OWNER = select(conversations.c.channel).where(
-    conversations.c.assistant_id == bindparam("assistant"), conversations.c.sender_id == bindparam("sender")
 )
 
 
@@ -110,21 +108,26 @@ def accept(
 def _accept_one(conn: Connection, assistant_id: str, message: InboundMessage, now: datetime) -> Receipt:
     check_inbound(message)
     values = _inbox_values(assistant_id, message)
-    if (receipt := _place(conn, values, now)) is not None:
-        return receipt
-    original = conn.execute(_ORIGINAL, values).one_or_none()
-    if original is not None:
-        if original.sender_id != message.sender_id:
-            raise BadRequest(f"external_id {message.external_id!r} was used in another conversation of this channel")
-        return Receipt(
-            inbound_id=original.id, conversation_id=original.conversation_id, seq=original.seq, is_duplicate=True
-        )
-    if conn.execute(_OWNER, values).one_or_none() is None:
+    receipt = _place(conn, values, now) or _find_original(conn, values)
+    if receipt is None:
         _create_conversation(conn, values, message.thread, now)
-    receipt = _place(conn, values, now)
+        # Another process may have been first with the conversation, and even with this very message.
+        receipt = _place(conn, values, now) or _find_original(conn, values)
     if receipt is None:
         raise BadRequest(f"sender_id {message.sender_id!r} belongs to another customer or channel")
     return receipt
+
+
+def _find_original(conn: Connection, values: Mapping[str, Any]) -> Receipt | None:
+    """The receipt of the message stored under the same key, if it is this customer's."""
+    original = conn.execute(_ORIGINAL, values).one_or_none()
+    if original is None:
+        return None
+    if (original.sender_id, original.external_id) != (values["sender"], values["customer"]):
+        raise BadRequest(f"external_id {values['new_external_id']!r} was used in another conversation of this channel")
+    return Receipt(
+        inbound_id=original.id, conversation_id=original.conversation_id, seq=original.seq, is_duplicate=True
+    )
 
 
 def _inbox_values(assistant_id: str, message: InboundMessage) -> dict[str, Any]:

@@ -7,7 +7,6 @@ Invariant: `await write(fn)` returns only once fn's work survives a power cut; w
 from __future__ import annotations
 
 import asyncio
-import functools
 import random
 import time
 from collections.abc import Callable
@@ -102,10 +101,13 @@ class Database:
 
     async def close(self) -> None:
         """Finish what is queued, then let go of every connection."""
-        loop = asyncio.get_running_loop()
+        await asyncio.get_running_loop().run_in_executor(None, self.dispose)
+
+    def dispose(self) -> None:
+        """`close` for a program that runs no event loop (migrations)."""
         if self._writer is not None:
-            await loop.run_in_executor(None, self._writer.close)
-        await loop.run_in_executor(None, functools.partial(self._threads.shutdown, wait=True))
+            self._writer.close()
+        self._threads.shutdown(wait=True)
         self._reads.dispose()
         self._engine.dispose()
 

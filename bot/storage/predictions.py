@@ -17,7 +17,7 @@ from bot.storage.dialects import for_, with_insert
 from bot.storage.records import Claim, PredictionRecord
 from bot.storage.tables import labels as labels_table
 from bot.storage.tables import predictions
-from bot.storage.types import storable_text
+from connectors.base import storable_text
 
 __all__ = [
     "Label",

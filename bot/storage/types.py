@@ -14,6 +14,8 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, String, Typ
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
+from connectors.base import storable_text
+
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _JSON_ESCAPE = re.compile(r"\\(?:u0000|.)")
 
@@ -43,17 +45,6 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER PRIMARY KEY
-
-
-def storable_text(text: str) -> str:
-    """The text without what no database holds: NUL is dropped, half an emoji (a lone surrogate) becomes "?"."""
-    if "\0" in text:
-        text = text.replace("\0", "")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode(errors="replace").decode()
-    return text
 
 
 def to_json(value: object) -> str:
