@@ -47,6 +47,14 @@ LOCK_LINES = [
 ]
 LOCK = requirements(LOCK_LINES)
 
+DISTRIBUTIONS = importlib.metadata.packages_distributions()
+LOADED_BY_NAME = {
+    "httptools": "uvicorn, to parse HTTP",
+    "onnx": "onnxruntime.quantization and torch.onnx, to write a model",
+    "uvloop": "uvicorn, as its loop",
+    "websockets": "uvicorn, for /webchat/ws",
+}
+
 
 def environment_script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("environment", ROOT / ".ci" / "environment.py")
@@ -123,19 +131,30 @@ class TestImports:
                         id(node) not in guarded,
                     )
 
-    @pytest.mark.parametrize("package", PACKAGES)
+    @pytest.mark.parametrize("package", [*PACKAGES, "tests"])
     def test_are_declared(self, package: str) -> None:
-        distributions = importlib.metadata.packages_distributions()
-        declared = RUNTIME | TRAINING | POSTGRES
+        anywhere = RUNTIME | TRAINING | POSTGRES
         at_import = RUNTIME | TRAINING if package == "training" else RUNTIME
+        if package == "tests":
+            anywhere = at_import = anywhere | DEVELOPMENT
         undeclared = []
         for place, module, is_at_import in self.imports(package):
-            if module in sys.stdlib_module_names or module in {*PACKAGES, "actions"}:
+            if module in sys.stdlib_module_names or module in {*PACKAGES, "actions", "tests"}:
                 continue
-            providers = {canonicalize_name(name) for name in distributions.get(module, ())}
-            if not providers & set(at_import if is_at_import else declared):
+            if not self.providers(module) & set(at_import if is_at_import else anywhere):
                 undeclared.append(f"{place} imports {module}")
         assert undeclared == [], "add them to pyproject.toml, then `make lock`"
+
+    def test_are_what_the_dependencies_are_for(self) -> None:
+        """A dependency that nothing imports is dead weight, unless another library loads it by name."""
+        used = {
+            each for package in PACKAGES for _, module, _ in self.imports(package) for each in self.providers(module)
+        }
+        assert set(RUNTIME | TRAINING | POSTGRES) - used - set(LOADED_BY_NAME) == set()
+
+    def providers(self, module: str) -> set[str]:
+        """The installed distributions that hold a top-level module."""
+        return {canonicalize_name(name) for name in DISTRIBUTIONS.get(module, ())}
 
 
 def is_type_checking(node: ast.AST) -> bool:
