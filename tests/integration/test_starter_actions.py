@@ -6,6 +6,7 @@ What the dialogue core makes of their events is tested elsewhere; here it is wha
 import csv
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from bot.starter.actions.actions import (
     ValidateOrderStatusForm,
 )
 from bot.starter.actions.orders import find_order, read_contact, read_order_number
-from bot.starter.actions.tries import WINDOW_S, FailedLookups
+from bot.starter.actions.tries import LIMIT, WINDOW_S, FailedLookups
 
 STARTER = Path(__file__).parents[2] / "bot/starter"
 DOMAIN: dict[str, Any] = {
@@ -201,14 +202,34 @@ async def test_without_message_ids_the_turn_is_known_by_its_place() -> None:
     assert first == await look_up("A-1001", "guess@example.com", message_id=None)
 
 
+async def test_a_right_pair_costs_no_try() -> None:
+    for _ in range(6):
+        assert not is_locked((await look_up("A-1001", ANNA))[1])
+    assert not is_locked((await fail_times(4))[-1])
+
+
+async def test_a_newcomer_at_a_locked_number_has_spent_no_try_of_their_own() -> None:
+    await fail_times(5, number="A-1001", sender_id="guesser")
+    _, slots = await look_up("A-1001", ANNA, sender_id="newcomer")
+    assert is_locked(slots)
+    assert slots["lookup_tries"] == 0.0
+
+
+def test_guesses_made_at_the_same_moment_do_not_slip_through(kefu_home: Path) -> None:
+    failed = FailedLookups(kefu_home / "tries.sqlite3")
+    with ThreadPoolExecutor(max_workers=8) as guessers:
+        claims = list(guessers.map(lambda n: failed.claim(f"turn-{n}", f"guesser-{n}", "A-1001"), range(24)))
+    assert sum(not claim.are_exceeded for claim in claims) == LIMIT
+
+
 def test_tries_older_than_a_day_no_longer_count(kefu_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = FailedLookups(kefu_home / "tries.sqlite3")
-    for n in range(5):
-        failed.record(turn=str(n), sender_id="c", order_number="A-1")
-    assert failed.are_used_up("c", "A-1")
+    for n in range(LIMIT):
+        failed.claim(f"turn-{n}", "customer", "A-1001")
+    assert failed.count("customer", "A-1001").are_used_up
     a_day_later = time.time() + WINDOW_S + 1
     monkeypatch.setattr(time, "time", lambda: a_day_later)
-    assert not failed.are_used_up("c", "A-1")
+    assert failed.count("customer", "A-1001").of_sender == 0
 
 
 # A signed identity

@@ -68,18 +68,23 @@ class ValidateOrderStatusForm(FormValidationAction):
             if find_order(number, fact):
                 return [SlotSet("order_contact", fact)]
 
-        failed, sender_id, turn = FailedLookups(_tries_file()), tracker.sender_id, _turn_key(tracker, self.name())
-        if failed.are_used_up(sender_id, number, before_turn=turn):
-            return _locked(failed.of_sender(sender_id))
-        if contact is None or find_order(number, contact):
-            return []
+        failed, sender_id = FailedLookups(_tries_file()), tracker.sender_id
+        if contact is None:
+            tries = failed.count(sender_id, number)
+            return _locked(tries.of_sender) if tries.are_used_up else []
 
-        failed.record(turn=turn, sender_id=sender_id, order_number=number)
-        tries = failed.of_sender(sender_id)
-        if failed.are_used_up(sender_id, number):
-            return _locked(tries)
+        turn = _turn_key(tracker, self.name())
+        tries = failed.claim(turn, sender_id, number)
+        if tries.are_exceeded:
+            failed.release(turn)
+            return _locked(tries.of_sender - 1)
+        if find_order(number, contact):
+            failed.release(turn)
+            return []
+        if tries.are_used_up:
+            return _locked(tries.of_sender)
         dispatcher.utter_message(response="utter_order_not_found")
-        return [*_forget("order_number", "order_contact"), SlotSet("lookup_tries", float(tries))]
+        return [*_forget("order_number", "order_contact"), SlotSet("lookup_tries", float(tries.of_sender))]
 
 
 class ValidateHandoffForm(FormValidationAction):
