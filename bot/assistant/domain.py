@@ -5,8 +5,11 @@ Invariant: names are unique; `Domain.raw` is the merged domain as custom actions
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
 from bot.assistant.source import Node, Problems
@@ -121,9 +124,17 @@ class Domain:
     raw: dict[str, Any] = field(compare=False)
     action_names: frozenset[str] = frozenset()
 
-    @property
-    def user_actions(self) -> frozenset[str]:
-        return frozenset(self.custom_actions) | frozenset(self.responses)
+    @cached_property
+    def featurized_slots(self) -> tuple[Slot, ...]:
+        """The slots that influence the conversation, in the order of the domain."""
+        return tuple(slot for slot in self.slots.values() if slot.has_features)
+
+    @cached_property
+    def state_hash(self) -> str:
+        """Changes when slots, forms or their initial values change: an older snapshot then means something else."""
+        slots = [[slot.name, slot.type, slot.initial_value] for slot in self.slots.values()]
+        described = json.dumps([slots, sorted(self.forms)], sort_keys=True, default=repr)
+        return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
 _KNOWN_KEYS = frozenset(

@@ -1,0 +1,104 @@
+"""Running one action: built-in, response, form, or custom. Which action comes next is the policies' business.
+
+Invariant: reads the tracker, changes nothing; the result is the events that follow the `action` event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.assistant.domain import DEFAULT_ACTIONS, HANDOFF_ACTION, REQUESTED_SLOT
+from bot.dialogue.effects import Events, Steps
+from bot.dialogue.events import (
+    ACTION_LISTEN,
+    ACTION_SESSION_START,
+    ActionExecuted,
+    ActiveLoop,
+    HandoffRequested,
+    Restarted,
+    SessionStarted,
+    SlotSet,
+    UserUtteranceReverted,
+)
+from bot.dialogue.forms import FormRun
+from bot.dialogue.remote import RemoteCall
+from bot.dialogue.responses import bot_uttered, generate
+from bot.dialogue.slots import extract_slots
+from bot.dialogue.tracker import Tracker
+from bot.dialogue.two_stage import ASK_AFFIRMATION, ASK_REPHRASE, TWO_STAGE, ask_affirmation, run_two_stage
+
+_CONTACT_SLOT = "handoff_contact"
+_REASON_SLOT = "handoff_reason"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionRun:
+    """Runs actions of one turn."""
+
+    call: RemoteCall
+
+    def run(self, name: str, tracker: Tracker) -> Steps[Events]:
+        """The events of the action.
+
+        Raises:
+            Rejection: it declined to run.
+            Crash: it failed.
+        """
+        domain = tracker.domain
+        if name == HANDOFF_ACTION:
+            return [_handoff(tracker)]
+        is_overridden = name in domain.custom_actions or name in domain.responses or name in domain.forms
+        if name in DEFAULT_ACTIONS and not is_overridden:
+            return (yield from self._built_in(name, tracker))
+        if name.startswith("utter_"):
+            return self.utter(name, tracker)
+        if name in domain.forms and name not in domain.custom_actions:
+            return (yield from FormRun(form=domain.forms[name], tracker=tracker, call=self.call, ask=self.run).run())
+        return (yield from self.call.run(name, tracker))
+
+    def utter(self, name: str, tracker: Tracker) -> Events:
+        """Say a response; nothing where it has no fitting variation."""
+        draft = generate(tracker.domain, name, tracker.situation.slots, self.call.channels, self.call.rng)
+        return [] if draft is None else [bot_uttered({**draft, "utter_action": name})]
+
+    def _built_in(self, name: str, tracker: Tracker) -> Steps[Events]:
+        match name:
+            case "action_session_start":
+                return _session_start(tracker)
+            case "action_restart":
+                return [*self.utter("utter_restart", tracker), Restarted()]
+            case "action_default_fallback":
+                return [*self.utter("utter_default", tracker), UserUtteranceReverted()]
+            case "action_back":
+                return [*self.utter("utter_back", tracker), UserUtteranceReverted(), UserUtteranceReverted()]
+            case "action_deactivate_loop":
+                return [ActiveLoop(name=None), SlotSet(name=REQUESTED_SLOT, value=None)]
+            case "action_extract_slots":
+                return (yield from extract_slots(tracker, self.call))
+            case _ if name == TWO_STAGE:
+                return (yield from run_two_stage(tracker, self.run))
+            case _ if name == ASK_AFFIRMATION:
+                return [ask_affirmation(tracker)]
+            case _ if name == ASK_REPHRASE:
+                return self.utter("utter_ask_rephrase", tracker)
+            case _:
+                # action_listen, action_unlikely_intent, and action_revert_fallback_events, which belongs to Rasa 2.
+                return []
+
+
+def _session_start(tracker: Tracker) -> Events:
+    carried = tracker.carried_slots if tracker.domain.carry_over_slots else []
+    return [SessionStarted(), *carried, ActionExecuted(name=ACTION_LISTEN)]
+
+
+def _handoff(tracker: Tracker) -> HandoffRequested:
+    slots = tracker.situation.slots
+    contact, reason = slots.get(_CONTACT_SLOT), slots.get(_REASON_SLOT)
+    return HandoffRequested(
+        contact=None if contact is None else str(contact), reason=None if reason is None else str(reason)
+    )
+
+
+def is_waiting(name: str) -> bool:
+    """Whether the bot waits for the customer after this action."""
+    return name in (ACTION_LISTEN, ACTION_SESSION_START)

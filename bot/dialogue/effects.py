@@ -1,0 +1,55 @@
+"""What a turn asks of the world, and what the world answers. The runners live in `bot.rasa` and in the worker.
+
+Invariant: an answer is a value, also where something failed; nothing raises into a turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from bot.dialogue.events import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunAction:
+    """Run a custom action. `tracker` and `domain` are Rasa's JSON; the runner must not change `domain`."""
+
+    name: str
+    tracker: dict[str, Any]
+    domain: Mapping[str, Any]
+
+
+Effect = RunAction
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionResult:
+    """`events` and `responses` as the action returned them (Rasa's JSON)."""
+
+    events: tuple[dict[str, Any], ...] = ()
+    responses: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionRejected:
+    """The action declined to run: something else is predicted instead."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionCrashed:
+    """The action failed, hung, or does not exist; its events are lost and the turn goes on."""
+
+    error: str
+
+
+EffectResult = ActionResult | ActionRejected | ActionCrashed
+
+T = TypeVar("T")
+Steps = Generator[Effect, EffectResult, T]
+"""A part of a turn that may need the world on its way to a T."""
+
+Events = list[Event]

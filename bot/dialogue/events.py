@@ -1,0 +1,267 @@
+"""Everything that can happen in a conversation, as Rasa 3 names and writes it; ours beside: `handoff`, `operator`.
+
+Invariant: events are immutable, and `from_json(to_json(event)) == event`. What an event does: `situation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, TypeVar
+
+ACTION_LISTEN = "action_listen"
+ACTION_SESSION_START = "action_session_start"
+SHOULD_NOT_BE_SET = "should_not_be_set"
+"""What `null` means in a rule: the slot or form must be empty when the rule applies."""
+
+E = TypeVar("E", bound="Event")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    timestamp: float = 0.0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    type_name: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UserUttered(Event):
+    """`parse_data` is what was understood: intent, entities, intent_ranking, …, as Rasa's NLU returns it."""
+
+    type_name: ClassVar[str] = "user"
+    text: str | None = None
+    parse_data: Mapping[str, Any] = field(default_factory=dict)
+    input_channel: str | None = None
+    message_id: str | None = None
+
+    @property
+    def intent(self) -> str | None:
+        intent = self.parse_data.get("intent")
+        return intent.get("name") if isinstance(intent, Mapping) else None
+
+    @property
+    def entities(self) -> list[dict[str, Any]]:
+        entities: list[dict[str, Any]] = self.parse_data.get("entities") or []
+        return entities
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BotUttered(Event):
+    """`data` holds only what is set of elements, quick_replies, buttons, attachment, image, custom."""
+
+    type_name: ClassVar[str] = "bot"
+    text: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActionExecuted(Event):
+    """`hide_rule_turn`: the turn was decided by a rule that occurs in no story; stories do not see it."""
+
+    type_name: ClassVar[str] = "action"
+    name: str | None = None
+    policy: str | None = None
+    confidence: float | None = None
+    action_text: str | None = None
+    hide_rule_turn: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActionExecutionRejected(Event):
+    type_name: ClassVar[str] = "action_execution_rejected"
+    name: str | None = None
+    policy: str | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlotSet(Event):
+    type_name: ClassVar[str] = "slot"
+    name: str
+    value: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AllSlotsReset(Event):
+    type_name: ClassVar[str] = "reset_slots"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActiveLoop(Event):
+    """A form began, or (None) ended."""
+
+    type_name: ClassVar[str] = "active_loop"
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoopInterrupted(Event):
+    type_name: ClassVar[str] = "loop_interrupted"
+    is_interrupted: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UserFeaturization(Event):
+    type_name: ClassVar[str] = "user_featurization"
+    use_text_for_featurization: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EntitiesAdded(Event):
+    type_name: ClassVar[str] = "entities"
+    entities: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FollowupAction(Event):
+    type_name: ClassVar[str] = "followup"
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Restarted(Event):
+    type_name: ClassVar[str] = "restart"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionStarted(Event):
+    type_name: ClassVar[str] = "session_started"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UserUtteranceReverted(Event):
+    type_name: ClassVar[str] = "rewind"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActionReverted(Event):
+    type_name: ClassVar[str] = "undo"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConversationPaused(Event):
+    type_name: ClassVar[str] = "pause"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConversationResumed(Event):
+    type_name: ClassVar[str] = "resume"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoryExported(Event):
+    type_name: ClassVar[str] = "export"
+    path: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReminderScheduled(Event):
+    type_name: ClassVar[str] = "reminder"
+    intent: str | None = None
+    entities: Any = None
+    date_time: str | None = None
+    name: str | None = None
+    kill_on_user_msg: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReminderCancelled(Event):
+    type_name: ClassVar[str] = "cancel_reminder"
+    name: str | None = None
+    intent: str | None = None
+    entities: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgentUttered(Event):
+    type_name: ClassVar[str] = "agent"
+    text: str | None = None
+    data: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandoffRequested(Event):
+    """Ours: the customer wants a person. `contact` is how to reach them, where they left one."""
+
+    type_name: ClassVar[str] = "handoff"
+    contact: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OperatorUttered(Event):
+    """Ours: a person of the company answered."""
+
+    type_name: ClassVar[str] = "operator"
+    text: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    operator: str | None = None
+
+
+_LEGACY_NAMES = {"form": "active_loop", "form_validation": "loop_interrupted"}
+_KINDS: tuple[type[Event], ...] = (
+    UserUttered,
+    BotUttered,
+    ActionExecuted,
+    ActionExecutionRejected,
+    SlotSet,
+    AllSlotsReset,
+    ActiveLoop,
+    LoopInterrupted,
+    UserFeaturization,
+    EntitiesAdded,
+    FollowupAction,
+    Restarted,
+    SessionStarted,
+    UserUtteranceReverted,
+    ActionReverted,
+    ConversationPaused,
+    ConversationResumed,
+    StoryExported,
+    ReminderScheduled,
+    ReminderCancelled,
+    AgentUttered,
+    HandoffRequested,
+    OperatorUttered,
+)
+_TYPES: dict[str, type[Event]] = {kind.type_name: kind for kind in _KINDS}
+_FIELDS: dict[type[Event], tuple[str, ...]] = {
+    kind: tuple(item.name for item in fields(kind) if item.name not in ("timestamp", "metadata")) for kind in _KINDS
+}
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """The event as Rasa's JSON. Nested values are shared, not copied."""
+    body: dict[str, Any] = {"event": event.type_name, "timestamp": event.timestamp}
+    if event.metadata:
+        body["metadata"] = event.metadata
+    for name in _FIELDS[type(event)]:
+        body[name] = getattr(event, name)
+    return body
+
+
+def from_json(body: Mapping[str, Any]) -> Event:
+    """The event that Rasa's JSON describes; unknown keys are left out.
+
+    Raises:
+        ValueError: no such event, or one of its fields is missing.
+    """
+    name = body.get("event")
+    kind = _TYPES.get(_LEGACY_NAMES.get(str(name), str(name)))
+    if kind is None:
+        raise ValueError(f"unknown event '{name}'")
+    values = {key: body[key] for key in _FIELDS[kind] if key in body}
+    if kind is LoopInterrupted and "validate" in body:
+        values["is_interrupted"] = not body["validate"]
+    if kind is BotUttered:
+        values["data"] = {key: value for key, value in (body.get("data") or {}).items() if value is not None}
+    try:
+        return kind(timestamp=float(body.get("timestamp") or 0.0), metadata=body.get("metadata") or {}, **values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the event '{name}' cannot be read: {error}") from error
+
+
+def at(event: E, timestamp: float) -> E:
+    """The same event with another timestamp."""
+    return replace(event, timestamp=timestamp)

@@ -1,0 +1,307 @@
+"""One turn of a conversation: session, message, slots, actions until the bot listens. The whole of it on one screen.
+
+Invariant: a turn never raises for what a customer or a custom action did, changes nothing it was given, and ends with
+the bot listening (unless the conversation is paused). Its events carry strictly increasing timestamps.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.assistant.domain import SESSION_METADATA_SLOT
+from bot.assistant.loader import Assistant
+from bot.assistant.source import Problems
+from bot.dialogue.actions import ActionRun, is_waiting
+from bot.dialogue.effects import Steps
+from bot.dialogue.events import (
+    ACTION_LISTEN,
+    ACTION_SESSION_START,
+    ActionExecuted,
+    ActionExecutionRejected,
+    BotUttered,
+    Event,
+    LoopInterrupted,
+    SlotSet,
+    UserFeaturization,
+    UserUttered,
+    at,
+)
+from bot.dialogue.parsing import FALLBACK_INTENT
+from bot.dialogue.policies import Policies, compile_policies
+from bot.dialogue.remote import Crash, Rejection, RemoteCall
+from bot.dialogue.responses import message_body, response_channels
+from bot.dialogue.slots import extract_slots
+from bot.dialogue.tracker import DISCLOSURE, Tracker
+
+MAX_ACTIONS = 10
+"""Actions between two listens, as in Rasa: more is taken for a loop that never ends."""
+_TICK_S = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class DialogueModel:
+    """What decides for one assistant; built once by `compile_assistant`."""
+
+    assistant: Assistant
+    policies: Policies
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserMessage:
+    """What the customer sent and how it was read. `language` "und" or None leaves the conversation's as it is."""
+
+    text: str
+    parse_data: Mapping[str, Any]
+    input_channel: str
+    message_id: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    language: str | None = None
+    sentiment: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BotMessage:
+    """`body` is Rasa's bot message, only what is set; `metadata` is the event's (`utter_action` …)."""
+
+    body: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What was done and why, for people."""
+
+    action: str
+    policy: str
+    confidence: float
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """Everything a turn leads to. `tracker` is the conversation after it."""
+
+    events: tuple[Event, ...]
+    messages: tuple[BotMessage, ...]
+    decisions: tuple[Decision, ...]
+    tracker: Tracker
+
+
+def compile_assistant(assistant: Assistant) -> DialogueModel:
+    """Compile rules and stories into policies.
+
+    Raises:
+        AssistantError: rules or stories contradict each other or are incomplete; the first problem, with both names.
+    """
+    problems = Problems()
+    policies = compile_policies(assistant, problems)
+    error = problems.first_error
+    if error:
+        raise error.as_error()
+    return DialogueModel(assistant=assistant, policies=policies)
+
+
+def turn(tracker: Tracker, message: UserMessage, model: DialogueModel, now: float, rng: random.Random) -> Steps[Turn]:
+    """Answer one message.
+
+    Args:
+        tracker: the conversation so far; it is not changed.
+        now: seconds since the epoch; decides whether the session expired, and stamps the events.
+        rng: picks between equally fitting variations of a response.
+    Yields:
+        effects, and expects their results to be sent in.
+    """
+    run = _TurnRun(tracker.copy(), message, model, now, rng)
+    if run.is_session_over():
+        yield from run.start_session()
+    run.log_message()
+    yield from run.extract_slots()
+    while run.may_go_on():
+        yield from run.next_action()
+    run.close()
+    return run.result()
+
+
+class _TurnRun:
+    """The turn while it happens."""
+
+    def __init__(
+        self, tracker: Tracker, message: UserMessage, model: DialogueModel, now: float, rng: random.Random
+    ) -> None:
+        self._tracker, self._message, self._model, self._now = tracker, message, model, now
+        self._clock = max(now, tracker.last_timestamp + _TICK_S)
+        self._call = RemoteCall(channels=response_channels(message.input_channel), rng=rng)
+        self._actions = ActionRun(call=self._call)
+        self._events: list[Event] = []
+        self._messages: list[BotMessage] = []
+        self._decisions: list[Decision] = []
+        self._rejections = 0
+        self._has_crashed = False
+        self._is_done = False
+
+    # ---- logging ----
+
+    def _log(self, event: Event) -> None:
+        if isinstance(event, BotUttered):
+            self._disclose()
+        self._append(event)
+
+    def _append(self, event: Event) -> None:
+        stamped = at(event, self._clock)
+        self._clock = self._clock + _TICK_S
+        self._events.append(stamped)
+        self._tracker.apply(stamped)
+        if isinstance(stamped, BotUttered):
+            self._messages.append(BotMessage(body=message_body(stamped), metadata=stamped.metadata))
+
+    def _disclose(self) -> None:
+        """Before the first word of a session: that it is a machine that speaks."""
+        brand = self._model.assistant.brand
+        if brand.disclosure_enabled and not self._tracker.is_disclosed:
+            text = brand.disclosure(self._language())
+            self._append(BotUttered(text=text, metadata={"utter_action": DISCLOSURE}))
+
+    def _language(self) -> str | None:
+        slot = self._tracker.situation.slots.get("language")
+        if slot is not None:
+            return str(slot)
+        spoken = self._message.language
+        return spoken if spoken and spoken != "und" else self._model.assistant.language
+
+    def _decide(self, action: str, policy: str, confidence: float, why: str) -> None:
+        self._decisions.append(Decision(action=action, policy=policy, confidence=confidence, why=why))
+
+    # ---- the parts of a turn ----
+
+    def is_session_over(self) -> bool:
+        """Whether a new session begins: nothing has happened yet, or the last message is too long ago."""
+        tracker = self._tracker
+        if not tracker.applied_events:
+            return True
+        expiration_s = tracker.domain.session_expiration_min * 60
+        last = tracker.last_applied_user
+        return expiration_s > 0 and last is not None and self._now - last.timestamp > expiration_s
+
+    def start_session(self) -> Steps[None]:
+        if self._message.metadata:
+            self._log(SlotSet(name=SESSION_METADATA_SLOT, value=dict(self._message.metadata)))
+        yield from self._execute(ACTION_SESSION_START, ActionExecuted(name=ACTION_SESSION_START, confidence=1.0), ())
+
+    def log_message(self) -> None:
+        message = self._message
+        parse_data = {
+            "intent": {"name": None, "confidence": 0.0},
+            "entities": [],
+            "text": message.text,
+            "message_id": message.message_id,
+            "metadata": dict(message.metadata),
+            **message.parse_data,
+        }
+        self._log(
+            UserUttered(
+                text=message.text,
+                parse_data=parse_data,
+                input_channel=message.input_channel,
+                message_id=message.message_id,
+                metadata=dict(message.metadata),
+            )
+        )
+        self._set_own_slot("language", message.language if message.language != "und" else None)
+        self._set_own_slot("sentiment", message.sentiment)
+
+    def _set_own_slot(self, name: str, value: str | None) -> None:
+        """Set `language` or `sentiment` where the domain declares it and knows the value."""
+        slot = self._tracker.domain.slots.get(name)
+        if slot is None or value is None or self._tracker.situation.slots.get(name) == value:
+            return
+        if slot.type != "categorical" or value.lower() in slot.values:
+            self._log(SlotSet(name=name, value=value))
+
+    def extract_slots(self) -> Steps[None]:
+        for event in (yield from extract_slots(self._tracker, self._call)):
+            self._log(event)
+
+    def may_go_on(self) -> bool:
+        situation = self._tracker.situation
+        intent = situation.message.intent if situation.message else None
+        return not self._is_done and (not situation.paused or intent == "restart")
+
+    def next_action(self) -> Steps[None]:
+        if self._tracker.actions_since_listen() >= MAX_ACTIONS or self._rejections >= MAX_ACTIONS:
+            self._break_circuit()
+            return
+        followup = self._tracker.situation.followup_action
+        if followup is not None and followup in self._tracker.domain.action_names:
+            executed = ActionExecuted(name=followup, policy="followup_action", confidence=1.0)
+            self._decide(followup, "followup_action", 1.0, "asked for by the action before")
+            yield from self._take(followup, executed, ())
+            return
+        prediction, action, confidence = self._model.policies.predict(self._tracker)
+        before: list[Event] = [LoopInterrupted(is_interrupted=True)] if prediction.interrupts_loop else []
+        if self._tracker.situation.latest_action == ACTION_LISTEN:
+            before.append(UserFeaturization(use_text_for_featurization=prediction.is_text))
+        self._decide(action, prediction.policy, confidence, self._reason(prediction.why, confidence))
+        executed = ActionExecuted(
+            name=action, policy=prediction.policy, confidence=confidence, hide_rule_turn=prediction.hides_turn
+        )
+        yield from self._take(action, executed, before)
+
+    def _reason(self, why: str, confidence: float) -> str:
+        """The policy's reason, with why the message was not understood where that is the reason behind it."""
+        message = self._tracker.situation.message
+        reason = message.parse_data.get("fallback_reason") if message else None
+        if message is not None and message.intent == FALLBACK_INTENT and reason:
+            return f"fallback: {reason} ({why})"
+        return why if confidence > 0 else f"{why}, and there is no fallback"
+
+    def _take(self, name: str, executed: ActionExecuted, before: Sequence[Event]) -> Steps[None]:
+        yield from self._execute(name, executed, before)
+        self._is_done = is_waiting(name)
+
+    def _execute(self, name: str, executed: ActionExecuted, before: Sequence[Event]) -> Steps[None]:
+        """Run an action and log it: policy events, the action, its events. A rejection is logged alone."""
+        trial = self._tracker.copy()
+        for event in before:
+            trial.apply(at(event, self._clock))
+        try:
+            events = yield from self._actions.run(name, trial)
+        except Rejection:
+            self._rejections += 1
+            self._log(ActionExecutionRejected(name=name, policy=executed.policy, confidence=executed.confidence))
+            return
+        except Crash:
+            self._has_crashed = True
+            events = []
+        if not any(isinstance(event, ActionExecutionRejected) for event in events):
+            for event in before:
+                self._log(event)
+            self._log(executed)
+        for event in events:
+            self._log(event)
+        if any(isinstance(event, UserUttered) for event in events):
+            yield from self.extract_slots()
+
+    def _break_circuit(self) -> None:
+        """Stop a turn that does not end, and listen: in Rasa the conversation would stay silent from here on."""
+        self._decide(ACTION_LISTEN, "circuit_breaker", 1.0, f"{MAX_ACTIONS} actions without listening")
+        self._log(ActionExecuted(name=ACTION_LISTEN))
+        self._is_done = True
+
+    def close(self) -> None:
+        """A turn that broke off without a word says at least that it did not work."""
+        for failure in self._call.failures:
+            self._decide("", "", 0.0, failure)
+        if self._has_crashed and not self._messages:
+            for event in self._actions.utter("utter_default", self._tracker):
+                self._log(event)
+
+    def result(self) -> Turn:
+        return Turn(
+            events=tuple(self._events),
+            messages=tuple(self._messages),
+            decisions=tuple(self._decisions),
+            tracker=self._tracker,
+        )

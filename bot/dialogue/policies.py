@@ -1,0 +1,66 @@
+"""The assistant's files compiled into what decides: rules, memoized stories, and how their proposals are joined.
+
+Invariant: built once per assistant and never changed; contradictions in the files stop the building.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.assistant.loader import Assistant
+from bot.assistant.source import Problem, Problems
+from bot.dialogue.contradictions import analyse
+from bot.dialogue.memoization import Memoization, compile_memoization
+from bot.dialogue.predictions import Prediction, choose
+from bot.dialogue.rules import RulePolicy, RuleSettings, compile_rules, training_examples
+from bot.dialogue.tracker import Tracker
+from bot.dialogue.training import TrainingConversation, expand_rules, expand_stories
+
+_MEMOIZATION = ("MemoizationPolicy", "AugmentedMemoizationPolicy")
+_NO_RULES = RuleSettings(has_fallback=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policies:
+    """`rules` comes after or before the memories in ties as config.yml lists them; priorities differ, so it is moot."""
+
+    rules: RulePolicy
+    memories: tuple[Memoization, ...]
+
+    def predict(self, tracker: Tracker) -> tuple[Prediction, str, float]:
+        """The winning proposal, its action and confidence."""
+        rejected = tracker.rejected_action
+        by_rule, _ = self.rules.predict(tracker)
+        predictions = [by_rule]
+        # A form that just goes on outranks every story: do not look for one.
+        if not by_rule.is_no_user:
+            predictions += [memory.predict(tracker, self.rules.rule_only) for memory in self.memories]
+        best = choose(predictions, rejected)
+        return best, *best.best(rejected)
+
+
+def compile_policies(assistant: Assistant, problems: Problems) -> Policies:
+    """What decides in this assistant's conversations; problems of its rules and stories are reported."""
+    domain = assistant.domain
+    by_name = {policy.name: policy.settings for policy in assistant.policies}
+    settings = RuleSettings.of(by_name["RulePolicy"]) if "RulePolicy" in by_name else _NO_RULES
+    is_ruled = "RulePolicy" in by_name
+    rules: list[TrainingConversation] = expand_rules(assistant.rules, domain, problems) if is_ruled else []
+    stories = expand_stories(assistant.stories, domain, problems)
+    rule_policy = analyse(compile_rules(rules, stories, domain, settings), rules, stories, problems)
+    examples = training_examples(stories, domain, omit_unset=False)
+    return Policies(
+        rules=rule_policy,
+        memories=tuple(
+            compile_memoization(policy.name, policy.settings, examples)
+            for policy in assistant.policies
+            if policy.name in _MEMOIZATION
+        ),
+    )
+
+
+def check_dialogue(assistant: Assistant) -> tuple[Problem, ...]:
+    """Contradictions, incomplete rules and loose checkpoints: what only compiling the dialogue can find."""
+    problems = Problems()
+    compile_policies(assistant, problems)
+    return tuple(sorted(problems.found, key=lambda problem: problem.level != "error"))

@@ -1,0 +1,142 @@
+"""Response → bot message: which variation, and what stands in its placeholders.
+
+Invariant: what is inserted is never read again as a template, whatever a customer wrote.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bot.assistant.domain import Domain, Variation
+from bot.dialogue.events import BotUttered
+
+_DATA_KEYS = ("elements", "quick_replies", "buttons", "attachment", "image", "custom")
+_FILLED_KEYS = ("text", "image", "custom", "buttons", "attachment", "quick_replies")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^\n{}]+)\}")
+
+
+def response_channels(input_channel: str | None) -> tuple[str, ...]:
+    """The names under which a channel is addressed in `channel:`; Rasa knows its REST channel as `collector`."""
+    if input_channel == "rest":
+        return ("collector", "rest")
+    return (input_channel,) if input_channel else ()
+
+
+def choose_variation(
+    domain: Domain, name: str, slots: Mapping[str, Any], channels: Sequence[str], rng: random.Random
+) -> Variation | None:
+    """One of the best fitting variations, at random; None where there is none.
+
+    Order of preference, as in Rasa: condition and channel fit, channel fits, condition fits, neither is asked for.
+    """
+    variations = domain.responses.get(name, ())
+    plain = [variation for variation in variations if not variation.is_conditional]
+    fulfilled = [variation for variation in variations if variation.conditions and _holds(variation, slots)]
+    groups = [
+        *([item for item in fulfilled if item.channel == channel] for channel in channels),
+        *([item for item in plain if item.channel == channel] for channel in channels),
+        [item for item in fulfilled if item.channel is None],
+        [item for item in plain if item.channel is None],
+    ]
+    fitting = next((group for group in groups if group), None)
+    if fitting is None:
+        return None
+    return fitting[0] if len(fitting) == 1 else rng.choice(fitting)
+
+
+def _holds(variation: Variation, slots: Mapping[str, Any]) -> bool:
+    for name, expected in variation.conditions:
+        value = slots.get(name)
+        if isinstance(value, str) and isinstance(expected, str):
+            if value.casefold() != expected.casefold():
+                return False
+        elif value != expected:
+            return False
+    return True
+
+
+def generate(
+    domain: Domain,
+    name: str,
+    slots: Mapping[str, Any],
+    channels: Sequence[str],
+    rng: random.Random,
+    values: Mapping[str, Any] | None = None,
+) -> dict[str, Any] | None:
+    """The chosen variation with slots and `values` filled in; None where the response has no fitting variation."""
+    variation = choose_variation(domain, name, slots, channels, rng)
+    if variation is None:
+        return None
+    draft = dict(variation.body)
+    known = {**slots, **values} if values else slots
+    for key in _FILLED_KEYS:
+        if key in draft and known:
+            draft[key] = fill(draft[key], known)
+    return draft
+
+
+def fill(template: Any, values: Mapping[str, Any]) -> Any:
+    """Replace `{name}` in every string of the template, in one pass.
+
+    A text with an unknown name stays as it is, as in Rasa; `{{` and `}}` are literal braces.
+    """
+    if isinstance(template, str):
+        return _fill_text(template, values)
+    if isinstance(template, Mapping):
+        return {key: fill(value, values) for key, value in template.items()}
+    if isinstance(template, list):
+        return [fill(item, values) for item in template]
+    return template
+
+
+def _fill_text(text: str, values: Mapping[str, Any]) -> str:
+    if "{" not in text and "}" not in text:
+        return text
+    names = [found[1] for found in _PLACEHOLDER.finditer(text) if found[1] is not None]
+    if any(name not in values for name in names):
+        return text
+    return _PLACEHOLDER.sub(lambda found: found[0][0] if found[1] is None else str(values[found[1]]), text)
+
+
+def bot_uttered(message: Mapping[str, Any]) -> BotUttered:
+    """The event of a bot message; what is neither text nor data becomes metadata, as in Rasa."""
+    data = {key: message[key] for key in _DATA_KEYS if message.get(key) is not None}
+    if "image" in data:
+        data.setdefault("attachment", data["image"])
+    metadata = {key: value for key, value in message.items() if key != "text" and key not in _DATA_KEYS}
+    return BotUttered(text=message.get("text"), data=data, metadata=metadata)
+
+
+def uttered_by_action(
+    domain: Domain,
+    response: Mapping[str, Any],
+    slots: Mapping[str, Any],
+    channels: Sequence[str],
+    rng: random.Random,
+) -> BotUttered | None:
+    """The event of one message of a custom action: its own words, or a response of the domain with its values."""
+    own = dict(response)
+    name = own.pop("response", None)
+    draft: dict[str, Any] = {}
+    if name:
+        generated = generate(domain, name, slots, channels, rng, own)
+        if generated is None:
+            return None
+        draft = {**generated, "utter_action": name}
+    buttons = own.pop("buttons", None) or []
+    if buttons:
+        draft["buttons"] = [*(draft.get("buttons") or []), *buttons]
+    draft |= {key: value for key, value in own.items() if value}
+    return bot_uttered(draft)
+
+
+def message_body(event: BotUttered) -> dict[str, Any]:
+    """Rasa's bot message: text and data, only what is set; an attachment only where it is not the image again."""
+    body: dict[str, Any] = {} if event.text is None else {"text": event.text}
+    body |= {key: value for key, value in event.data.items() if value is not None}
+    if "image" in body and body.get("attachment") == body["image"]:
+        del body["attachment"]
+    return body

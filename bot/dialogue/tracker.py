@@ -1,0 +1,371 @@
+"""A conversation: the fold of its events. Only the current session is kept, and of a long one only the last turns.
+
+Invariant: `fold(all events) == live tracker == restore(snapshot, later events)`. What a tracker knows is bounded:
+events before the current session, and those beyond `MAX_EVENTS`, live on only as the situation they led to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bot.assistant.domain import Domain
+from bot.dialogue.events import (
+    ACTION_LISTEN,
+    ACTION_SESSION_START,
+    ActionExecuted,
+    ActionExecutionRejected,
+    ActionReverted,
+    ActiveLoop,
+    BotUttered,
+    Event,
+    Restarted,
+    SessionStarted,
+    SlotSet,
+    UserFeaturization,
+    UserUtteranceReverted,
+    UserUttered,
+    from_json,
+    to_json,
+)
+from bot.dialogue.situation import Situation
+from bot.dialogue.states import Moment, moment_of
+
+FOLD_VERSION = 1
+DISCLOSURE = "utter_disclosure"
+MAX_EVENTS = 400
+"""Events kept of one session (some 60 turns). A rewind cannot reach further back."""
+_KEPT_EVENTS = 200
+_MAX_CARRIED_SLOTS = 100
+
+
+class SnapshotOutdated(Exception):
+    """The snapshot was folded by another version or domain: fold all events instead."""
+
+
+class Tracker:
+    """One conversation. Mutable; `turn` works on a copy."""
+
+    __slots__ = (
+        "_applied",
+        "_base",
+        "_base_disclosed",
+        "_loop_names",
+        "_moments",
+        "_replayed",
+        "_replayed_count",
+        "domain",
+        "event_count",
+        "events",
+        "is_disclosed",
+        "sender_id",
+        "situation",
+    )
+
+    def __init__(self, domain: Domain, sender_id: str) -> None:
+        self.domain = domain
+        self.sender_id = sender_id
+        self.event_count = 0
+        self.events: list[Event] = []
+        self._restart_from(Situation(domain), disclosed=False)
+
+    @staticmethod
+    def empty(domain: Domain, sender_id: str) -> Tracker:
+        """A conversation in which nothing has happened."""
+        return Tracker(domain, sender_id)
+
+    def _restart_from(self, base: Situation, *, disclosed: bool) -> None:
+        self._base = base
+        self._base_disclosed = disclosed
+        self.situation = base.copy()
+        self.is_disclosed = disclosed
+        self._applied: list[Event] = []
+        self._loop_names: set[str] = {base.loop.name} if base.loop else set()
+        self._forget_replay()
+
+    def copy(self) -> Tracker:
+        other = object.__new__(Tracker)
+        for name in Tracker.__slots__:
+            setattr(other, name, getattr(self, name))
+        other.events, other._applied = list(self.events), list(self._applied)
+        other.situation, other._loop_names = self.situation.copy(), set(self._loop_names)
+        other._moments = list(self._moments)
+        other._replayed = self._replayed.copy()
+        return other
+
+    # ---- applying events ----
+
+    def apply(self, event: Event) -> None:
+        """Append one event and take its effect."""
+        self.events.append(event)
+        self.event_count += 1
+        self._take(event)
+        if len(self.events) > MAX_EVENTS and isinstance(event, UserUttered):
+            self._trim()
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Restarted():
+                self._restart_from(Situation(self.domain), disclosed=False)
+                self.situation.followup_action = ACTION_SESSION_START
+            case SessionStarted():
+                self._drop_earlier_sessions()
+                self._restart_from(Situation(self.domain), disclosed=False)
+            case UserUtteranceReverted():
+                self._undo_until(UserUttered)
+                self._undo_until(ActionExecuted)
+                self._go_back()
+            case ActionReverted():
+                self._undo_until(ActionExecuted)
+                self._go_back()
+            case _:
+                self._take_plain(event)
+
+    def _take_plain(self, event: Event) -> None:
+        if isinstance(event, ActiveLoop) and event.name:
+            self._loop_names.add(event.name)
+        elif isinstance(event, BotUttered) and event.metadata.get("utter_action") == DISCLOSURE:
+            self.is_disclosed = True
+        if isinstance(event, ActionExecuted) and event.name in self._loop_names and self._repeats_happily(event.name):
+            self._undo_loop_execution(event.name)
+        else:
+            self._applied.append(event)
+        self.situation.apply(event)
+
+    def _undo_until(self, kind: type[Event]) -> None:
+        while self._applied:
+            if isinstance(self._applied.pop(), kind):
+                break
+        self._forget_replay()
+
+    def _go_back(self) -> None:
+        self.situation = self._base.copy()
+        for event in self._applied:
+            self.situation.apply(event)
+
+    def _repeats_happily(self, loop: str) -> bool:
+        """True when the form ran before, and since then nothing but filling it happened."""
+        next_action: str | None = None
+        for event in reversed(self._applied):
+            if isinstance(event, ActiveLoop) and event.name is None:
+                return False
+            if isinstance(event, ActionExecutionRejected) and event.name == loop:
+                return False
+            if isinstance(event, UserUttered) and next_action is not None and next_action != loop:
+                return False
+            if isinstance(event, ActionExecuted):
+                if event.name == loop:
+                    return True
+                next_action = event.name
+        return False
+
+    def _undo_loop_execution(self, loop: str) -> None:
+        """Policies see a happily filled form as one turn: drop what lies between its two runs, but not the slots."""
+        kept: list[Event] = []
+        while self._applied:
+            event = self._applied[-1]
+            if isinstance(event, ActionExecuted) and event.name == loop:
+                break
+            self._applied.pop()
+            if not isinstance(event, (ActionExecuted, UserUttered, UserFeaturization)):
+                kept.append(event)
+        self._applied += reversed(kept)
+        self._forget_replay()
+
+    # ---- keeping it bounded ----
+
+    def _drop_earlier_sessions(self) -> None:
+        """Keep the `action_session_start` that stands right before the session's own first event."""
+        before = self.events[-2] if len(self.events) > 1 else None
+        is_started_by_action = isinstance(before, ActionExecuted) and before.name == ACTION_SESSION_START
+        self.events = self.events[-2 if is_started_by_action else -1 :]
+
+    def _trim(self) -> None:
+        cut = next(
+            (
+                index
+                for index in range(len(self.events) - _KEPT_EVENTS, len(self.events) - 1)
+                if _is_listen(self.events[index]) and isinstance(self.events[index + 1], UserUttered)
+            ),
+            None,
+        )
+        if cut is None:
+            return
+        kept = self.events[cut:]
+        before = Tracker(self.domain, self.sender_id)
+        before._restart_from(self._base, disclosed=self._base_disclosed)
+        for event in self.events[:cut]:
+            before._take(event)
+        self._restart_from(before.situation, disclosed=before.is_disclosed)
+        self.events = kept
+        for event in kept:
+            self._take(event)
+
+    # ---- what policies and actions read ----
+
+    @property
+    def applied_events(self) -> Sequence[Event]:
+        """The session's events without what was taken back, and with a happily filled form as one turn."""
+        return self._applied
+
+    def moments(self) -> list[Moment]:
+        """One moment before each applied action, and the present one last."""
+        self._catch_up()
+        return [*self._moments, moment_of(self._replayed, is_hidden=False)]
+
+    def _forget_replay(self) -> None:
+        self._moments: list[Moment] = []
+        self._replayed = self._base.copy()
+        self._replayed_count = 0
+
+    def _catch_up(self) -> None:
+        for event in self._applied[self._replayed_count :]:
+            if isinstance(event, ActionExecuted):
+                self._moments.append(moment_of(self._replayed, is_hidden=event.hide_rule_turn))
+            self._replayed.apply(event)
+        self._replayed_count = len(self._applied)
+
+    @property
+    def carried_slots(self) -> list[SlotSet]:
+        """The slot events that a new session takes over, oldest first; where they are many, each slot's last one."""
+        base = self._base
+        carried = [SlotSet(name=name, value=base.slots[name]) for name in base.slots if name in base.assigned]
+        carried += [
+            SlotSet(name=event.name, value=event.value, metadata=event.metadata)
+            for event in self._applied
+            if isinstance(event, SlotSet)
+        ]
+        if len(carried) <= _MAX_CARRIED_SLOTS:
+            return carried
+        last = {event.name: index for index, event in enumerate(carried)}
+        return [carried[index] for index in sorted(last.values())]
+
+    @property
+    def last_applied_user(self) -> UserUttered | None:
+        for event in reversed(self._applied):
+            if isinstance(event, UserUttered):
+                return event
+        return self._base.message
+
+    @property
+    def latest_input_channel(self) -> str | None:
+        for event in reversed(self.events):
+            if isinstance(event, UserUttered):
+                return event.input_channel
+        return self._base.message.input_channel if self._base.message else None
+
+    @property
+    def last_timestamp(self) -> float:
+        return self.events[-1].timestamp if self.events else 0.0
+
+    @property
+    def events_since_user(self) -> list[Event]:
+        """The events from the latest message (or restart) on."""
+        message = self.situation.message
+        for index in range(len(self.events) - 1, -1, -1):
+            if self.events[index] is message or isinstance(self.events[index], Restarted):
+                return self.events[index:]
+        return list(self.events)
+
+    def actions_since_listen(self) -> int:
+        """How many actions ran since the bot last waited for the customer."""
+        count = 0
+        for event in reversed(self.events):
+            if isinstance(event, ActionExecuted):
+                if event.name in (ACTION_LISTEN, ACTION_SESSION_START):
+                    break
+                count += 1
+        return count
+
+    @property
+    def rejected_action(self) -> str | None:
+        """The action that rejected to run, if nothing ran since."""
+        for event in reversed(self.events):
+            if isinstance(event, ActionExecutionRejected):
+                return event.name
+            if isinstance(event, ActionExecuted):
+                return None
+        return None
+
+    def current_state(self) -> dict[str, Any]:
+        """The tracker as Rasa's JSON, the form in which custom actions receive it."""
+        situation = self.situation
+        message = situation.message
+        latest = {**message.parse_data, "entities": situation.entities} if message else _EMPTY_MESSAGE
+        action = {"action_name": situation.latest_action, "action_text": situation.latest_action_text}
+        return {
+            "sender_id": self.sender_id,
+            "slots": dict(situation.slots),
+            "latest_message": latest,
+            "latest_event_time": self.last_timestamp or None,
+            "followup_action": situation.followup_action,
+            "paused": situation.paused,
+            "events": [to_json(event) for event in self.events],
+            "latest_input_channel": self.latest_input_channel,
+            "active_loop": situation.loop.to_json() if situation.loop else {},
+            "latest_action": {key: value for key, value in action.items() if value is not None},
+            "latest_action_name": situation.action_name,
+        }
+
+    # ---- snapshots ----
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything needed to go on from here, as JSON of bounded size. Nested values are shared, not copied."""
+        return {
+            "fold_version": FOLD_VERSION,
+            "domain_hash": self.domain.state_hash,
+            "sender_id": self.sender_id,
+            "event_count": self.event_count,
+            "is_disclosed": self._base_disclosed,
+            "base": self._base.to_json(),
+            "events": [to_json(event) for event in self.events],
+        }
+
+    @staticmethod
+    def restore(domain: Domain, snapshot: dict[str, Any], events_after: Iterable[dict[str, Any]]) -> Tracker:
+        """The tracker of a snapshot and the events stored after it.
+
+        Raises:
+            SnapshotOutdated: folded by another version or over another domain.
+            ValueError: an event cannot be read.
+        """
+        if snapshot.get("fold_version") != FOLD_VERSION or snapshot.get("domain_hash") != domain.state_hash:
+            raise SnapshotOutdated
+        tracker = Tracker(domain, snapshot["sender_id"])
+        tracker._restart_from(Situation.from_json(domain, snapshot["base"]), disclosed=snapshot["is_disclosed"])
+        for body in snapshot["events"]:
+            event = from_json(body)
+            tracker.events.append(event)
+            tracker._replay_kept(event)
+        tracker.event_count = snapshot["event_count"]
+        for body in events_after:
+            tracker.apply(from_json(body))
+        return tracker
+
+    def _replay_kept(self, event: Event) -> None:
+        """Take an event of the kept window: a session start there has already dropped what came before it."""
+        if isinstance(event, SessionStarted):
+            self._restart_from(Situation(self.domain), disclosed=False)
+        else:
+            self._take(event)
+
+    @staticmethod
+    def fold(domain: Domain, sender_id: str, events: Iterable[Event]) -> Tracker:
+        """The conversation in which exactly these events happened."""
+        tracker = Tracker(domain, sender_id)
+        for event in events:
+            tracker.apply(event)
+        return tracker
+
+
+_EMPTY_MESSAGE: dict[str, Any] = {
+    "intent": {},
+    "entities": [],
+    "text": None,
+    "message_id": None,
+    "metadata": {},
+}
+
+
+def _is_listen(event: Event) -> bool:
+    return isinstance(event, ActionExecuted) and event.name == ACTION_LISTEN

@@ -1,0 +1,1 @@
+"""What speaks Rasa's own interfaces: custom actions (in this process or over HTTP)."""
