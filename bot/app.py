@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -34,7 +35,8 @@ from bot.settings import Settings, environment
 from bot.storage import inbox
 from bot.storage.database import Database
 from bot.storage.hub import Hub
-from bot.storage.ports import SqlPorts
+from bot.storage.notify import Listener
+from bot.storage.ports import Limits, SqlPorts, listen
 from bot.telemetry import Metrics
 from bot.worker import Bot, TurnTrace, Worker
 from connectors.base import Connector, ConnectorError
@@ -78,6 +80,7 @@ class Platform:
     traces: deque[TurnTrace]
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _lock: TextIO | None = None
+    _listener: Listener | None = None
 
     @classmethod
     def build(
@@ -116,7 +119,7 @@ class Platform:
             worker_id=f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}",
             observer=observer or (traces.append if debug else None),
         )
-        ports = SqlPorts(db, hub, assistant_id, max_waiting=settings.max_waiting)
+        ports = SqlPorts(db, hub, assistant_id, Limits(max_waiting=settings.max_waiting))
         return cls(
             settings=settings,
             bot=bot,
@@ -137,10 +140,10 @@ class Platform:
             await asyncio.to_thread(self.db.upgrade)
             # One process owns a SQLite file (the lock says so): every lease in it belongs to the dead.
             assistant_id = self.bot.assistant.assistant_id
-            await self.db.write(lambda c: inbox.release(c, assistant_id, None))
+            await self.db.write(lambda c: inbox.release(c, assistant_id, None, datetime.now(UTC)))
         elif not await asyncio.to_thread(self.db.is_current):
             raise SchemaOutdated
-        await self.ports.start()
+        self._listener = listen(self.db, self.hub, self.bot.assistant.assistant_id)
         if isinstance(self.understander, ServedUnderstander):
             await self.understander.start()
         self._tasks.append(asyncio.create_task(self.worker.run(), name="worker"))
@@ -151,7 +154,8 @@ class Platform:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if isinstance(self.understander, ServedUnderstander):
             await self.understander.stop()
-        await self.ports.stop()
+        if self._listener is not None:
+            await asyncio.to_thread(self._listener.stop)
         await self.db.close()
         if self._lock is not None:
             self._lock.close()

@@ -10,33 +10,27 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.assistant.loader import Assistant
-from bot.dialogue.manager import (
-    Decision,
-    DialogueModel,
-    Effect,
-    EffectResult,
-    Turn,
-    UserMessage,
-    compile_assistant,
-    turn,
-)
+from bot.dialogue.effects import Steps
+from bot.dialogue.events import HandoffRequested, UserUttered, from_json, to_json
+from bot.dialogue.manager import Decision, DialogueModel, Turn, UserMessage, compile_assistant, turn
 from bot.dialogue.parsing import parse_payload, to_parse_data
-from bot.dialogue.tracker import Tracker
+from bot.dialogue.tracker import SnapshotOutdated, Tracker
 from bot.errors import StaleConversation
 from bot.rasa.action_server import ActionRunner
 from bot.storage import conversations, inbox, outbox
 from bot.storage.database import Database
 from bot.storage.hub import Hub
-from bot.storage.inbox import Claim, TurnRecord
-from bot.storage.predictions import PredictionRecord
+from bot.storage.outbox import OutboxClaim
+from bot.storage.records import Claim, Delivery, PredictionRecord, TurnRecord
 from bot.telemetry import Metrics, turn_id
-from connectors.base import Connector, DeliveryUnknown, OutboundMessage
+from connectors.base import Connector, DeliveryUnknown, SendResult
 from models.base import ModelUnavailable, Understander, Understanding
 
 log = logging.getLogger("kefu.worker")
@@ -114,7 +108,7 @@ def decisions_json(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
     return [{"action": d.action, "policy": d.policy, "confidence": d.confidence, "why": d.why} for d in decisions]
 
 
-async def drive(steps: Generator[Effect, EffectResult, Turn], actions: ActionRunner, deadline_s: float) -> Turn:
+async def drive(steps: Steps[Turn], actions: ActionRunner, deadline_s: float) -> Turn:
     """Run a turn to its end: every effect it yields is carried out and its result sent back."""
     try:
         effect = next(steps)
@@ -174,7 +168,8 @@ class Worker:
         self._observer = observer
         self._stopping = asyncio.Event()
         self._turns: set[asyncio.Task[None]] = set()
-        self._slot_free = asyncio.Event()
+        self._turn_over = asyncio.Event()
+        self._to_send = asyncio.Event()
 
     @property
     def assistant_id(self) -> str:
@@ -182,24 +177,24 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`, then let the turns in flight finish."""
-        loops = [self._claim_forever(), self._close_idle_forever()]
-        if self._push:
-            loops.append(self._deliver_forever())
+        deliver = [self._deliver_forever()] if self._push else []
         try:
-            await asyncio.gather(*loops)
+            await asyncio.gather(self._claim_forever(), self._close_idle_forever(), *deliver)
         finally:
             if self._turns:
                 await asyncio.gather(*self._turns, return_exceptions=True)
 
     def stop(self) -> None:
         self._stopping.set()
-        self._slot_free.set()
-        self._hub.wake_inbound()
+        self._turn_over.set()
+        self._to_send.set()
+        self._hub.inbound_arrived()
 
     # ---- inbox ----
 
     async def _claim_forever(self) -> None:
         while not self._stopping.is_set():
+            ticket = self._hub.ticket()
             try:
                 claimed = await self._claim()
             except Exception:  # the worker loop's one broad except: a database restart must not end the service
@@ -207,16 +202,14 @@ class Worker:
                 await self._pause(self._limits.poll_s)
                 continue
             if len(self._turns) >= self._limits.concurrency:
-                self._slot_free.clear()
-                await self._slot_free.wait()
+                self._turn_over.clear()
+                await self._turn_over.wait()
             elif not claimed:
-                await self._hub.wait_inbound(self._limits.poll_s)
+                await self._hub.wait_inbound(ticket, self._limits.poll_s)
 
     async def _claim(self) -> int:
-        free = self._limits.concurrency - len(self._turns)
-        if free <= 0:
-            return 0
         now, lease_s = self._clock(), self._limits.lease_s
+        free = self._limits.concurrency - len(self._turns)
         claims = await self._db.write(lambda c: inbox.claim(c, self.assistant_id, self._id, now, lease_s, free))
         for claim in claims:
             task = asyncio.create_task(self._answer(claim))
@@ -226,8 +219,8 @@ class Worker:
 
     def _turn_ended(self, task: asyncio.Task[None]) -> None:
         self._turns.discard(task)
-        self._slot_free.set()
-        self._hub.wake_inbound()  # the same conversation may have its next message waiting
+        self._turn_over.set()
+        self._hub.inbound_arrived()  # the same conversation may have its next message waiting
 
     async def _answer(self, claim: Claim) -> None:
         turn_id.set(str(claim.inbound_id))
@@ -241,7 +234,8 @@ class Worker:
         except Exception as error:  # noqa: BLE001  one bad turn is retried, then apologised for; the loop goes on
             await self._failed(claim, error)
             return
-        self._hub.publish_turn(claim.inbound_id, claim.sender_id, sent)
+        self._hub.turn_finished(claim.inbound_id, claim.sender_id, sent)
+        self._to_send.set()
         self._metrics.turns.labels("answered").inc()
         self._metrics.turn_seconds.observe(time.perf_counter() - started)
 
@@ -251,7 +245,7 @@ class Worker:
         started = time.perf_counter()
         reading = await read_message(claim.message.text, bot, self._understander)
         self._metrics.understand_seconds.observe(time.perf_counter() - started)
-        tracker = restore_tracker(bot, claim)
+        tracker = await self._tracker(bot, claim)
         message = user_message(
             claim.message.text,
             reading,
@@ -259,12 +253,12 @@ class Worker:
             message_id=str(claim.inbound_id),
             metadata=claim.message.metadata,
         )
+        now = self._clock().timestamp()
+        if claim.status == "with_operator":
+            return silent_record(claim, tracker, message, now)
         # The same message draws the same variations when its turn has to run again.
         rng = random.Random(f"{self.assistant_id}:{claim.inbound_id}")
-        steps = turn(tracker, message, bot.dialogue, self._clock().timestamp(), rng)
-        if claim.status == "with_operator":
-            steps.close()
-            return silent_record(claim, tracker, message, self._clock().timestamp())
+        steps = turn(tracker, message, bot.dialogue, now, rng)
         outcome = await drive(steps, bot.actions, self._limits.action_deadline_s)
         if self._observer:
             self._observer(
@@ -273,30 +267,43 @@ class Worker:
                     text=claim.message.text,
                     reading=reading,
                     decisions=outcome.decisions,
-                    slots=outcome.tracker.slots,
+                    slots=outcome.tracker.situation.slots,
                 )
             )
-        return turn_record(claim, reading, outcome)
+        return turn_record(claim, reading, outcome, self._delivery(claim))
+
+    async def _tracker(self, bot: Bot, claim: Claim) -> Tracker:
+        """From the snapshot where it fits today's code and domain, else from all events."""
+        domain = bot.assistant.domain
+        if claim.snapshot is not None:
+            try:
+                return Tracker.restore(domain, claim.snapshot, claim.events)
+            except SnapshotOutdated:
+                bodies = await self._db.read(lambda c: conversations.events(c, self.assistant_id, claim.sender_id))
+        else:
+            bodies = claim.events
+        return Tracker.fold(domain, claim.sender_id, map(from_json, bodies))
+
+    def _delivery(self, claim: Claim) -> Delivery:
+        return "push" if claim.channel in self._push else "pull"
 
     async def _failed(self, claim: Claim, error: Exception) -> None:
         """Retry with backoff; after the last attempt say sorry, so that no acknowledged message meets silence."""
-        attempts, limits = claim.attempts, self._limits
-        retryable = attempts < limits.max_attempts or isinstance(error, ModelUnavailable)
-        log.error(
-            "worker.turn_failed",
-            exc_info=error,
-            extra={"fields": {"inbound_id": claim.inbound_id, "attempts": attempts}},
-        )
+        fields = {"inbound_id": claim.inbound_id, "attempts": claim.attempts}
+        log.error("worker.turn_failed", exc_info=error, extra={"fields": fields})
         self._metrics.turns.labels("failed").inc()
-        now = self._clock()
+        now, why = self._clock(), repr(error)[:500]
         try:
-            if retryable:
-                retry_at = now + timedelta(seconds=min(30.0, limits.backoff_s * 2 ** (attempts - 1)))
-                await self._db.write(lambda c: inbox.fail(c, claim, repr(error)[:500], retry_at, now))
+            if claim.attempts < self._limits.max_attempts or isinstance(error, ModelUnavailable):
+                wait_s = min(30.0, self._limits.backoff_s * 2 ** (claim.attempts - 1))
+                retry_at = now + timedelta(seconds=wait_s)
+                await self._db.write(lambda c: inbox.fail(c, claim, why, retry_at, now))
                 return
-            record = apology_record(claim)
-            sent = await self._db.write(lambda c: inbox.finish(c, claim, record, now))
-            self._hub.publish_turn(claim.inbound_id, claim.sender_id, sent)
+            bodies, delivery = [{"text": apology(claim)}], self._delivery(claim)
+            sent = await self._db.write(
+                lambda c: inbox.fail(c, claim, why, None, now, bodies=bodies, delivery=delivery)
+            )
+            self._hub.turn_finished(claim.inbound_id, claim.sender_id, sent)
         except StaleConversation:
             return
         except Exception:  # the database itself failed: the lease runs out and the message is claimed again
@@ -318,59 +325,50 @@ class Worker:
 
     async def _deliver_forever(self) -> None:
         while not self._stopping.is_set():
+            self._to_send.clear()
             try:
                 sent = await self._deliver_due()
             except Exception:  # as above
                 log.exception("worker.deliver_failed")
                 sent = 0
             if not sent:
-                await self._hub.wait_outbound(self._limits.poll_s)
+                await self._pause(self._limits.poll_s, self._to_send)
 
     async def _deliver_due(self) -> int:
-        now, lease_s = self._clock(), self._limits.lease_s
-        batch = await self._db.write(lambda c: outbox.claim(c, list(self._push), self._id, now, lease_s, 32))
-        await asyncio.gather(*(self._deliver(channel, message) for channel, message in batch))
-        return len(batch)
+        now, lease_s, channels = self._clock(), self._limits.lease_s, list(self._push)
+        held = await self._db.write(
+            lambda c: outbox.claim(c, self.assistant_id, channels, self._id, now, lease_s, limit=32)
+        )
+        await asyncio.gather(*(self._deliver(one) for one in held))
+        return len(held)
 
-    async def _deliver(self, channel: str, message: OutboundMessage) -> None:
+    async def _deliver(self, held: OutboxClaim) -> None:
+        result: SendResult
         try:
-            result = await self._push[channel].send(message)
+            result = await self._push[held.channel].send(held.message)
         except Exception as error:  # a connector's bug must not block the others; whether it was sent is unknown
-            log.exception("worker.send_failed", extra={"fields": {"channel": channel}})
+            log.exception("worker.send_failed", extra={"fields": {"channel": held.channel}})
             result = DeliveryUnknown(reason=repr(error)[:200])
-        self._metrics.sends.labels(channel, type(result).__name__).inc()
-        outbox_id = message.outbox_id
-        assert outbox_id is not None
-        await self._db.write(lambda c: outbox.settle(c, outbox_id, result, self._clock()))
+        self._metrics.sends.labels(held.channel, type(result).__name__).inc()
+        await self._db.write(lambda c: outbox.settle(c, held, result, self._clock()))
 
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+    async def _pause(self, seconds: float, until: asyncio.Event | None = None) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for((until or self._stopping).wait(), seconds)
 
 
-def restore_tracker(bot: Bot, claim: Claim) -> Tracker:
-    """From the snapshot when it fits the code and the domain, else from all events (the caller loaded them)."""
-    domain = bot.assistant.domain
-    if claim.snapshot is None:
-        return Tracker.restore(domain, None, claim.events, sender_id=claim.sender_id)
-    return Tracker.restore(domain, claim.snapshot, claim.events, sender_id=claim.sender_id)
-
-
-def turn_record(claim: Claim, reading: Reading, outcome: Turn) -> TurnRecord:
+def turn_record(claim: Claim, reading: Reading, outcome: Turn, delivery: Delivery) -> TurnRecord:
     seen = reading.understanding
-    version = seen.model_version if seen else None
-    metadata = [{"model_version": version} for _ in outcome.messages]
-    handed_over = any(event.to_json()["event"] == "handoff" for event in outcome.events)
+    handed_over = any(isinstance(event, HandoffRequested) for event in outcome.events)
     return TurnRecord(
-        events=[event.to_json() for event in outcome.events],
+        events=[to_json(event) for event in outcome.events],
         expected_event_seq=claim.event_seq,
         snapshot=outcome.tracker.snapshot(),
         bodies=[message.body for message in outcome.messages],
-        body_metadata=metadata,
+        body_metadata=[{"model_version": seen.model_version} if seen else {} for _ in outcome.messages],
         prediction=prediction(seen, reading) if seen else None,
         status="waiting" if handed_over else None,
+        delivery=delivery,
     )
 
 
@@ -392,27 +390,19 @@ def prediction(seen: Understanding, reading: Reading) -> PredictionRecord:
 
 def silent_record(claim: Claim, tracker: Tracker, message: UserMessage, now: float) -> TurnRecord:
     """An operator holds the conversation: the customer's message is logged, the bot says nothing."""
-    event = message.event(now)
-    return TurnRecord(
-        events=[event.to_json()],
-        expected_event_seq=claim.event_seq,
-        snapshot=tracker.apply(event).snapshot(),
-        bodies=[],
-        body_metadata=[],
-        prediction=None,
-        status=None,
+    event = UserUttered(
+        timestamp=max(now, tracker.last_timestamp + 1e-6),
+        metadata=message.metadata,
+        text=message.text,
+        parse_data=message.parse_data,
+        input_channel=message.input_channel,
+        message_id=message.message_id,
     )
+    tracker.apply(event)
+    return TurnRecord(events=[to_json(event)], expected_event_seq=claim.event_seq, snapshot=tracker.snapshot())
 
 
-def apology_record(claim: Claim) -> TurnRecord:
-    """The turn failed for good: nothing enters the tracker, the customer is told."""
-    chinese = any("\u4e00" <= char <= "\u9fff" for char in claim.message.text)
-    return TurnRecord(
-        events=[],
-        expected_event_seq=claim.event_seq,
-        snapshot=None,
-        bodies=[{"text": APOLOGY["zh" if chinese else "en"]}],
-        body_metadata=[{"failed": True}],
-        prediction=None,
-        status=None,
-    )
+def apology(claim: Claim) -> str:
+    """In the language of the conversation, else of the message."""
+    is_chinese = claim.language == "zh" or any("\u4e00" <= char <= "\u9fff" for char in claim.message.text)
+    return APOLOGY["zh" if is_chinese else "en"]

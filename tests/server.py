@@ -42,11 +42,17 @@ def private_home(trained: Path, folder: Path) -> Path:
     return home
 
 
-def kefu(*args: str, home: Path, check: bool = True, timeout: float = 600, **env: str) -> subprocess.CompletedProcess[str]:
+def kefu(
+    *args: str, home: Path, check: bool = True, timeout: float = 600, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run one `kefu` command; its output is in the error when it fails."""
     done = subprocess.run(
         [sys.executable, "-m", "bot.cli", *args],
-        env={**os.environ, "KEFU_HOME": str(home), **env}, capture_output=True, text=True, timeout=timeout, check=False,
+        env={**os.environ, "KEFU_HOME": str(home), **env},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
     if check and done.returncode:
         raise AssertionError(f"kefu {' '.join(args)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -79,7 +85,9 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "bot.cli", "serve", str(self.assistant), "--port", str(self.port), *self.args],
                 env={**os.environ, "KEFU_HOME": str(self.home), **self.env},
-                stdout=log, stderr=log, start_new_session=True,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + timeout_s
         while not self.is_ready():
@@ -108,7 +116,9 @@ class Server:
 
     def say(self, text: str, sender: str = "tester", **body: object) -> list[dict[str, object]]:
         """One message over Rasa's REST channel; the bot's messages."""
-        answer = httpx.post(f"{self.url}/webhooks/rest/webhook", json={"sender": sender, "message": text, **body}, timeout=60)
+        answer = httpx.post(
+            f"{self.url}/webhooks/rest/webhook", json={"sender": sender, "message": text, **body}, timeout=60
+        )
         answer.raise_for_status()
         replies: list[dict[str, object]] = answer.json()
         return replies

@@ -27,7 +27,9 @@ def test_personal_data_is_replaced(text: str, expected: str) -> None:
     assert redact(text) == expected
 
 
-@pytest.mark.parametrize("text", ["where is A-1042?", "I ordered 3 lamps for 129.90 EUR", "订单B77什么时候到", "since 2024", ""])
+@pytest.mark.parametrize(
+    "text", ["where is A-1042?", "I ordered 3 lamps for 129.90 EUR", "订单B77什么时候到", "since 2024", ""]
+)
 def test_what_names_nobody_stays(text: str) -> None:
     assert redact(text) == text
 
