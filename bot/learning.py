@@ -1,0 +1,481 @@
+"""The learning loop: train from the files and the reviewed log, compare with what serves, promote what is not worse.
+
+What is learned from is `bot.lessons`' to say, how is `training`'s, which version serves `models.registry`'s.
+Invariant: CURRENT moves as the very last step, and only to a version that no test finds worse than the one that serves;
+whatever goes wrong before leaves it as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import importlib.util
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+
+from bot.app import KIND, actions_of
+from bot.assistant.loader import Assistant, TestConversation
+from bot.errors import AssistantError, ConfigurationError
+from bot.lessons import FixedTests, collect_lessons, fixed_tests, training_data
+from bot.rehearsal import ConversationResult, play_conversations
+from bot.review import export_review, import_review
+from bot.settings import Settings
+from bot.storage import predictions
+from bot.storage.database import Database
+from bot.storage.predictions import LabelledText
+from bot.worker import Bot
+from models.artifact import verify
+from models.base import BaseModelNotFound, Manifest, ModelError, ModelUnavailable, Understanding
+from models.pretrained import NGRAM, BaseModel, ngram_base, resolve_base
+from models.registry import Registry
+from models.understanding import TrainedUnderstander, load_understander
+
+if TYPE_CHECKING:
+    from training.dataset import UnderstandingData
+    from training.evaluate import Judged
+    from training.finetune_understanding import Recipe
+    from training.gate import Verdict
+
+__all__ = [
+    "TrainOutcome",
+    "evaluate_assistant",
+    "evaluate_files",
+    "export_review",
+    "fixed_tests",
+    "import_review",
+    "play_conversations",
+    "retrain",
+    "train",
+    "training_data",
+]
+
+Progress = Callable[[str, int, int], None]
+Promote = Literal["gate", "always", "never"]
+
+SCRATCH = ".training-"
+RECIPES = ("quick",)
+
+
+class Stopped(Exception):
+    """Whoever asked for the training ended it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOutcome:
+    """What a training came to.
+
+    Attributes:
+        version: what was trained; where `skipped`, what serves.
+        skipped: what serves was made from exactly this; nothing was trained or compared.
+        promoted: `version` serves now and did not before.
+        reason: why it serves or not, for people.
+        verdict: the figures of the gate; None where there was nothing to compare with.
+        conversations: how the test conversations went with `version`.
+    """
+
+    version: str
+    skipped: bool
+    promoted: bool
+    reason: str
+    manifest: Manifest
+    verdict: Verdict | None = None
+    conversations: tuple[ConversationResult, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What every step of one training needs."""
+
+    settings: Settings
+    assistant: Assistant
+    registry: Registry
+    tests: FixedTests
+    progress: Progress
+    console: Console
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def load(self, version: str, beside: TrainedUnderstander | None = None) -> TrainedUnderstander:
+        path = self.registry.path(KIND, version)
+        return load_understander(path, self.settings.inference_threads, beside=beside)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judgement:
+    """May the challenger serve, and what was seen."""
+
+    may_serve: bool
+    reason: str
+    verdict: Verdict | None
+    conversations: tuple[ConversationResult, ...]
+
+
+# ---- train and retrain ----
+
+
+def train(
+    settings: Settings,
+    assistant: Assistant,
+    *,
+    labels: Sequence[LabelledText] = (),
+    force: bool = False,
+    promote: Promote = "gate",
+    base: str | None = None,
+    progress: Progress = lambda step, done, total: None,
+    console: Console,
+) -> TrainOutcome:
+    """Train a version from the files and `labels`; let it serve if it is not worse than what serves.
+
+    Blocks for minutes at most; not to be called on an event loop (`retrain` is for that).
+
+    Args:
+        force: train even where nothing changed.
+        promote: "gate" decides by the fixed tests; "always" and "never" do not ask it, its table is printed anyway.
+        base: instead of the one that `kefu.yml` names.
+    Raises:
+        AssistantError: the files give nothing to learn from, or name an unknown recipe.
+        ConfigurationError: another training runs under this KEFU_HOME.
+    """
+    registry = Registry(settings.models_dir, assistant.assistant_id)
+    with _only_training(settings.home) as scratch:
+        tests = fixed_tests(assistant)
+        run = _Run(
+            settings=settings, assistant=assistant, registry=registry, tests=tests, progress=progress, console=console
+        )
+        lessons = collect_lessons(assistant, labels, tests)
+        for notice in (*tests.notices, *lessons.notices):
+            run.say(f"note: {notice}")
+        champion = _champion(run)
+        version = _version_of(run, lessons.data, base or assistant.config.base, champion, scratch, force=force)
+        manifest = registry.manifest(KIND, version)
+        if version == champion:
+            reason = "nothing changed since it was trained"
+            return TrainOutcome(version=version, skipped=True, promoted=False, reason=reason, manifest=manifest)
+        judgement = _judge(run, champion, version)
+        may_serve = judgement.may_serve if promote == "gate" else promote == "always"
+        reason = judgement.reason if promote == "gate" else f"as asked for ({judgement.reason})"
+        progress("promote", 0, 1)  # the last moment at which whoever asked can still stop it
+        if may_serve:
+            registry.promote(KIND, version)
+        progress("promote", 1, 1)
+        return TrainOutcome(
+            version=version,
+            skipped=False,
+            promoted=may_serve,
+            reason=reason,
+            manifest=manifest,
+            verdict=judgement.verdict,
+            conversations=judgement.conversations,
+        )
+
+
+async def retrain(
+    settings: Settings,
+    assistant: Assistant,
+    db: Database,
+    *,
+    force: bool = False,
+    promote: Promote = "gate",
+    progress: Progress = lambda step, done, total: None,
+    console: Console,
+) -> TrainOutcome:
+    """`train` with the reviewed labels of the log. Cancelled, it stops at the next step and promotes nothing."""
+    labels = await db.read(lambda c: predictions.labels(c, assistant.assistant_id))
+    cancelled = threading.Event()
+
+    def tick(step: str, done: int, total: int) -> None:
+        if cancelled.is_set():
+            raise Stopped
+        progress(step, done, total)
+
+    def work() -> TrainOutcome:
+        return train(settings, assistant, labels=labels, force=force, promote=promote, progress=tick, console=console)
+
+    try:
+        return await asyncio.to_thread(work)
+    except asyncio.CancelledError:
+        cancelled.set()
+        raise
+
+
+@contextmanager
+def _only_training(home: Path) -> Iterator[Path]:
+    """A scratch folder on the registry's file system, and a lock: two trainings would race for CURRENT."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "training.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(f"another training runs under {home}; wait for it, or stop it") from error
+        for stale in home.glob(f"{SCRATCH}*"):  # of a training that was killed: we hold the lock, it is dead
+            shutil.rmtree(stale, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=home, prefix=SCRATCH) as scratch:
+            yield Path(scratch)
+
+
+def _champion(run: _Run) -> str | None:
+    """The version that serves; None before the first, or where its folder is damaged and would not load again."""
+    try:
+        version = run.registry.current(KIND)
+        if version is not None:
+            verify(run.registry.path(KIND, version), run.registry.manifest(KIND, version))
+    except ModelError as error:
+        run.say(f"note: the version that serves is damaged and is not compared with: {error}")
+        return None
+    return version
+
+
+def _version_of(
+    run: _Run, data: UnderstandingData, base_name: str, champion: str | None, scratch: Path, *, force: bool
+) -> str:
+    """A version made from this data: the champion, an earlier one made from the same, or a new one."""
+    from training.dataset import DataError
+    from training.finetune_understanding import fingerprint, train_understanding
+
+    recipe = _recipe(run)
+    for base in _bases(run, base_name):
+        stamp = fingerprint(data, recipe, base)
+        if not force:
+            if champion is not None and run.registry.manifest(KIND, champion).fingerprint == stamp:
+                return champion
+            if (known := run.registry.find(KIND, stamp)) and _is_whole(run.registry, known):
+                run.say(
+                    f"version {known} was trained from exactly this before; it is compared again, not trained again"
+                )
+                return known
+        try:
+            out, assistant_id = scratch / base.name.replace("/", "_"), run.assistant.assistant_id
+            train_understanding(data, recipe, base, out, assistant_id, run.progress)
+        except BaseModelNotFound as error:  # known only when its files are read
+            _tell_fallback(run, base_name, str(error))
+            continue
+        except DataError as error:
+            raise AssistantError(f"{run.assistant.root}: {error}") from error
+        return run.registry.add(KIND, out)
+    raise AssertionError("unreachable: the n-gram base is always found")
+
+
+def _is_whole(registry: Registry, version: str) -> bool:
+    try:
+        verify(registry.path(KIND, version), registry.manifest(KIND, version))
+    except ModelError:
+        return False
+    return True
+
+
+def _recipe(run: _Run) -> Recipe:
+    from training.finetune_understanding import Recipe
+
+    name = run.assistant.config.recipe
+    if name not in RECIPES:
+        raise AssistantError(f"{run.assistant.root / 'kefu.yml'}: unknown recipe '{name}'; one of {', '.join(RECIPES)}")
+    return Recipe(name=name)  # threads stay as they are: another machine's would make another fingerprint
+
+
+def _bases(run: _Run, name: str) -> Iterator[BaseModel]:
+    """The base by its name, then the character n-grams, which need nothing."""
+    if name != NGRAM:
+        try:
+            yield _resolved(run, name)
+        except BaseModelNotFound as error:
+            _tell_fallback(run, name, str(error))
+    yield ngram_base()
+
+
+def _resolved(run: _Run, name: str) -> BaseModel:
+    bases = run.settings.bases_dir
+    if importlib.util.find_spec("torch") is None and not (bases / "exports").is_dir():
+        # Not worth fetching a hundred megabytes that nothing here can read.
+        raise BaseModelNotFound("PyTorch is not installed; pip install 'kefu[train]'")
+    return resolve_base(name, bases, run.say)
+
+
+def _tell_fallback(run: _Run, name: str, why: str) -> None:
+    text = (
+        f"The pretrained base [bold]{escape(name)}[/] cannot be used:\n{escape(why)}\n\n"
+        "Trained instead: a model of character n-grams. It knows the words of your examples and nothing else, so it "
+        "will miss what customers say in other words. Fix the cause and train again."
+    )
+    run.console.print(Panel(text, title="no pretrained model", border_style="bold yellow"))
+
+
+# ---- the gate ----
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A loaded version as the dialogue sees one; nobody else waits for it, so it reads at once."""
+
+    reader: TrainedUnderstander
+
+    @property
+    def version(self) -> str:
+        return self.reader.version
+
+    async def understand(self, texts: Sequence[str]) -> list[Understanding]:
+        return self.reader.read(texts)
+
+
+def _judge(run: _Run, champion: str | None, challenger: str) -> _Judgement:
+    """Compare two versions on the fixed tests and in the test conversations, as they would serve."""
+    from training.gate import decide, first_version
+
+    theirs = run.load(challenger)
+    judged = _judged(run, theirs)
+    results = _rehearse(run, theirs, run.tests.conversations)
+    if champion is None:
+        _print_conversations(run, results)
+        verdict = first_version()
+        return _Judgement(may_serve=True, reason=verdict.reason, verdict=None, conversations=results)
+    ours = run.load(champion, beside=theirs)
+    verdict = decide(_judged(run, ours), judged)
+    if verdict.slices:
+        run.console.print(verdict.table())
+    broken = _broken(run, ours, results)
+    _print_conversations(run, results)
+    reasons = []
+    if taken_back := _taken_back(run.registry, challenger):
+        reasons.append(f"it was rolled back on {taken_back}")
+    if not verdict.is_promoted:
+        reasons.append(verdict.reason)
+    if broken:
+        reasons.append(f"test conversations that went well with the champion fail: {', '.join(broken)}")
+    passed = verdict.reason if verdict.slices else "there is nothing to compare it on"
+    return _Judgement(
+        may_serve=not reasons, reason="; ".join(reasons) or passed, verdict=verdict, conversations=results
+    )
+
+
+def _judged(run: _Run, reader: TrainedUnderstander) -> dict[str, tuple[Judged, ...]]:
+    from training.evaluate import judge_intents, judge_sentiment
+
+    judged = {"intent": judge_intents(reader, run.tests.intents)}
+    if reader.sentiment_head is not None:
+        judged["sentiment"] = judge_sentiment(reader, run.tests.sentiment)
+    return {task: answers for task, answers in judged.items() if answers}
+
+
+def _rehearse(
+    run: _Run, reader: TrainedUnderstander, conversations: Sequence[TestConversation]
+) -> tuple[ConversationResult, ...]:
+    if not conversations:
+        return ()
+    bot = Bot.of(run.assistant, actions_of(run.assistant))
+    return tuple(asyncio.run(play_conversations(bot, _Candidate(reader), conversations, run.progress)))
+
+
+def _broken(run: _Run, champion: TrainedUnderstander, results: Sequence[ConversationResult]) -> list[str]:
+    """Conversations that fail with the challenger and go well with the champion."""
+    failed = {result.name for result in results if not result.passed}
+    before = _rehearse(run, champion, [c for c in run.tests.conversations if c.name in failed])
+    return [result.name for result in before if result.passed]
+
+
+def _taken_back(registry: Registry, version: str) -> str | None:
+    """When a person rolled this very version back, unless it was promoted again since."""
+    touching = [c for c in registry.history(KIND) if version in (c.version, c.replaced)]
+    last = touching[-1] if touching else None
+    return last.at if last and last.action == "rollback" and last.replaced == version else None
+
+
+def _print_conversations(run: _Run, results: Sequence[ConversationResult]) -> None:
+    if not results:
+        return
+    run.say(f"{sum(r.passed for r in results)} of {len(results)} test conversations went as written")
+    for result in results:
+        if not result.passed:
+            run.say(result.diff())
+
+
+# ---- measure ----
+
+
+def evaluate_assistant(
+    settings: Settings,
+    bot: Bot,
+    *,
+    progress: Progress = lambda step, done, total: None,
+    console: Console,
+) -> dict[str, float | int | str]:
+    """Figures of the version that serves, on the assistant's fixed tests and test conversations.
+
+    Raises:
+        ModelUnavailable: no version serves.
+    """
+    assistant = bot.assistant
+    registry = Registry(settings.models_dir, assistant.assistant_id)
+    run = _Run(
+        settings=settings,
+        assistant=assistant,
+        registry=registry,
+        tests=fixed_tests(assistant),
+        progress=progress,
+        console=console,
+    )
+    for notice in run.tests.notices:
+        run.say(f"note: {notice}")
+    version = registry.current(KIND)
+    if version is None:
+        raise ModelUnavailable(f"no model of {assistant.assistant_id!r} serves under {settings.home}; run `kefu train`")
+    reader = run.load(version)
+    figures: dict[str, float | int | str] = {"version": version}
+    for task, judged in _judged(run, reader).items():
+        figures |= _figures(task, judged)
+    results = _rehearse(run, reader, run.tests.conversations)
+    _print_conversations(run, results)
+    return figures | {"conversations": len(results), "conversations_passed": sum(r.passed for r in results)}
+
+
+def _figures(task: str, judged: Sequence[Judged]) -> dict[str, float | int]:
+    from training.evaluate import evaluate_intents
+
+    report = evaluate_intents(judged)
+    figures: dict[str, float | int] = {
+        f"{task}_n": report.n,
+        f"{task}_accuracy": report.accuracy,
+        f"{task}_macro_f1": report.macro_f1,
+        f"{task}_ece": report.ece,
+    }
+    return figures | {f"{task}_accuracy_{language}": accuracy for language, (accuracy, _) in report.by_language.items()}
+
+
+def evaluate_files(
+    settings: Settings,
+    train_file: Path,
+    test_file: Path,
+    *,
+    oos: Path | None,
+    base: str,
+    recipe: str,
+    seed: int,
+    progress: Progress = lambda step, done, total: None,
+) -> dict[str, float | int | None]:
+    """Train a recipe on one file and test it on another; the figures that `kefu evaluate --json` writes.
+
+    Raises:
+        ConfigurationError: a file or the recipe's name is wrong.
+        BaseModelNotFound: the base is not there; no other takes its place, since the figures would be another's.
+    """
+    from training import evaluate
+    from training.dataset import DataError
+    from training.finetune_understanding import Recipe
+
+    if recipe not in RECIPES:
+        raise ConfigurationError(f"--recipe {recipe}: unknown; one of {', '.join(RECIPES)}")
+    model = resolve_base(base, settings.bases_dir)
+    chosen = replace(Recipe(name=recipe), threads=settings.inference_threads)
+    try:
+        return evaluate.evaluate_files(train_file, test_file, oos, model, chosen, seed, progress)
+    except DataError as error:
+        raise ConfigurationError(str(error)) from error
