@@ -28,6 +28,8 @@ SQLITE_READERS = 2
 POSTGRES_CONNECTIONS = 8
 BUSY_TIMEOUT_MS = 10_000  # another process (`kefu review import`) may hold SQLite's write lock this long
 MAX_TRIES = 5
+# hide_parameters: an error's text goes to the log, what a customer wrote does not.
+_ENGINE: dict[str, Any] = {"json_serializer": to_json, "hide_parameters": True}
 _RETRYABLE = {"40001", "40P01"}  # serialization failure, deadlock
 
 
@@ -46,9 +48,7 @@ class Database:
             self._reads = _sqlite_engine(url, "BEGIN", read_only=True, connections=SQLITE_READERS)
             self._threads = ThreadPoolExecutor(SQLITE_READERS, thread_name_prefix="kefu-sqlite-reader")
         else:
-            self._engine = self._reads = create_engine(
-                url, pool_size=POSTGRES_CONNECTIONS, max_overflow=0, json_serializer=to_json
-            )
+            self._engine = self._reads = create_engine(url, pool_size=POSTGRES_CONNECTIONS, max_overflow=0, **_ENGINE)
             self._threads = ThreadPoolExecutor(POSTGRES_CONNECTIONS, thread_name_prefix="kefu-postgres")
 
     @classmethod
@@ -160,7 +160,7 @@ def _sqlite_engine(url: URL, begin: str, *, read_only: bool, connections: int) -
         url,
         connect_args={"isolation_level": None, "check_same_thread": False},
         pool_size=connections,
-        json_serializer=to_json,
+        **_ENGINE,
     )
 
     @event.listens_for(engine, "connect")

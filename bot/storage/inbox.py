@@ -159,7 +159,11 @@ def _to_claim(
 
 # ---- finish, fail, release ----
 
-_held = (conversations.c.id == bindparam("conversation"), conversations.c.fence == bindparam("claimed_fence"))
+_held = (
+    conversations.c.id == bindparam("conversation"),
+    conversations.c.fence == bindparam("claimed_fence"),
+    conversations.c.lease_owner.is_not(None),
+)
 _now = bindparam("now", type_=UtcDateTime)
 # `waiting` is on the row itself, so that this sees a message accepted by a transaction it had to wait for; a look into
 # the inbox would use the statement's older snapshot on PostgreSQL and leave that message lying.
@@ -337,7 +341,7 @@ def _put_back(conn: Connection, claim: Claim, error: str, retry_at: datetime, no
 
 _EXTEND = (
     update(conversations)
-    .where(*_held, conversations.c.lease_owner.is_not(None))
+    .where(*_held)
     .values(lease_until=bindparam("until", type_=UtcDateTime), claimable_at=bindparam("until", type_=UtcDateTime))
 )
 
