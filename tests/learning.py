@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from bot.assistant.loader import Assistant, load_assistant
+from bot.storage import arrivals, inbox, predictions
+from bot.storage.predictions import ReviewLimits
+from bot.storage.records import PredictionRecord, TurnRecord
+from connectors.base import InboundMessage
 
 EXAMPLES = {
     "greet": (
@@ -87,3 +95,49 @@ def write_assistant(folder: Path, files: Mapping[str, str]) -> Assistant:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
     return load_assistant(folder, {})
+
+
+def log_messages(conn: Connection, assistant_id: str, *messages: PredictionRecord) -> list[int]:
+    """Log predictions as the worker does, one conversation each; returns their ids, in order."""
+    now = datetime.now(UTC)
+    for record in messages:
+        number = secrets.token_hex(6)
+        sender = f"sender-{number}"
+        message = InboundMessage(
+            channel="rest",
+            account="",
+            external_id=number,
+            customer=sender,
+            sender_id=sender,
+            text=record.text,
+            received_at=now,
+        )
+        arrivals.accept(conn, assistant_id, [message], [], now)
+        [claim] = inbox.claim(conn, assistant_id, "test", now, 60.0, 1)
+        inbox.finish(conn, claim, TurnRecord(events=[], expected_event_seq=claim.event_seq, prediction=record), now)
+    limits = ReviewLimits(fallback=1000, uncertain=1000, random=0)
+    items = predictions.for_review(conn, assistant_id, datetime.fromtimestamp(0, UTC), limits, 0)
+    by_text = {item.text: item.prediction_id for item in items}
+    return [by_text[record.text] for record in messages]
+
+
+def prediction(
+    text: str, *, intent: str = "greet", confidence: float = 0.9, fallback: bool = False
+) -> PredictionRecord:
+    """What a model might have read in `text`; the two best lie `2 * confidence - 1` apart."""
+    return PredictionRecord(
+        text=text,
+        ranking=[
+            {"name": intent, "confidence": confidence},
+            {"name": "goodbye", "confidence": 1 - confidence},
+            *({"name": f"other_{n}", "confidence": 0.0} for n in range(6)),
+        ],
+        confidence=confidence,
+        out_of_scope_score=0.0,
+        is_out_of_scope=False,
+        fallback=fallback,
+        model_version="20261123T164000-ab12cd34",
+        latency_ms=1.0,
+        sentiment="neutral",
+        language="en",
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from bot.assistant.loader import load_assistant
 from bot.lessons import collect_lessons, fixed_tests, text_of, training_data
 from bot.storage.predictions import LabelledText
-from tests.learning import SMALL_SHOP, write_assistant
+from tests.learning import SMALL_SHOP, nlu, write_assistant
 from training.dataset import UnderstandingData
 
 
@@ -51,10 +51,8 @@ def test_personal_data_is_redacted_before_it_is_learned(tmp_path: Path) -> None:
 
 
 def test_nothing_of_the_fixed_tests_enters_training(tmp_path: Path) -> None:
-    tests = {
-        "tests/nlu_en.yml": "nlu:\n- intent: greet\n  examples: |\n    - Hullo there\n    - where is MY order\n    - mail a@b.org\n"
-    }
-    assistant = write_assistant(tmp_path, SMALL_SHOP | tests)
+    tests = nlu({"greet": ("Hullo there", "where is MY order", "mail a@b.org")})
+    assistant = write_assistant(tmp_path, SMALL_SHOP | {"tests/nlu_en.yml": tests})
     told = [
         label("hullo   THERE", "goodbye", number=1),
         label("mail other@person.example", "goodbye", number=2),
@@ -86,11 +84,8 @@ def test_without_test_files_a_stable_share_is_held_out_and_said_so(tmp_path: Pat
 
 
 def test_small_intents_keep_all_their_examples(tmp_path: Path) -> None:
-    nlu = "nlu:\n" + "".join(
-        f"- intent: {name}\n  examples: |\n" + "".join(f"    - {name} number {n}\n" for n in range(4))
-        for name in ("greet", "goodbye", "order_status")
-    )
-    fixed = fixed_tests(write_assistant(tmp_path, SMALL_SHOP | {"data/nlu.yml": nlu}))
+    four = {name: tuple(f"{name} number {n}" for n in range(4)) for name in ("greet", "goodbye", "order_status")}
+    fixed = fixed_tests(write_assistant(tmp_path, SMALL_SHOP | {"data/nlu.yml": nlu(four)}))
     assert (fixed.intents, fixed.intents_from) == ((), "none")
 
 
@@ -127,10 +122,8 @@ def test_skipped_labels_teach_nothing(tmp_path: Path) -> None:
 
 
 def test_test_messages_of_unlearnable_intents_are_left_out_aloud(tmp_path: Path) -> None:
-    tests = {
-        "tests/nlu_en.yml": "nlu:\n- intent: out_of_scope\n  examples: |\n    - who won\n- intent: greet\n  examples: |\n    - hiya\n"
-    }
-    fixed = fixed_tests(write_assistant(tmp_path, SMALL_SHOP | tests))
+    tests = nlu({"out_of_scope": ("who won",), "greet": ("hiya",)})
+    fixed = fixed_tests(write_assistant(tmp_path, SMALL_SHOP | {"tests/nlu_en.yml": tests}))
     assert [u.text for u in fixed.intents] == ["hiya"]
     assert "1 test messages of the intent 'out_of_scope' are left out" in fixed.notices[0]
 
@@ -142,13 +135,13 @@ def test_the_starters_sentiment_serves_where_a_project_has_none(tmp_path: Path) 
 
 
 def test_entities_of_the_files_become_rules_undeclared_ones_do_not(tmp_path: Path) -> None:
-    nlu = SMALL_SHOP["data/nlu.yml"] + (
+    data = SMALL_SHOP["data/nlu.yml"] + (
         "- regex: order_number\n  examples: |\n    - A-\\d+\n"
         "- regex: greeting_feature\n  examples: |\n    - h(i|ello)\n"
         "- lookup: order_number\n  examples: |\n    - first order\n"
     )
     domain = SMALL_SHOP["domain.yml"] + "entities: [order_number]\n"
-    rules = training_data(write_assistant(tmp_path, SMALL_SHOP | {"data/nlu.yml": nlu, "domain.yml": domain})).entities
+    rules = training_data(write_assistant(tmp_path, SMALL_SHOP | {"data/nlu.yml": data, "domain.yml": domain})).entities
     assert rules.regexes == (("order_number", "A-\\d+"),)
     assert [value.text for value in rules.lookups] == ["first order"]
 
