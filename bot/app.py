@@ -30,7 +30,7 @@ from bot import __version__
 from bot.assistant.brand import Brand
 from bot.assistant.loader import Assistant, load_assistant
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated
-from bot.rasa.action_server import ActionRunner, InProcessActions, RemoteActions
+from bot.rasa.action_server import InProcessActions, RemoteActions
 from bot.settings import Settings, environment
 from bot.storage import inbox
 from bot.storage.database import Database
@@ -38,7 +38,7 @@ from bot.storage.hub import Hub
 from bot.storage.notify import Listener
 from bot.storage.ports import Limits, SqlPorts, listen
 from bot.telemetry import Metrics
-from bot.worker import Bot, TurnTrace, Worker
+from bot.worker import ActionRunner, Bot, TurnTrace, Worker
 from connectors.base import Connector, ConnectorError
 from connectors.rest import Rest
 from connectors.webchat import WebChat
@@ -152,6 +152,7 @@ class Platform:
         """Let the turns in flight finish, then close."""
         self.worker.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.worker.bot.actions.close()
         if isinstance(self.understander, ServedUnderstander):
             await self.understander.stop()
         if self._listener is not None:

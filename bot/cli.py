@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -168,6 +168,7 @@ def evaluate(
     from bot import learning
 
     settings = load_settings()
+    figures: Mapping[str, object]
     with progress_bar() as progress:
         if train_file and test_file:
             figures = learning.evaluate_files(

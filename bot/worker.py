@@ -14,16 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from bot.assistant.loader import Assistant
-from bot.dialogue.effects import Steps
+from bot.dialogue.effects import EffectResult, RunAction, Steps
 from bot.dialogue.events import HandoffRequested, UserUttered, from_json, to_json
 from bot.dialogue.manager import Decision, DialogueModel, Turn, UserMessage, compile_assistant, turn
 from bot.dialogue.parsing import parse_payload, to_parse_data
 from bot.dialogue.tracker import SnapshotOutdated, Tracker
 from bot.errors import StaleConversation
-from bot.rasa.action_server import ActionRunner
 from bot.storage import conversations, inbox, outbox
 from bot.storage.database import Database
 from bot.storage.hub import Hub
@@ -39,6 +38,14 @@ APOLOGY = {
     "en": "Sorry, something went wrong on our side. Please try again in a moment, or ask for a person.",
     "zh": "抱歉，我们这边出了点问题。请稍后再试，或者回复“转人工”。",
 }
+
+
+class ActionRunner(Protocol):
+    """Runs custom actions: in this process, or an action server over HTTP. Never raises."""
+
+    async def run(self, effect: RunAction, deadline_s: float) -> EffectResult: ...
+
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

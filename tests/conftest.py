@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session")
 def starter_home() -> Path:
-    """A KEFU_HOME with the starter's model, trained by the real command; kept between runs (nothing changed: no training)."""
+    """A KEFU_HOME with the starter trained by the real command; kept between runs, so that nothing is trained twice."""
     home = Path(os.environ.get("KEFU_TEST_HOME", REPOSITORY / ".kefu" / "test"))
     kefu("train", str(STARTER), home=home, timeout=900)
     return home

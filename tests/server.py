@@ -25,7 +25,7 @@ def free_port() -> int:
 
 
 def private_home(trained: Path, folder: Path) -> Path:
-    """A KEFU_HOME of one test's own: the trained versions (hard links: files of a version never change), an empty database."""
+    """A KEFU_HOME of one test: the trained versions (hard links: they never change) and an empty database."""
     home = folder / "home"
     for source in (trained / "models").rglob("*"):
         target = home / "models" / source.relative_to(trained / "models")
