@@ -95,9 +95,9 @@ async def test_extending_a_lease_keeps_others_away(database: Database) -> None:
 async def test_released_conversations_are_claimed_again_at_once(database: Database) -> None:
     def steps(conn: Connection) -> None:
         accept(conn, "a1")
+        claim(conn, worker="w1")
         accept(conn, "b1", sender="bob")
-        claim(conn, worker="w1", limit=1)
-        claim(conn, worker="w2", limit=1)
+        claim(conn, worker="w2")
 
     await database.write(steps)
     assert await database.write(lambda conn: inbox.release(conn, SHOP, "w1", at(1))) == 1
