@@ -1,6 +1,6 @@
 """Everything that can happen in a conversation, as Rasa 3 names and writes it; ours beside: `handoff`, `operator`.
 
-Invariant: events are immutable, and `from_json(to_json(event)) == event`. What an event does: `situation`.
+Invariant: events are immutable, and `from_json(event.to_json()) == event`. What an event does: `situation`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,15 @@ class Event:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     type_name: ClassVar[str] = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as Rasa's JSON. Nested values are shared, not copied."""
+        body: dict[str, Any] = {"event": self.type_name, "timestamp": self.timestamp}
+        if self.metadata:
+            body["metadata"] = self.metadata
+        for name in _FIELDS[type(self)]:
+            body[name] = getattr(self, name)
+        return body
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,13 +241,8 @@ _FIELDS: dict[type[Event], tuple[str, ...]] = {
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """The event as Rasa's JSON. Nested values are shared, not copied."""
-    body: dict[str, Any] = {"event": event.type_name, "timestamp": event.timestamp}
-    if event.metadata:
-        body["metadata"] = event.metadata
-    for name in _FIELDS[type(event)]:
-        body[name] = getattr(event, name)
-    return body
+    """`event.to_json()`, as the counterpart of `from_json`."""
+    return event.to_json()
 
 
 def from_json(body: Mapping[str, Any]) -> Event:

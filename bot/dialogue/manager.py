@@ -15,7 +15,7 @@ from bot.assistant.domain import SESSION_METADATA_SLOT
 from bot.assistant.loader import Assistant
 from bot.assistant.source import Problems
 from bot.dialogue.actions import ActionRun, is_waiting
-from bot.dialogue.effects import Steps
+from bot.dialogue.effects import Effect, EffectResult, Steps
 from bot.dialogue.events import (
     ACTION_LISTEN,
     ACTION_SESSION_START,
@@ -35,6 +35,18 @@ from bot.dialogue.remote import Crash, Rejection, RemoteCall
 from bot.dialogue.responses import message_body, response_channels
 from bot.dialogue.slots import extract_slots
 from bot.dialogue.tracker import DISCLOSURE, Tracker
+
+__all__ = [
+    "BotMessage",
+    "Decision",
+    "DialogueModel",
+    "Effect",
+    "EffectResult",
+    "Turn",
+    "UserMessage",
+    "compile_assistant",
+    "turn",
+]
 
 MAX_ACTIONS = 10
 """Actions between two listens, as in Rasa: more is taken for a loop that never ends."""
@@ -239,8 +251,9 @@ class _TurnRun:
             self._decide(followup, "followup_action", 1.0, "asked for by the action before")
             yield from self._take(followup, executed, ())
             return
-        prediction, action, confidence = self._model.policies.predict(self._tracker)
-        before: list[Event] = [LoopInterrupted(is_interrupted=True)] if prediction.interrupts_loop else []
+        choice = self._model.policies.predict(self._tracker)
+        prediction, action, confidence = choice.prediction, choice.action, choice.confidence
+        before: list[Event] = [LoopInterrupted(is_interrupted=True)] if choice.interrupts_loop else []
         if self._tracker.situation.latest_action == ACTION_LISTEN:
             before.append(UserFeaturization(use_text_for_featurization=prediction.is_text))
         self._decide(action, prediction.policy, confidence, self._reason(prediction.why, confidence))

@@ -11,7 +11,7 @@ from bot.assistant.loader import Assistant
 from bot.assistant.source import Problem, Problems
 from bot.dialogue.contradictions import analyse
 from bot.dialogue.memoization import Memoization, compile_memoization
-from bot.dialogue.predictions import Prediction, choose
+from bot.dialogue.predictions import Choice, choose
 from bot.dialogue.rules import RulePolicy, RuleSettings, compile_rules, training_examples
 from bot.dialogue.tracker import Tracker
 from bot.dialogue.training import TrainingConversation, expand_rules, expand_stories
@@ -22,21 +22,19 @@ _NO_RULES = RuleSettings(has_fallback=False)
 
 @dataclass(frozen=True, kw_only=True)
 class Policies:
-    """`rules` comes after or before the memories in ties as config.yml lists them; priorities differ, so it is moot."""
+    """Rules and memories never tie: their priorities differ."""
 
     rules: RulePolicy
     memories: tuple[Memoization, ...]
 
-    def predict(self, tracker: Tracker) -> tuple[Prediction, str, float]:
-        """The winning proposal, its action and confidence."""
-        rejected = tracker.rejected_action
+    def predict(self, tracker: Tracker) -> Choice:
+        """What to do next."""
         by_rule, _ = self.rules.predict(tracker)
         predictions = [by_rule]
         # A form that just goes on outranks every story: do not look for one.
         if not by_rule.is_no_user:
             predictions += [memory.predict(tracker, self.rules.rule_only) for memory in self.memories]
-        best = choose(predictions, rejected)
-        return best, *best.best(rejected)
+        return choose(predictions, tracker.rejected_action)
 
 
 def compile_policies(assistant: Assistant, problems: Problems) -> Policies:

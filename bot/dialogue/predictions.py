@@ -41,12 +41,29 @@ class Prediction:
         return best_action, best_score
 
 
-def choose(predictions: Sequence[Prediction], rejected: str | None = None) -> Prediction:
-    """The winning prediction; an action that just rejected to run cannot win."""
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The winning proposal. `interrupts_loop` holds where any policy said so, whichever won."""
+
+    action: str
+    confidence: float
+    prediction: Prediction
+    interrupts_loop: bool
+
+
+def choose(predictions: Sequence[Prediction], rejected: str | None = None) -> Choice:
+    """Join the proposals; an action that just rejected to run cannot win."""
     if any(prediction.is_no_user for prediction in predictions):
         candidates = [prediction for prediction in predictions if prediction.is_no_user]
     elif any(prediction.is_text for prediction in predictions):
         candidates = [prediction for prediction in predictions if prediction.is_text]
     else:
         candidates = list(predictions)
-    return max(candidates, key=lambda prediction: (prediction.best(rejected)[1], prediction.priority))
+    winner = max(candidates, key=lambda prediction: (prediction.best(rejected)[1], prediction.priority))
+    action, confidence = winner.best(rejected)
+    return Choice(
+        action=action,
+        confidence=confidence,
+        prediction=winner,
+        interrupts_loop=any(prediction.interrupts_loop for prediction in predictions),
+    )

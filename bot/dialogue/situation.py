@@ -26,7 +26,6 @@ from bot.dialogue.events import (
     UserFeaturization,
     UserUttered,
     from_json,
-    to_json,
 )
 
 
@@ -132,7 +131,7 @@ class Situation:
             "slots": self.slots,
             "assigned": sorted(self.assigned),
             "paused": self.paused,
-            "message": to_json(self.message) if self.message else None,
+            "message": self.message.to_json() if self.message else None,
             "use_text": self.use_text,
             "added_entities": list(self.added_entities),
             "latest_action": self.latest_action,

@@ -6,7 +6,7 @@ events before the current session, and those beyond `MAX_EVENTS`, live on only a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bot.assistant.domain import Domain
@@ -26,7 +26,6 @@ from bot.dialogue.events import (
     UserUtteranceReverted,
     UserUttered,
     from_json,
-    to_json,
 )
 from bot.dialogue.situation import Situation
 from bot.dialogue.states import Moment, moment_of
@@ -58,6 +57,7 @@ class Tracker:
         "event_count",
         "events",
         "is_disclosed",
+        "latest_input_channel",
         "sender_id",
         "situation",
     )
@@ -67,6 +67,7 @@ class Tracker:
         self.sender_id = sender_id
         self.event_count = 0
         self.events: list[Event] = []
+        self.latest_input_channel: str | None = None
         self._restart_from(Situation(domain), disclosed=False)
 
     @staticmethod
@@ -126,6 +127,8 @@ class Tracker:
             self._loop_names.add(event.name)
         elif isinstance(event, BotUttered) and event.metadata.get("utter_action") == DISCLOSURE:
             self.is_disclosed = True
+        elif isinstance(event, UserUttered):
+            self.latest_input_channel = event.input_channel
         if isinstance(event, ActionExecuted) and event.name in self._loop_names and self._repeats_happily(event.name):
             self._undo_loop_execution(event.name)
         else:
@@ -204,6 +207,10 @@ class Tracker:
     # ---- what policies and actions read ----
 
     @property
+    def slots(self) -> Mapping[str, Any]:
+        return self.situation.slots
+
+    @property
     def applied_events(self) -> Sequence[Event]:
         """The session's events without what was taken back, and with a happily filled form as one turn."""
         return self._applied
@@ -246,13 +253,6 @@ class Tracker:
             if isinstance(event, UserUttered):
                 return event
         return self._base.message
-
-    @property
-    def latest_input_channel(self) -> str | None:
-        for event in reversed(self.events):
-            if isinstance(event, UserUttered):
-                return event.input_channel
-        return self._base.message.input_channel if self._base.message else None
 
     @property
     def last_timestamp(self) -> float:
@@ -300,7 +300,7 @@ class Tracker:
             "latest_event_time": self.last_timestamp or None,
             "followup_action": situation.followup_action,
             "paused": situation.paused,
-            "events": [to_json(event) for event in self.events],
+            "events": [event.to_json() for event in self.events],
             "latest_input_channel": self.latest_input_channel,
             "active_loop": situation.loop.to_json() if situation.loop else {},
             "latest_action": {key: value for key, value in action.items() if value is not None},
@@ -317,8 +317,9 @@ class Tracker:
             "sender_id": self.sender_id,
             "event_count": self.event_count,
             "is_disclosed": self._base_disclosed,
+            "input_channel": self.latest_input_channel,
             "base": self._base.to_json(),
-            "events": [to_json(event) for event in self.events],
+            "events": [event.to_json() for event in self.events],
         }
 
     @staticmethod
@@ -338,6 +339,7 @@ class Tracker:
             tracker.events.append(event)
             tracker._replay_kept(event)
         tracker.event_count = snapshot["event_count"]
+        tracker.latest_input_channel = snapshot["input_channel"]
         for body in events_after:
             tracker.apply(from_json(body))
         return tracker
