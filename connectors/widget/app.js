@@ -3,7 +3,7 @@
 
 import { Composer } from "./composer.js";
 import { MessageLog } from "./log.js";
-import { icon, make } from "./parts.js";
+import { icon, make, renderPart } from "./parts.js";
 import { Session } from "./session.js";
 import { Storage } from "./storage.js";
 import { localized, nearestLocale, textsFor, LOCALES } from "./texts.js";
@@ -29,6 +29,7 @@ class KefuChat extends HTMLElement {
   #session;
   #log;
   #composer;
+  #context;
   #locale;
   #brand = {};
   #isOpen = false;
@@ -232,6 +233,7 @@ class KefuChat extends HTMLElement {
       hint: ({ input }) => this.#composer.hint(input),
     };
     Object.defineProperty(context, "texts", { get: () => this.#texts });
+    this.#context = context;
     this.#log = new MessageLog(context, (id) => this.#session.retry(id));
     this.#composer = new Composer(this.#texts, (text) => this.#session.send({ text }));
     const parts = this.#parts;
@@ -277,7 +279,7 @@ class KefuChat extends HTMLElement {
     parts.panel.setAttribute("aria-label", texts.chatWith(names.brand));
     parts.title.textContent = names.brand;
     parts.subtitle.textContent = names.assistant === names.brand ? texts.automated : `${names.assistant} · ${texts.automated}`;
-    parts.avatar.textContent = [...names.assistant][0] ?? "";
+    parts.avatar.replaceChildren(...this.#avatar(names.assistant));
     parts.disclosure.textContent = this.#disclosure;
     parts.disclosure.hidden = !this.#disclosure;
     parts.person.replaceChildren(icon("person"), texts.person);
@@ -334,7 +336,12 @@ class KefuChat extends HTMLElement {
 
   get #disclosure() {
     const { disclosure } = this.#brand;
-    return disclosure ? localized(disclosure, this.#locale) : "";
+    return disclosure?.enabled ? localized(disclosure.text, this.#locale) : "";
+  }
+
+  #avatar(name) {
+    const [picture] = this.#brand.avatar ? renderPart({ type: "image", url: this.#brand.avatar }, this.#context) : [];
+    return picture ? [picture] : [[...name][0] ?? ""];
   }
 
   #useBrand(brand) {
