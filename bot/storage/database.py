@@ -83,11 +83,15 @@ class Database:
             if self._writer is None:
                 self._writer = GroupCommitWriter(self._engine)
             return await self._writer.submit(fn)  # type: ignore[no-any-return]  # the queue holds functions of any result
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._write_now, fn)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: self._run_now(self._engine, fn, commits=True)
+        )
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """Run fn over a connection that sees what is committed. On SQLite it cannot write."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_now, fn)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: self._run_now(self._reads, fn, commits=False)
+        )
 
     def upgrade(self) -> None:
         """Bring the schema to this program's version. Safe when several processes do it at once."""
@@ -111,32 +115,26 @@ class Database:
         self._reads.dispose()
         self._engine.dispose()
 
-    def _read_now(self, fn: Callable[[Connection], T]) -> T:
+    def _run_now(self, engine: Engine, fn: Callable[[Connection], T], *, commits: bool) -> T:
         for attempt in range(1, MAX_TRIES + 1):
-            with self._reads.connect() as conn:
-                try:
-                    return fn(conn)
-                except DBAPIError as error:
-                    _give_up_or_wait(error, attempt)
+            try:
+                with engine.connect() as conn:
+                    result = fn(conn)
+                    if commits:
+                        _commit(conn)
+                    return result
+            except DBAPIError as error:
+                _give_up_or_wait(error, attempt)
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _write_now(self, fn: Callable[[Connection], T]) -> T:
-        for attempt in range(1, MAX_TRIES + 1):
-            with self._engine.connect() as conn:
-                try:
-                    result = fn(conn)
-                except DBAPIError as error:
-                    _give_up_or_wait(error, attempt)
-                    continue
-                try:
-                    conn.commit()
-                except DBAPIError as error:
-                    if error.connection_invalidated:
-                        raise StorageError("the connection broke during COMMIT; it may or may not be stored") from error
-                    _give_up_or_wait(error, attempt)
-                    continue
-                return result
-        raise AssertionError("unreachable: the last try returns or raises")
+
+def _commit(conn: Connection) -> None:
+    try:
+        conn.commit()
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise StorageError("the connection broke during COMMIT; it may or may not be stored") from error
+        raise
 
 
 def _give_up_or_wait(error: DBAPIError, attempt: int) -> None:
@@ -147,7 +145,8 @@ def _give_up_or_wait(error: DBAPIError, attempt: int) -> None:
         DBAPIError: the statement itself is wrong.
     """
     is_conflict = getattr(error.orig, "sqlstate", None) in _RETRYABLE
-    if not (is_conflict or error.connection_invalidated):
+    is_away = error.connection_invalidated or error.statement is None  # no statement: it could not even connect
+    if not (is_conflict or is_away):
         raise error
     if attempt == MAX_TRIES:
         raise StorageError(f"the database refused {MAX_TRIES} times: {error.orig}") from error

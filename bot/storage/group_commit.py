@@ -37,6 +37,7 @@ class GroupCommitWriter:
         self._engine = engine
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._is_closed = False
+        self._conn: Connection | None = None  # the thread's own
         self._thread = threading.Thread(target=self._run, name="kefu-sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -57,10 +58,10 @@ class GroupCommitWriter:
         self._thread.join()
 
     def _run(self) -> None:
-        with self._engine.connect() as conn:
-            while (group := self._next_group()) is not None:
-                if group:
-                    self._commit_group(conn, group)
+        while (group := self._next_group()) is not None:
+            self._commit_group(group)
+        if self._conn is not None:
+            self._conn.close()
 
     def _next_group(self) -> list[_Job] | None:
         first = self._jobs.get()
@@ -78,25 +79,30 @@ class GroupCommitWriter:
             group.append(job)
         return group
 
-    def _commit_group(self, conn: Connection, group: list[_Job]) -> None:
+    def _commit_group(self, group: list[_Job]) -> None:
         try:
-            conn.begin()
-            driver = conn.connection.driver_connection
-            assert driver is not None
+            if self._conn is None:
+                self._conn = self._engine.connect()
+            self._conn.begin()
+            driver = self._conn.connection.driver_connection
             for job in group:
-                _run_in_savepoint(conn, driver, job)
-            conn.commit()
+                _run_in_savepoint(self._conn, driver, job)
+            self._conn.commit()
         except (SQLAlchemyError, StorageError) as error:
-            _abandon(conn)
+            self._abandon()
             refused = StorageError(f"SQLite did not commit ({error}); nothing of this group was stored")
             refused.__cause__ = error
             for job in group:
                 job.error = job.error or refused
         except BaseException as error:  # noqa: BLE001 - the thread outlives whatever a job raised; its caller is told
-            _abandon(conn)
+            self._abandon()
             for job in group:
                 job.error = job.error or error
         _resolve(group)
+
+    def _abandon(self) -> None:
+        if self._conn is not None and self._conn.in_transaction():
+            self._conn.rollback()
 
 
 def _run_in_savepoint(conn: Connection, driver: Any, job: _Job) -> None:
@@ -109,11 +115,6 @@ def _run_in_savepoint(conn: Connection, driver: Any, job: _Job) -> None:
             raise StorageError(f"SQLite rolled the transaction back: {error}") from error
         driver.execute("ROLLBACK TO job")
     driver.execute("RELEASE job")
-
-
-def _abandon(conn: Connection) -> None:
-    if conn.in_transaction():
-        conn.rollback()
 
 
 def _resolve(group: list[_Job]) -> None:

@@ -50,13 +50,11 @@ class Listener:
         self._assistant_id = assistant_id
         self._on_inbound, self._on_finished = on_inbound, on_finished
         self._stop = threading.Event()
-        self._listens = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kefu-postgres-listener", daemon=True)
 
-    def start(self, timeout_s: float = 5.0) -> bool:
-        """Listen; whether the connection stood within `timeout_s` (it is tried for ever in the background)."""
+    def start(self) -> None:
+        """Listen, as soon as the database lets us: it is tried for ever, and `on_inbound` is called once it does."""
         self._thread.start()
-        return self._listens.wait(timeout_s)
 
     def stop(self) -> None:
         self._stop.set()
@@ -69,7 +67,6 @@ class Listener:
             try:
                 with psycopg.connect(self._url, autocommit=True) as conn:
                     conn.execute(f"LISTEN {CHANNEL}")
-                    self._listens.set()
                     self._on_inbound()  # whatever was told while nobody listened
                     while not self._stop.is_set():
                         for notice in conn.notifies(timeout=_QUIET_S):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select, text, update
 
+from bot.errors import StorageError
 from bot.storage import conversations, inbox
 from bot.storage.database import Database
 from bot.storage.hub import Hub
@@ -73,6 +74,29 @@ def own_server(postgres_server: PostgresServer) -> tuple[PostgresServer, str]:
     database.upgrade()
     database.dispose()
     return postgres_server, url
+
+
+async def test_a_database_that_cannot_be_reached_is_named_and_asked_again_later(tmp_path: Path) -> None:
+    """Both calls must come back with an error a route can answer, and work once the cause is gone."""
+    (tmp_path / "kefu.db").mkdir()
+    database = Database.open(f"sqlite:///{tmp_path / 'kefu.db'}")
+    for call in (database.write, database.read):
+        with pytest.raises(StorageError, match="unable to open"):
+            await call(lambda conn: inbox.waiting(conn, SHOP))
+    (tmp_path / "kefu.db").rmdir()
+    database.upgrade()
+    assert await database.write(lambda conn: inbox.waiting(conn, SHOP)) == 0
+    assert await database.read(lambda conn: inbox.waiting(conn, SHOP)) == 0
+    await database.close()
+
+
+@pytest.mark.postgres
+async def test_a_postgresql_that_is_away_is_a_storage_error() -> None:
+    database = Database.open("postgresql+psycopg://kefu@127.0.0.1:1/kefu")
+    for call in (database.write, database.read):
+        with pytest.raises(StorageError, match="refused"):
+            await call(lambda conn: inbox.waiting(conn, SHOP))
+    await database.close()
 
 
 @pytest.mark.postgres
@@ -154,10 +178,13 @@ async def test_a_second_process_answers_what_the_first_accepted(database: Databa
     ports = SqlPorts(database, web, SHOP)
     news: list[str] = []
     ports.subscribe("ann", news.append)
+    if database.dialect == "postgresql":
+        await asyncio.gather(web.wait_inbound(0, 20), worker.wait_inbound(0, 20))  # they listen
     ticket = worker.ticket()
     (receipt,) = await ports.receive([message("a1")])
     if database.dialect == "postgresql":
-        await asyncio.wait_for(worker.wait_inbound(ticket, 60), 20)
+        await worker.wait_inbound(ticket, 20)
+        assert worker.ticket() > ticket
     waiter = asyncio.create_task(ports.wait_for_reply(receipt.inbound_id, 20))
     (held,) = await other.write(lambda conn: claim(conn, at(10**9)))
     said = await other.write(lambda conn: finish(conn, held, "to a1"))
