@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from bot.assistant.config import Policy
 from bot.assistant.domain import BUILT_IN_SLOTS, DEFAULT_INTENTS, Domain, Slot
 from bot.assistant.source import Problems
 from bot.assistant.stories import ActionStep, CheckpointStep, LoopStep, OrStep, SlotStep, Step, UserStep
@@ -42,7 +43,7 @@ def check_references(assistant: Assistant, nlu_intents: Mapping[str, Where], pro
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
     return f"Did you mean '{close[0]}'?" if close else None
 
 
@@ -192,9 +193,18 @@ def _check_policies(assistant: Assistant, problems: Problems) -> None:
     for policy in assistant.policies:
         if policy.name in _LEARNED_POLICIES:
             hint = "Rules and memorised stories decide, then the fallback."
-            problems.warning(None, f"{policy.name} in config.yml is not served yet", hint)
+            problems.warning(policy.where, f"{policy.name} is not served yet", hint)
         elif policy.name not in _HONOURED_POLICIES:
-            problems.warning(None, f"the policy {policy.name} in config.yml is unknown", "It is ignored.")
-        fallback = policy.settings.get("core_fallback_action_name")
-        if policy.name == "RulePolicy" and fallback and fallback not in assistant.domain.action_names:
-            problems.error(None, f"core_fallback_action_name '{fallback}' in config.yml is not an action of the domain")
+            problems.warning(policy.where, f"the policy {policy.name} is unknown", "It is ignored.")
+        elif policy.name == "RulePolicy":
+            _check_fallback(policy, assistant.domain, problems)
+
+
+def _check_fallback(policy: Policy, domain: Domain, problems: Problems) -> None:
+    action = policy.settings.get("core_fallback_action_name") or "action_default_fallback"
+    if action not in domain.action_names:
+        hint = _nearest(str(action), domain.action_names)
+        problems.error(policy.where, f"core_fallback_action_name '{action}' is not an action of the domain", hint)
+    elif action == "action_default_fallback" and "utter_default" not in domain.responses:
+        hint = "Add `utter_default:` under `responses:`; without it customers meet silence."
+        problems.warning(policy.where, "nothing is said when no rule and no story fits", hint)

@@ -11,6 +11,7 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bot.assistant.source import Node, Problems, resolve_variables
+from bot.errors import Where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Policy:
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    where: Where | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,7 @@ def _read_policies(section: Node, problems: Problems) -> tuple[Policy, ...]:
         if history is not None and (not isinstance(history, int) or isinstance(history, bool) or history < 1):
             problems.error(node.get("max_history"), "max_history must be a whole number above 0, or null")
             settings.pop("max_history")
-        policies.append(Policy(name=name.rsplit(".", 1)[-1], settings=settings))
+        policies.append(Policy(name=name.rsplit(".", 1)[-1], settings=settings, where=node.where))
     return tuple(policies)
 
 

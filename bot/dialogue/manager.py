@@ -1,7 +1,7 @@
 """One turn of a conversation: session, message, slots, actions until the bot listens. The whole of it on one screen.
 
 Invariant: a turn never raises for what a customer or a custom action did, changes nothing it was given, and ends with
-the bot listening (unless the conversation is paused). Its events carry strictly increasing timestamps.
+the bot listening. Its events carry strictly increasing timestamps.
 """
 
 from __future__ import annotations
@@ -298,18 +298,22 @@ class _TurnRun:
             yield from self.extract_slots()
 
     def _break_circuit(self) -> None:
-        """Stop a turn that does not end, and listen: in Rasa the conversation would stay silent from here on."""
+        """Stop a turn that does not end."""
         self._decide(ACTION_LISTEN, "circuit_breaker", 1.0, f"{MAX_ACTIONS} actions without listening")
-        self._log(ActionExecuted(name=ACTION_LISTEN))
         self._is_done = True
 
     def close(self) -> None:
-        """A turn that broke off without a word says at least that it did not work."""
+        """Say that something failed where a crash left the customer without a word, and listen in any case.
+
+        Rasa does neither: after its circuit breaker or a pause the next message meets a bot that does not listen.
+        """
         for failure in self._call.failures:
             self._decide("", "", 0.0, failure)
         if self._has_crashed and not self._messages:
             for event in self._actions.utter("utter_default", self._tracker):
                 self._log(event)
+        if self._tracker.situation.latest_action != ACTION_LISTEN:
+            self._log(ActionExecuted(name=ACTION_LISTEN))
 
     def result(self) -> Turn:
         return Turn(
