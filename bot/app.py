@@ -31,7 +31,7 @@ from bot.assistant.brand import Brand
 from bot.assistant.loader import Assistant, load_assistant
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated
 from bot.rasa.action_server import InProcessActions, RemoteActions
-from bot.settings import Settings, environment
+from bot.settings import Settings, environment, publish_home
 from bot.storage import inbox
 from bot.storage.database import Database
 from bot.storage.hub import Hub
@@ -93,7 +93,7 @@ class Platform:
         observer: Callable[[TurnTrace], None] | None = None,
     ) -> Platform:
         """Wire one assistant. `understander` replaces the registry's model (a scripted one in tests)."""
-        settings.home.mkdir(parents=True, exist_ok=True)
+        publish_home(settings)
         assistant_id = bot.assistant.assistant_id
         db, hub, metrics = Database.open(settings.database), Hub(), Metrics()
         registry = Registry(settings.models_dir, assistant_id)
@@ -133,16 +133,24 @@ class Platform:
             traces=traces,
         )
 
-    async def start(self) -> None:
-        """Check the schema, take over what a dead process held, load the model, begin to work."""
+    def prepare(self) -> None:
+        """Take KEFU_HOME and bring the schema up to date (SQLite), or check the schema (PostgreSQL).
+
+        Raises ConfigurationError or SchemaOutdated: better before a server starts to listen than inside it.
+        """
         if self.db.dialect == "sqlite":
-            self._lock = lock_home(self.settings.home)
-            await asyncio.to_thread(self.db.upgrade)
+            self._lock = self._lock or lock_home(self.settings.home)
+            self.db.upgrade()
+        elif not self.db.is_current():
+            raise SchemaOutdated
+
+    async def start(self) -> None:
+        """Take over what a dead process held, load the model, begin to work."""
+        await asyncio.to_thread(self.prepare)
+        if self.db.dialect == "sqlite":
             # One process owns a SQLite file (the lock says so): every lease in it belongs to the dead.
             assistant_id = self.bot.assistant.assistant_id
             await self.db.write(lambda c: inbox.release(c, assistant_id, None, datetime.now(UTC)))
-        elif not await asyncio.to_thread(self.db.is_current):
-            raise SchemaOutdated
         self._listener = listen(self.db, self.hub, self.bot.assistant.assistant_id)
         if isinstance(self.understander, ServedUnderstander):
             await self.understander.start()
@@ -312,6 +320,7 @@ async def serve(
         reload: follow the assistant's files, and tell about it with this.
     """
     settings = platform.settings
+    await asyncio.to_thread(platform.prepare)
     config = uvicorn.Config(
         build_app(platform),
         host=settings.host,

@@ -122,6 +122,12 @@ def scratch_home() -> Iterator[Path]:
                 os.environ["KEFU_HOME"] = before
 
 
+def publish_home(settings: Settings) -> None:
+    """Make KEFU_HOME, and name it in the environment: custom actions are the company's code and keep their files there."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    os.environ["KEFU_HOME"] = str(settings.home)
+
+
 def assistant_folder(settings: Settings, given: Path | None) -> Path:
     """The folder to serve: as given, KEFU_ASSISTANT, the current one if it holds a domain, else the starter."""
     if given is not None:
