@@ -123,7 +123,7 @@ def scratch_home() -> Iterator[Path]:
 
 
 def publish_home(settings: Settings) -> None:
-    """Make KEFU_HOME, and name it in the environment: custom actions are the company's code and keep their files there."""
+    """Make KEFU_HOME and name it in the environment, where custom actions (the company's code) look for it."""
     settings.home.mkdir(parents=True, exist_ok=True)
     os.environ["KEFU_HOME"] = str(settings.home)
 
