@@ -371,8 +371,15 @@ def _rehearse(
 ) -> tuple[ConversationResult, ...]:
     if not conversations:
         return ()
-    bot = Bot.of(run.assistant, actions_of(run.assistant))
-    return tuple(asyncio.run(play_conversations(bot, _Candidate(reader), conversations, run.progress)))
+
+    async def play() -> tuple[ConversationResult, ...]:
+        bot = Bot.of(run.assistant, actions_of(run.assistant))
+        try:
+            return tuple(await play_conversations(bot, _Candidate(reader), conversations, run.progress))
+        finally:
+            await bot.actions.close()
+
+    return asyncio.run(play())
 
 
 def _broken(run: _Run, champion: TrainedUnderstander, results: Sequence[ConversationResult]) -> list[str]:

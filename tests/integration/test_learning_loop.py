@@ -1,0 +1,378 @@
+"""The loop over real parts: files, database, training (character n-grams: a second each), registry."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import io
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bot import learning
+from bot.app import KIND, Bot, actions_of
+from bot.assistant.loader import Assistant
+from bot.errors import AssistantError, ConfigurationError
+from bot.learning import Stopped, TrainOutcome, evaluate_assistant, export_review, import_review, retrain
+from bot.lessons import fixed_tests
+from bot.settings import Settings
+from bot.storage.database import Database
+from models.base import ModelUnavailable
+from models.registry import Registry
+from models.understanding import load_understander
+from tests.learning import EXAMPLES, SMALL_SHOP, TESTED_SHOP, log_messages, nlu, prediction, write_assistant
+
+CONVERSATIONS = """
+conversations:
+- name: in and out
+  steps:
+  - {user: hello there, actions: [utter_greet]}
+  - {user: /order_status, actions: [utter_order]}
+  - {user: zap zap zap, actions: [utter_greet]}
+"""
+ZAP = ("zap zap zap", "zap zap", "zap it zap", "well zap zap")
+
+
+class Shop:
+    """A KEFU_HOME and an assistant folder whose files a test changes between trainings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "shop"
+        self.settings = Settings(home=folder / "home", assistant=self.folder)
+        self.printed = io.StringIO()
+        self.console = Console(file=self.printed, width=200)
+        self.assistant = self.write(TESTED_SHOP)
+
+    def write(self, files: Mapping[str, str]) -> Assistant:
+        self.assistant = write_assistant(self.folder, files)
+        return self.assistant
+
+    def train(self, **options: object) -> TrainOutcome:
+        return learning.train(self.settings, self.assistant, console=self.console, **options)  # type: ignore[arg-type]
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.settings.models_dir, "small-shop")
+
+    def reads(self, text: str) -> str:
+        """The intent that the serving version names."""
+        current = self.registry.current(KIND)
+        assert current is not None
+        return load_understander(self.registry.path(KIND, current), 1).read([text])[0].intent.name
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+@pytest.fixture
+async def db(shop: Shop) -> AsyncIterator[Database]:
+    database = Database.open(shop.settings.database)
+    database.upgrade()
+    yield database
+    await database.close()
+
+
+def shuffled() -> dict[str, tuple[str, ...]]:
+    """Every intent with another's examples: a model that is really worse."""
+    names = list(EXAMPLES)
+    return {name: EXAMPLES[names[(k + 1) % len(names)]] for k, name in enumerate(names)}
+
+
+def test_the_first_version_serves_and_nothing_changed_trains_nothing(shop: Shop) -> None:
+    first = shop.train()
+    assert (first.promoted, first.skipped, first.verdict) == (True, False, None)
+    assert shop.registry.current(KIND) == first.version
+    assert shop.reads("hello everybody") == "greet"
+
+    steps: list[str] = []
+    again = shop.train(progress=lambda step, done, total: steps.append(step))
+    assert (again.skipped, again.promoted, again.version) == (True, False, first.version)
+    assert steps == []
+
+    forced = shop.train(force=True)
+    assert (forced.skipped, forced.promoted) == (False, True)
+    assert forced.version != first.version
+    assert len(shop.registry.versions(KIND)) == 2
+
+
+def test_changed_rules_and_responses_train_nothing(shop: Shop) -> None:
+    first = shop.train()
+    domain = TESTED_SHOP["domain.yml"].replace("Hello!", "Good day!")
+    rules = TESTED_SHOP["data/rules.yml"].replace("rule: hello", "rule: welcome")
+    shop.write({"domain.yml": domain, "data/rules.yml": rules})
+    assert shop.train().skipped
+    shop.write({"data/nlu.yml": nlu(EXAMPLES | {"greet": (*EXAMPLES["greet"], "ahoy sailors")})})
+    assert shop.train().version != first.version
+
+
+def test_a_worse_challenger_is_kept_but_does_not_serve(shop: Shop) -> None:
+    champion = shop.train().version
+    shop.write({"data/nlu.yml": nlu(shuffled())})
+    outcome = shop.train()
+    assert not outcome.promoted
+    assert outcome.verdict is not None
+    assert not outcome.verdict.is_promoted
+    assert "worse on intent" in outcome.reason
+    assert "worse" in shop.printed.getvalue()
+    assert shop.registry.current(KIND) == champion
+    assert outcome.version in shop.registry.versions(KIND)
+    assert shop.reads("hello everybody") == "greet"
+
+    repeated = shop.train()
+    assert (repeated.version, repeated.promoted) == (outcome.version, False), "judged again, not trained again"
+    assert shop.train(promote="always").promoted
+    assert shop.registry.current(KIND) == outcome.version
+
+
+def test_never_means_never(shop: Shop) -> None:
+    outcome = shop.train(promote="never")
+    assert not outcome.promoted
+    assert shop.registry.current(KIND) is None
+    assert shop.registry.versions(KIND) == [outcome.version]
+
+
+def test_a_challenger_that_breaks_a_conversation_does_not_serve(shop: Shop) -> None:
+    greets = {"data/nlu.yml": nlu(EXAMPLES | {"greet": EXAMPLES["greet"] + ZAP})}
+    shop.write({**greets, "tests/conversations.yml": CONVERSATIONS})
+    first = shop.train()
+    assert [(result.name, result.passed) for result in first.conversations] == [("in and out", True)]
+
+    shop.write({"data/nlu.yml": nlu(EXAMPLES | {"goodbye": EXAMPLES["goodbye"] + ZAP})})
+    outcome = shop.train()
+    assert outcome.verdict is not None
+    assert outcome.verdict.is_promoted, "the test messages see no difference"
+    assert not outcome.promoted
+    assert "in and out" in outcome.reason
+    assert shop.registry.current(KIND) == first.version
+    shown = shop.printed.getvalue()
+    assert "conversations.yml:7" in shown
+    assert "expected  utter_greet\n  got       utter_goodbye" in shown
+
+
+def test_what_a_person_rolled_back_does_not_come_back_by_itself(shop: Shop) -> None:
+    first = shop.train().version
+    shop.write({"data/nlu.yml": nlu(EXAMPLES | {"greet": (*EXAMPLES["greet"], "ahoy sailors")})})
+    second = shop.train()
+    assert second.promoted
+    assert shop.registry.rollback(KIND) == first
+    outcome = shop.train()
+    assert (outcome.version, outcome.promoted) == (second.version, False)
+    assert "it was rolled back on" in outcome.reason
+    assert shop.registry.current(KIND) == first
+    assert shop.train(promote="always").promoted
+
+
+def test_without_test_files_a_hold_out_is_tested_on_and_that_is_said(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    (shop.folder / "tests" / "nlu_en.yml").unlink()
+    shop.write(SMALL_SHOP)
+    outcome = shop.train()
+    assert "kept out of training and tested on" in " ".join(shop.printed.getvalue().split())
+    held = fixed_tests(shop.assistant).intents
+    assert outcome.manifest.training["examples"] == sum(map(len, EXAMPLES.values())) - len(held)
+
+
+# ---- interruptions ----
+
+
+def test_an_error_between_filing_and_promoting_leaves_current_alone(shop: Shop) -> None:
+    champion = shop.train().version
+
+    def fail(step: str, done: int, total: int) -> None:
+        if step == "promote":
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        shop.train(force=True, progress=fail)
+    assert shop.registry.current(KIND) == champion
+    assert len(shop.registry.versions(KIND)) == 2
+    assert list(shop.settings.home.glob(".training-*")) == []
+
+
+KILLED_TRAINING = """
+import os, signal, sys
+from pathlib import Path
+from rich.console import Console
+from bot.assistant.loader import load_assistant
+from bot.learning import train
+from bot.settings import Settings
+folder, home, step_to_die = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+def die(step, done, total):
+    if step == step_to_die:
+        os.kill(os.getpid(), signal.SIGKILL)
+train(Settings(home=home), load_assistant(folder, {}), force=True, progress=die, console=Console())
+"""
+
+
+@pytest.mark.parametrize("step", ["write", "promote"])
+def test_a_killed_training_leaves_current_alone_and_the_next_one_tidies_up(shop: Shop, step: str) -> None:
+    champion = shop.train().version
+    command = [sys.executable, "-c", KILLED_TRAINING, str(shop.folder), str(shop.settings.home), step]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert shop.registry.current(KIND) == champion
+    assert list(shop.settings.home.glob(".training-*")), "what it was killed over"
+    assert shop.train(force=True).promoted
+    assert list(shop.settings.home.glob(".training-*")) == []
+
+
+def test_two_trainings_at_once_are_one_too_many(shop: Shop) -> None:
+    shop.settings.home.mkdir(parents=True)
+    with (shop.settings.home / "training.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ConfigurationError, match="another training runs"):
+            shop.train()
+    assert shop.train().promoted
+
+
+async def test_a_cancelled_retraining_stops_and_promotes_nothing(shop: Shop, db: Database) -> None:
+    reached, cancelled = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait_at_promotion(step: str, done: int, total: int) -> None:
+        if step == "write" and done == 0:
+            loop.call_soon_threadsafe(reached.set)
+            assert cancelled.wait(30)
+
+    work = asyncio.create_task(
+        retrain(shop.settings, shop.assistant, db, progress=wait_at_promotion, console=shop.console)
+    )
+    await asyncio.wait({work, asyncio.ensure_future(reached.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    assert not work.done(), work.exception()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    cancelled.set()
+
+    def until_it_let_go() -> None:
+        with (shop.settings.home / "training.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+
+    await asyncio.to_thread(until_it_let_go)
+    assert shop.registry.current(KIND) is None
+    assert shop.registry.versions(KIND) == []
+
+
+def test_stopping_is_possible_until_the_last_step(shop: Shop) -> None:
+    def stop(step: str, done: int, total: int) -> None:
+        if step == "promote":
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        shop.train(progress=stop)
+    assert shop.registry.current(KIND) is None
+
+
+def test_a_damaged_champion_is_said_and_replaced(shop: Shop) -> None:
+    champion = shop.train().version
+    heads = shop.registry.path(KIND, champion) / "heads.npz"
+    heads.write_bytes(heads.read_bytes()[:-100])
+    outcome = shop.train()
+    assert (outcome.skipped, outcome.promoted) == (False, True)
+    assert outcome.version != champion
+    assert "damaged" in shop.printed.getvalue()
+
+
+# ---- from the log ----
+
+
+async def test_a_reviewed_message_is_learned_and_personal_data_is_not(shop: Shop, db: Database, tmp_path: Path) -> None:
+    first = (await retrain(shop.settings, shop.assistant, db, console=shop.console)).version
+    asked = "ship shape my dosh back anna.weber@example.com"
+    assert shop.reads("ship shape my dosh back") != "return_item"
+    logged = (
+        prediction(asked, confidence=0.2, fallback=True),
+        prediction("my dosh back ship shape", confidence=0.2, fallback=True),
+        prediction("hi team", confidence=0.99),
+    )
+    await db.write(lambda c: log_messages(c, "small-shop", *logged))
+
+    file = tmp_path / "review.jsonl"
+    await export_review(db, "small-shop", file)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for row in rows:
+        row["label"] = "return_item" if "dosh" in row["text"] else None
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert (await import_review(db, shop.assistant, file)).taken == 2
+
+    outcome = await retrain(shop.settings, shop.assistant, db, console=shop.console)
+    assert outcome.promoted, outcome.reason
+    assert outcome.version != first
+    assert shop.reads("ship shape my dosh back") == "return_item"
+    for path in shop.registry.path(KIND, outcome.version).iterdir():
+        assert b"anna" not in path.read_bytes(), path
+    assert (await retrain(shop.settings, shop.assistant, db, console=shop.console)).skipped
+
+    assert shop.registry.rollback(KIND) == first
+    assert shop.reads("ship shape my dosh back") != "return_item"
+
+
+async def test_wrong_labels_do_not_reach_customers(shop: Shop, db: Database) -> None:
+    champion = shop.train().version
+    names = list(EXAMPLES)
+    wrong = {
+        f"{text} {n}": names[(names.index(name) + 1) % 4] for name in names for text in EXAMPLES[name] for n in "xyz"
+    }
+    ids = await db.write(lambda c: log_messages(c, "small-shop", *(prediction(text) for text in wrong)))
+    file = shop.settings.home / "wrong.jsonl"
+    rows = zip(ids, wrong.values(), strict=True)
+    file.write_text("".join(json.dumps({"prediction_id": number, "label": name}) + "\n" for number, name in rows))
+    await import_review(db, shop.assistant, file)
+    outcome = await retrain(shop.settings, shop.assistant, db, console=shop.console)
+    assert not outcome.promoted
+    assert shop.registry.current(KIND) == champion
+
+
+# ---- bases and errors ----
+
+
+def test_a_base_that_cannot_be_had_falls_back_loudly_and_once(shop: Shop) -> None:
+    shop.write({"kefu.yml": "base: no-such-owner-of-kefu/no-such-base\n"})
+    outcome = shop.train()
+    assert outcome.manifest.base == "ngram"
+    shown = shop.printed.getvalue()
+    assert shown.count("no pretrained model") == 1
+    assert "no-such-owner-of-kefu/no-such-base" in shown
+    assert shop.train().skipped
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"kefu.yml": "base: ngram\nrecipe: slow\n"}, "unknown recipe 'slow'; one of quick"),
+        ({"data/nlu.yml": nlu({"greet": EXAMPLES["greet"]})}, "a model needs at least two"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_with_its_place(shop: Shop, files: dict[str, str], says: str) -> None:
+    shop.write(files)
+    with pytest.raises(AssistantError) as refused:
+        shop.train()
+    assert says in str(refused.value)
+    assert str(shop.folder) in str(refused.value)
+    assert shop.registry.versions(KIND) == []
+
+
+def test_evaluating_measures_what_serves(shop: Shop) -> None:
+    bot = Bot.of(shop.assistant, actions_of(shop.assistant))
+    with pytest.raises(ModelUnavailable, match="kefu train"):
+        evaluate_assistant(shop.settings, bot, console=shop.console)
+    version = shop.train().version
+    shop.write({"tests/conversations.yml": CONVERSATIONS})
+    bot = Bot.of(shop.assistant, actions_of(shop.assistant))
+    figures = evaluate_assistant(shop.settings, bot, console=shop.console)
+    assert figures["version"] == version
+    assert figures["intent_n"] == 20
+    assert isinstance(figures["intent_accuracy"], float)
+    assert 0.7 <= figures["intent_accuracy"] <= 1.0
+    assert figures["intent_accuracy"] == figures["intent_accuracy_en"]
+    assert (figures["conversations"], figures["conversations_passed"]) == (1, 0)
+    assert "zap zap zap" in shop.printed.getvalue()
