@@ -172,13 +172,15 @@ def storable_text(text: str) -> str:
 
 RESERVED_PREFIXES = ("web", "slack", "wechat")
 MAX_ID_CHARS = 255
+MAX_METADATA_DEPTH = 32  # far beyond any client's, far below what makes a JSON reader give up when it is read again
 
 
 def check_inbound(message: InboundMessage) -> None:
-    """Refuse a message whose ids cannot be stored or would enter another channel's conversations.
+    """Refuse a message that cannot be stored or would enter another channel's conversations.
 
     Raises:
-        BadRequest: an id is empty, too long or not text, or the sender_id carries another channel's prefix ("web:…").
+        BadRequest: an id is empty, too long or not text, the sender_id carries another channel's prefix ("web:…"), or the
+            metadata is nested too deeply.
     """
     ids = {"sender_id": message.sender_id, "external_id": message.external_id, "customer": message.customer}
     for name, value in ids.items():
@@ -187,11 +189,21 @@ def check_inbound(message: InboundMessage) -> None:
     for name, value in (ids | {"account": message.account, "thread": message.thread}).items():
         if len(value) > MAX_ID_CHARS:
             raise BadRequest(f"{name} has {len(value)} characters; at most {MAX_ID_CHARS} are allowed")
-        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        if storable_text(value) != value:
             raise BadRequest(f"{name} is not valid text")
     prefix = message.sender_id.partition(":")[0] if ":" in message.sender_id else ""
     if prefix in RESERVED_PREFIXES and prefix != message.channel:
         raise BadRequest(f'sender_id: the prefix "{prefix}:" belongs to another channel; send another sender_id')
+    if message.metadata and _is_deeper(message.metadata, MAX_METADATA_DEPTH):
+        raise BadRequest(f"metadata is nested more than {MAX_METADATA_DEPTH} levels deep")
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if isinstance(value, Mapping):
+        return levels == 0 or any(_is_deeper(inner, levels - 1) for inner in value.values())
+    if isinstance(value, list | tuple):
+        return levels == 0 or any(_is_deeper(inner, levels - 1) for inner in value)
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from bot.errors import ConfigurationError, StorageError
 from bot.storage import schema
 from bot.storage.group_commit import GroupCommitWriter
-from bot.storage.types import to_json
+from bot.storage.types import from_json, to_json
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ POSTGRES_CONNECTIONS = 8
 BUSY_TIMEOUT_MS = 10_000  # another process (`kefu review import`) may hold SQLite's write lock this long
 MAX_TRIES = 5
 # hide_parameters: an error's text goes to the log, what a customer wrote does not.
-_ENGINE: dict[str, Any] = {"json_serializer": to_json, "hide_parameters": True}
+_ENGINE: dict[str, Any] = {"json_serializer": to_json, "json_deserializer": from_json, "hide_parameters": True}
 _RETRYABLE = {"40001", "40P01"}  # serialization failure, deadlock
 
 

@@ -10,12 +10,15 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, String, TypeDecorator
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
 from connectors.base import storable_text
 
+# pydantic's encoder takes a fifth of the standard one's time, which was a tenth of a turn.
+_any_value: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _JSON_ESCAPE = re.compile(r"\\(?:u0000|.)")
 
@@ -49,7 +52,22 @@ Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itse
 
 def to_json(value: object) -> str:
     """JSON that both databases take, whatever a customer typed or an action returned; NaN and infinity are refused."""
-    encoded = _encode(value)
+    try:
+        encoded = _any_value.dump_json(value).decode()
+    except ValueError:  # half an emoji: the slow encoder lets it through, and storable_text mends it
+        encoded = _encode(value)
+    if (
+        "NaN" in encoded or "Infinity" in encoded
+    ):  # the number or the word: the slow encoder knows, and refuses the number
+        encoded = _encode(value)
     if "\\u0000" in encoded:
         encoded = _JSON_ESCAPE.sub(lambda escape: "" if escape[0] == "\\u0000" else escape[0], encoded)
     return storable_text(encoded)
+
+
+def from_json(encoded: str) -> Any:
+    """What `to_json` encoded."""
+    try:
+        return _any_value.validate_json(encoded)
+    except ValueError:  # nested deeper than pydantic reads
+        return json.loads(encoded)

@@ -155,6 +155,17 @@ async def test_ids_that_cannot_be_are_refused_by_name(platform: Platform, change
         await platform.ports.receive([message("a", **changes)])
 
 
+async def test_metadata_nested_beyond_reading_is_refused_and_stalls_nobody(platform: Platform) -> None:
+    deep: list[Any] = []
+    for _ in range(400):
+        deep = [deep]
+    with pytest.raises(BadRequest, match="metadata"):
+        await platform.ports.receive([message("a", metadata={"deep": deep})])
+    (sent,) = await send(platform.ports, "b", metadata={"page": {"path": ["/cart"]}})
+    await platform.answer_oldest("to b")
+    assert await platform.ports.wait_for_reply(sent, 0)
+
+
 async def test_nobody_enters_another_customers_conversation(platform: Platform) -> None:
     await platform.ports.receive([message("a")])
     for stranger in ({"customer": "eve"}, {"account": "other shop"}, {"channel": "telegram"}):

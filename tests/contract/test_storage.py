@@ -495,8 +495,11 @@ def test_every_table_with_customer_data_names_the_customer() -> None:
 async def test_what_an_action_returned_is_stored_whatever_it_is(database: Database) -> None:
     await database.write(lambda conn: accept(conn, "a1"))
     (held,) = await database.write(claim)
-    odd = [{"event": "bot", "timestamp": 1.0, "text": "a\0b \ud800 \\u0000 😀"}]
+    deep: list[object] = []
+    for _ in range(300):
+        deep = [deep]
+    odd = [{"event": "bot", "timestamp": 1.0, "text": "a\0b \ud800 \\u0000 😀 NaN", "data": {"deep": deep}}]
     await database.write(lambda conn: inbox.finish(conn, held, turn(held, events=odd), NOON))
     assert await database.read(lambda conn: conversations.events(conn, SHOP, "ann")) == [
-        {"event": "bot", "timestamp": 1.0, "text": "ab ? \\u0000 😀"}
+        {"event": "bot", "timestamp": 1.0, "text": "ab ? \\u0000 😀 NaN", "data": {"deep": deep}}
     ]
