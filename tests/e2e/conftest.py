@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from connectors.base import InboundMessage, Ports
 from connectors.memory import MemoryPorts
@@ -86,7 +87,7 @@ class ScriptedShop:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._stack = AsyncExitStack()
+        self._stack, self._others = AsyncExitStack(), AsyncExitStack()
         self.address = ""
         self.start()
 
@@ -102,6 +103,10 @@ class ScriptedShop:
     def stop(self) -> None:
         self.run(self._stack.aclose())
 
+    def also_serve(self, app: ASGIApp) -> str:
+        """The address of another app beside the shop, until `close`."""
+        return str(self.run(self._others.enter_async_context(serving(app))))
+
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
 
@@ -115,6 +120,7 @@ class ScriptedShop:
 
     def close(self) -> None:
         self.stop()
+        self.run(self._others.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
