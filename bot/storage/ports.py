@@ -86,16 +86,15 @@ class SqlPorts:
         deadline = time.monotonic() + deadline_s
         turn = self._hub.follow(inbound_id)  # before the first read: what ends in between is not missed
         must_read = not turn.is_expected
-        while True:
-            if turn.messages is not None:
-                return turn.messages
-            if must_read and (messages := await self._read_reply(inbound_id)) is not None:
-                return messages
+        while turn.messages is None:
             remaining_s = deadline - time.monotonic()
-            if remaining_s <= 0:
-                return None
+            if must_read or remaining_s <= 0:
+                messages = await self._read_reply(inbound_id)
+                if messages is not None or remaining_s <= 0:
+                    return messages
             await turn.wait(min(remaining_s, REREAD_S))
             must_read = True
+        return turn.messages
 
     async def transcript(self, sender_id: str, after_seq: int, limit: int = 200) -> list[OutboundMessage]:
         return await self._db.read(
