@@ -10,6 +10,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,8 +102,12 @@ class GroupCommitWriter:
         _resolve(group)
 
     def _abandon(self) -> None:
-        if self._conn is not None and self._conn.in_transaction():
-            self._conn.rollback()
+        """Undo the group; the next one starts with a fresh connection, whatever has become of this one."""
+        if self._conn is not None:
+            with suppress(SQLAlchemyError):
+                self._conn.invalidate()  # SQLAlchemy takes a refused COMMIT for an end; only closing the file is one
+                self._conn.close()
+            self._conn = None
 
 
 def _run_in_savepoint(conn: Connection, driver: Any, job: _Job) -> None:
@@ -123,7 +128,7 @@ def _resolve(group: list[_Job]) -> None:
     for job in group:
         by_loop.setdefault(job.loop, []).append(job)
     for loop, jobs in by_loop.items():
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # that loop is closed: nobody waits any more
             loop.call_soon_threadsafe(_settle, jobs)
 
 

@@ -163,29 +163,7 @@ def claim(
             sender died is set to "unknown" for a person to look at, and the conversation goes on.
     """
     _give_up_interrupted(conn, assistant_id, set(channels) - set(resendable), now)
-    interrupted = and_(outbox.c.lease_until.is_not(None), outbox.c.lease_until <= now)
-    due = (
-        _rows()
-        .add_columns(interrupted.label("was_interrupted"))
-        .where(
-            outbox.c.assistant_id == assistant_id,
-            outbox.c.channel.in_(channels),
-            outbox.c.state == "pending",
-            or_(outbox.c.not_before.is_(None), outbox.c.not_before <= now),
-            or_(outbox.c.lease_until.is_(None), interrupted),
-            ~select(_earlier.c.id)
-            .where(
-                _earlier.c.conversation_id == outbox.c.conversation_id,
-                _earlier.c.state == "pending",
-                _earlier.c.seq < outbox.c.seq,
-            )
-            .exists(),
-        )
-        .order_by(outbox.c.id)
-        .limit(limit)
-        .with_for_update(of=outbox, skip_locked=True)
-    )
-    rows = conn.execute(due).all()
+    rows = conn.execute(_due(assistant_id, channels, now).limit(limit)).all()
     until = now + timedelta(seconds=lease_s)
     if rows:
         hold = (
@@ -205,6 +183,34 @@ def claim(
         )
         for row in rows
     ]
+
+
+def _due(assistant_id: str, channels: Collection[str], now: datetime) -> Select[Any]:
+    """The first pending row of each conversation, where it is free and its time has come."""
+    interrupted = and_(outbox.c.lease_until.is_not(None), outbox.c.lease_until <= now)
+    has_earlier = (
+        select(_earlier.c.id)
+        .where(
+            _earlier.c.conversation_id == outbox.c.conversation_id,
+            _earlier.c.state == "pending",
+            _earlier.c.seq < outbox.c.seq,
+        )
+        .exists()
+    )
+    return (
+        _rows()
+        .add_columns(interrupted.label("was_interrupted"))
+        .where(
+            outbox.c.assistant_id == assistant_id,
+            outbox.c.channel.in_(channels),
+            outbox.c.state == "pending",
+            or_(outbox.c.not_before.is_(None), outbox.c.not_before <= now),
+            or_(outbox.c.lease_until.is_(None), interrupted),
+            ~has_earlier,
+        )
+        .order_by(outbox.c.id)
+        .with_for_update(of=outbox, skip_locked=True)
+    )
 
 
 def _give_up_interrupted(conn: Connection, assistant_id: str, channels: Collection[str], now: datetime) -> None:

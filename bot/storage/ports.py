@@ -10,6 +10,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -155,5 +156,5 @@ def listen(db: Database, hub: Hub, assistant_id: str) -> Listener | None:
 
 
 def _from_thread(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: object) -> None:
-    if not loop.is_closed():
+    with suppress(RuntimeError):  # the loop has ended, and with it whoever would be woken
         loop.call_soon_threadsafe(call, *args)

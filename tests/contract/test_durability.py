@@ -43,6 +43,10 @@ asyncio.run(main())
 """
 
 
+def start(database: Database, number: int, *keys: str) -> asyncio.Task[object]:
+    return asyncio.create_task(database.write(lambda conn: accept(conn, *keys, sender=f"s{number}")))
+
+
 @pytest.mark.parametrize("acknowledged", [60, 250])
 async def test_what_was_acknowledged_before_a_kill_is_there(database_url: str, acknowledged: int) -> None:
     writer = subprocess.Popen(
@@ -87,6 +91,42 @@ async def test_a_database_that_cannot_be_reached_is_named_and_asked_again_later(
     database.upgrade()
     assert await database.write(lambda conn: inbox.waiting(conn, SHOP)) == 0
     assert await database.read(lambda conn: inbox.waiting(conn, SHOP)) == 0
+    await database.close()
+
+
+LOSSES = {
+    "SQLite undoes the group in the middle": ["ROLLBACK", "not SQL"],
+    "the COMMIT is refused": [
+        "PRAGMA defer_foreign_keys = ON",
+        "INSERT INTO snapshots (conversation_id, customer_id, event_seq, body) VALUES (999, 999, 1, '{}')",
+    ],
+}
+
+
+@pytest.mark.parametrize("statements", LOSSES.values(), ids=LOSSES.keys())
+async def test_a_lost_group_fails_for_everyone_in_it_and_the_next_is_stored(
+    request: pytest.FixtureRequest, tmp_path: Path, statements: list[str]
+) -> None:
+    database = Database.open(migrated_url(request, "sqlite", tmp_path))
+    others_are_queued = threading.Event()
+
+    def hold_the_writer(conn: Connection) -> None:
+        assert others_are_queued.wait(20)
+
+    def lose(conn: Connection) -> None:
+        for statement in statements:
+            conn.exec_driver_sql(statement)
+
+    first = asyncio.create_task(database.write(hold_the_writer))
+    await asyncio.sleep(0)
+    group = [start(database, 1, "1"), asyncio.create_task(database.write(lose)), start(database, 2, "2")]
+    await asyncio.sleep(0)
+    others_are_queued.set()
+    await asyncio.gather(first, return_exceptions=True)
+    outcomes = await asyncio.gather(*group, return_exceptions=True)
+    assert [isinstance(outcome, Exception) for outcome in outcomes] == [True] * 3
+    await database.write(lambda conn: accept(conn, "3"))
+    assert await database.read(lambda conn: inbox.waiting(conn, SHOP)) == 1
     await database.close()
 
 
@@ -205,10 +245,6 @@ async def test_no_wake_up_is_lost_between_claiming_and_waiting() -> None:
     await asyncio.sleep(0)
     hub.inbound_arrived()
     await asyncio.wait_for(waiting, 5)
-
-
-def start(database: Database, number: int, *keys: str) -> asyncio.Task[object]:
-    return asyncio.create_task(database.write(lambda conn: accept(conn, *keys, sender=f"s{number}")))
 
 
 async def test_work_of_a_cancelled_caller_is_whole(database: Database) -> None:
