@@ -13,11 +13,12 @@ import importlib.util
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -63,6 +64,7 @@ Progress = Callable[[str, int, int], None]
 Promote = Literal["gate", "always", "never"]
 
 SCRATCH = ".training-"
+LOCK_POLL_S = 0.2
 RECIPES = ("quick",)
 
 
@@ -137,7 +139,8 @@ def train(
 ) -> TrainOutcome:
     """Train a version from the files and `labels`; let it serve if it is not worse than what serves.
 
-    Blocks for minutes at most; not to be called on an event loop (`retrain` is for that).
+    Blocks for minutes, and while another training runs under this KEFU_HOME; not to be called on an event loop
+    (`retrain` is for that).
 
     Args:
         force: train even where nothing changed.
@@ -145,10 +148,9 @@ def train(
         base: instead of the one that `kefu.yml` names.
     Raises:
         AssistantError: the files give nothing to learn from, or name an unknown recipe.
-        ConfigurationError: another training runs under this KEFU_HOME.
     """
     registry = Registry(settings.models_dir, assistant.assistant_id)
-    with _only_training(settings.home) as scratch:
+    with _only_training(settings.home, progress) as scratch:
         tests = fixed_tests(assistant)
         run = _Run(
             settings=settings, assistant=assistant, registry=registry, tests=tests, progress=progress, console=console
@@ -210,18 +212,28 @@ async def retrain(
 
 
 @contextmanager
-def _only_training(home: Path) -> Iterator[Path]:
-    """A scratch folder on the registry's file system, and a lock: two trainings would race for CURRENT."""
+def _only_training(home: Path, progress: Progress) -> Iterator[Path]:
+    """A scratch folder on the registry's file system, alone: two trainings would race for CURRENT.
+
+    Waits for a training that runs already; most often there is nothing left to do after it.
+    """
     home.mkdir(parents=True, exist_ok=True)
     with (home / "training.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigurationError(f"another training runs under {home}; wait for it, or stop it") from error
+        while not _locked(lock):
+            progress("wait for another training", 0, 0)
+            time.sleep(LOCK_POLL_S)
         for stale in home.glob(f"{SCRATCH}*"):  # of a training that was killed: we hold the lock, it is dead
             shutil.rmtree(stale, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=home, prefix=SCRATCH) as scratch:
             yield Path(scratch)
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _champion(run: _Run) -> str | None:
@@ -314,7 +326,7 @@ def _tell_fallback(run: _Run, name: str, why: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class Candidate:
     """A loaded version as the dialogue sees one; nobody else waits for it, so it reads at once."""
 
     reader: TrainedUnderstander
@@ -358,11 +370,11 @@ def _judge(run: _Run, champion: str | None, challenger: str) -> _Judgement:
 
 
 def _judged(run: _Run, reader: TrainedUnderstander) -> dict[str, tuple[Judged, ...]]:
-    from training.evaluate import judge_intents, judge_sentiment
+    from training.evaluate import judge
 
-    judged = {"intent": judge_intents(reader, run.tests.intents)}
+    judged = {"intent": judge(reader, run.tests.intents)}
     if reader.sentiment_head is not None:
-        judged["sentiment"] = judge_sentiment(reader, run.tests.sentiment)
+        judged["sentiment"] = judge(reader, run.tests.sentiment, "sentiment")
     return {task: answers for task, answers in judged.items() if answers}
 
 
@@ -375,7 +387,7 @@ def _rehearse(
     async def play() -> tuple[ConversationResult, ...]:
         bot = Bot.of(run.assistant, actions_of(run.assistant))
         try:
-            return tuple(await play_conversations(bot, _Candidate(reader), conversations, run.progress))
+            return tuple(await play_conversations(bot, Candidate(reader), conversations, run.progress))
         finally:
             await bot.actions.close()
 

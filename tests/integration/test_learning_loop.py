@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from rich.console import Console
 from bot import learning
 from bot.app import KIND, Bot, actions_of
 from bot.assistant.loader import Assistant
-from bot.errors import AssistantError, ConfigurationError
+from bot.errors import AssistantError
 from bot.learning import Stopped, TrainOutcome, evaluate_assistant, export_review, import_review, retrain
 from bot.lessons import fixed_tests
 from bot.settings import Settings
@@ -43,7 +44,9 @@ ZAP = ("zap zap zap", "zap zap", "zap it zap", "well zap zap")
 class Shop:
     """A KEFU_HOME and an assistant folder whose files a test changes between trainings."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, trained: Path | None = None) -> None:
+        if trained is not None:
+            shutil.copytree(trained / "home", folder / "home")
         self.folder = folder / "shop"
         self.settings = Settings(home=folder / "home", assistant=self.folder)
         self.printed = io.StringIO()
@@ -63,19 +66,37 @@ class Shop:
 
     def reads(self, text: str) -> str:
         """The intent that the serving version names."""
-        current = self.registry.current(KIND)
-        assert current is not None
-        return load_understander(self.registry.path(KIND, current), 1).read([text])[0].intent.name
+        return load_understander(self.registry.path(KIND, serving(self)), 1).read([text])[0].intent.name
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
+    """Nothing trained yet."""
     return Shop(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def once_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("once-trained")
+    assert Shop(folder).train().promoted
+    return folder
+
+
 @pytest.fixture
-async def db(shop: Shop) -> AsyncIterator[Database]:
-    database = Database.open(shop.settings.database)
+def trained_shop(once_trained: Path, tmp_path: Path) -> Shop:
+    """One version serves, trained from the files as they are."""
+    return Shop(tmp_path, trained=once_trained)
+
+
+def serving(shop: Shop) -> str:
+    version = shop.registry.current(KIND)
+    assert version is not None
+    return version
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database.open(f"sqlite:///{tmp_path / 'kefu.db'}")
     database.upgrade()
     yield database
     await database.close()
@@ -104,33 +125,33 @@ def test_the_first_version_serves_and_nothing_changed_trains_nothing(shop: Shop)
     assert len(shop.registry.versions(KIND)) == 2
 
 
-def test_changed_rules_and_responses_train_nothing(shop: Shop) -> None:
-    first = shop.train()
+def test_changed_rules_and_responses_train_nothing(trained_shop: Shop) -> None:
+    first = serving(trained_shop)
     domain = TESTED_SHOP["domain.yml"].replace("Hello!", "Good day!")
     rules = TESTED_SHOP["data/rules.yml"].replace("rule: hello", "rule: welcome")
-    shop.write({"domain.yml": domain, "data/rules.yml": rules})
-    assert shop.train().skipped
-    shop.write({"data/nlu.yml": nlu(EXAMPLES | {"greet": (*EXAMPLES["greet"], "ahoy sailors")})})
-    assert shop.train().version != first.version
+    trained_shop.write({"domain.yml": domain, "data/rules.yml": rules})
+    assert trained_shop.train().skipped
+    trained_shop.write({"data/nlu.yml": nlu(EXAMPLES | {"greet": (*EXAMPLES["greet"], "ahoy sailors")})})
+    assert trained_shop.train().version != first
 
 
-def test_a_worse_challenger_is_kept_but_does_not_serve(shop: Shop) -> None:
-    champion = shop.train().version
-    shop.write({"data/nlu.yml": nlu(shuffled())})
-    outcome = shop.train()
+def test_a_worse_challenger_is_kept_but_does_not_serve(trained_shop: Shop) -> None:
+    champion = serving(trained_shop)
+    trained_shop.write({"data/nlu.yml": nlu(shuffled())})
+    outcome = trained_shop.train()
     assert not outcome.promoted
     assert outcome.verdict is not None
     assert not outcome.verdict.is_promoted
     assert "worse on intent" in outcome.reason
-    assert "worse" in shop.printed.getvalue()
-    assert shop.registry.current(KIND) == champion
-    assert outcome.version in shop.registry.versions(KIND)
-    assert shop.reads("hello everybody") == "greet"
+    assert "worse" in trained_shop.printed.getvalue()
+    assert trained_shop.registry.current(KIND) == champion
+    assert outcome.version in trained_shop.registry.versions(KIND)
+    assert trained_shop.reads("hello everybody") == "greet"
 
-    repeated = shop.train()
+    repeated = trained_shop.train()
     assert (repeated.version, repeated.promoted) == (outcome.version, False), "judged again, not trained again"
-    assert shop.train(promote="always").promoted
-    assert shop.registry.current(KIND) == outcome.version
+    assert trained_shop.train(promote="always").promoted
+    assert trained_shop.registry.current(KIND) == outcome.version
 
 
 def test_never_means_never(shop: Shop) -> None:
@@ -158,17 +179,17 @@ def test_a_challenger_that_breaks_a_conversation_does_not_serve(shop: Shop) -> N
     assert "expected  utter_greet\n  got       utter_goodbye" in shown
 
 
-def test_what_a_person_rolled_back_does_not_come_back_by_itself(shop: Shop) -> None:
-    first = shop.train().version
-    shop.write({"data/nlu.yml": nlu(EXAMPLES | {"greet": (*EXAMPLES["greet"], "ahoy sailors")})})
-    second = shop.train()
+def test_what_a_person_rolled_back_does_not_come_back_by_itself(trained_shop: Shop) -> None:
+    first = serving(trained_shop)
+    trained_shop.write({"data/nlu.yml": nlu(EXAMPLES | {"greet": (*EXAMPLES["greet"], "ahoy sailors")})})
+    second = trained_shop.train()
     assert second.promoted
-    assert shop.registry.rollback(KIND) == first
-    outcome = shop.train()
+    assert trained_shop.registry.rollback(KIND) == first
+    outcome = trained_shop.train()
     assert (outcome.version, outcome.promoted) == (second.version, False)
     assert "it was rolled back on" in outcome.reason
-    assert shop.registry.current(KIND) == first
-    assert shop.train(promote="always").promoted
+    assert trained_shop.registry.current(KIND) == first
+    assert trained_shop.train(promote="always").promoted
 
 
 def test_without_test_files_a_hold_out_is_tested_on_and_that_is_said(tmp_path: Path) -> None:
@@ -184,18 +205,18 @@ def test_without_test_files_a_hold_out_is_tested_on_and_that_is_said(tmp_path: P
 # ---- interruptions ----
 
 
-def test_an_error_between_filing_and_promoting_leaves_current_alone(shop: Shop) -> None:
-    champion = shop.train().version
+def test_an_error_between_filing_and_promoting_leaves_current_alone(trained_shop: Shop) -> None:
+    champion = serving(trained_shop)
 
     def fail(step: str, done: int, total: int) -> None:
         if step == "promote":
             raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
-        shop.train(force=True, progress=fail)
-    assert shop.registry.current(KIND) == champion
-    assert len(shop.registry.versions(KIND)) == 2
-    assert list(shop.settings.home.glob(".training-*")) == []
+        trained_shop.train(force=True, progress=fail)
+    assert trained_shop.registry.current(KIND) == champion
+    assert len(trained_shop.registry.versions(KIND)) == 2
+    assert list(trained_shop.settings.home.glob(".training-*")) == []
 
 
 KILLED_TRAINING = """
@@ -205,33 +226,37 @@ from rich.console import Console
 from bot.assistant.loader import load_assistant
 from bot.learning import train
 from bot.settings import Settings
-folder, home, step_to_die = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+folder, home = Path(sys.argv[1]), Path(sys.argv[2])
 def die(step, done, total):
-    if step == step_to_die:
+    if step == "promote":
         os.kill(os.getpid(), signal.SIGKILL)
 train(Settings(home=home), load_assistant(folder, {}), force=True, progress=die, console=Console())
 """
 
 
-@pytest.mark.parametrize("step", ["write", "promote"])
-def test_a_killed_training_leaves_current_alone_and_the_next_one_tidies_up(shop: Shop, step: str) -> None:
-    champion = shop.train().version
-    command = [sys.executable, "-c", KILLED_TRAINING, str(shop.folder), str(shop.settings.home), step]
+def test_a_killed_training_leaves_current_alone_and_the_next_one_tidies_up(trained_shop: Shop) -> None:
+    champion = serving(trained_shop)
+    command = [sys.executable, "-c", KILLED_TRAINING, str(trained_shop.folder), str(trained_shop.settings.home)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert shop.registry.current(KIND) == champion
-    assert list(shop.settings.home.glob(".training-*")), "what it was killed over"
-    assert shop.train(force=True).promoted
-    assert list(shop.settings.home.glob(".training-*")) == []
+    assert trained_shop.registry.current(KIND) == champion
+    assert len(trained_shop.registry.versions(KIND)) == 2
+    assert list(trained_shop.settings.home.glob(".training-*")), "what it was killed over"
+    assert trained_shop.train().skipped
+    assert list(trained_shop.settings.home.glob(".training-*")) == []
 
 
-def test_two_trainings_at_once_are_one_too_many(shop: Shop) -> None:
-    shop.settings.home.mkdir(parents=True)
-    with (shop.settings.home / "training.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ConfigurationError, match="another training runs"):
-            shop.train()
-    assert shop.train().promoted
+def test_a_second_training_waits_for_the_first(trained_shop: Shop) -> None:
+    lock = (trained_shop.settings.home / "training.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    steps: list[str] = []
+
+    def let_go(step: str, done: int, total: int) -> None:
+        steps.append(step)
+        lock.close()
+
+    assert trained_shop.train(progress=let_go).skipped
+    assert steps == ["wait for another training"]
 
 
 async def test_a_cancelled_retraining_stops_and_promotes_nothing(shop: Shop, db: Database) -> None:
@@ -272,26 +297,27 @@ def test_stopping_is_possible_until_the_last_step(shop: Shop) -> None:
     assert shop.registry.current(KIND) is None
 
 
-def test_a_damaged_champion_is_said_and_replaced(shop: Shop) -> None:
-    champion = shop.train().version
-    heads = shop.registry.path(KIND, champion) / "heads.npz"
+def test_a_damaged_champion_is_said_and_replaced(trained_shop: Shop) -> None:
+    champion = serving(trained_shop)
+    heads = trained_shop.registry.path(KIND, champion) / "heads.npz"
     heads.write_bytes(heads.read_bytes()[:-100])
-    outcome = shop.train()
+    outcome = trained_shop.train()
     assert (outcome.skipped, outcome.promoted) == (False, True)
     assert outcome.version != champion
-    assert "damaged" in shop.printed.getvalue()
+    assert "damaged" in trained_shop.printed.getvalue()
 
 
 # ---- from the log ----
 
 
-async def test_a_reviewed_message_is_learned_and_personal_data_is_not(shop: Shop, db: Database, tmp_path: Path) -> None:
-    first = (await retrain(shop.settings, shop.assistant, db, console=shop.console)).version
-    asked = "ship shape my dosh back anna.weber@example.com"
-    assert shop.reads("ship shape my dosh back") != "return_item"
+async def test_a_reviewed_message_is_learned_and_personal_data_is_not(
+    trained_shop: Shop, db: Database, tmp_path: Path
+) -> None:
+    first = serving(trained_shop)
+    assert trained_shop.reads("wibble wobble quux") != "return_item"
     logged = (
-        prediction(asked, confidence=0.2, fallback=True),
-        prediction("my dosh back ship shape", confidence=0.2, fallback=True),
+        prediction("wibble wobble anna.weber@example.com", confidence=0.2, fallback=True),
+        prediction("quux wibble wobble", confidence=0.2, fallback=True),
         prediction("hi team", confidence=0.99),
     )
     await db.write(lambda c: log_messages(c, "small-shop", *logged))
@@ -300,36 +326,36 @@ async def test_a_reviewed_message_is_learned_and_personal_data_is_not(shop: Shop
     await export_review(db, "small-shop", file)
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     for row in rows:
-        row["label"] = "return_item" if "dosh" in row["text"] else None
+        row["label"] = "return_item" if "wibble" in row["text"] else None
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert (await import_review(db, shop.assistant, file)).taken == 2
+    assert (await import_review(db, trained_shop.assistant, file)).taken == 2
 
-    outcome = await retrain(shop.settings, shop.assistant, db, console=shop.console)
+    outcome = await retrain(trained_shop.settings, trained_shop.assistant, db, console=trained_shop.console)
     assert outcome.promoted, outcome.reason
     assert outcome.version != first
-    assert shop.reads("ship shape my dosh back") == "return_item"
-    for path in shop.registry.path(KIND, outcome.version).iterdir():
+    assert trained_shop.reads("wibble wobble quux") == "return_item"
+    for path in trained_shop.registry.path(KIND, outcome.version).iterdir():
         assert b"anna" not in path.read_bytes(), path
-    assert (await retrain(shop.settings, shop.assistant, db, console=shop.console)).skipped
+    assert (await retrain(trained_shop.settings, trained_shop.assistant, db, console=trained_shop.console)).skipped
 
-    assert shop.registry.rollback(KIND) == first
-    assert shop.reads("ship shape my dosh back") != "return_item"
+    assert trained_shop.registry.rollback(KIND) == first
+    assert trained_shop.reads("wibble wobble quux") != "return_item"
 
 
-async def test_wrong_labels_do_not_reach_customers(shop: Shop, db: Database) -> None:
-    champion = shop.train().version
+async def test_wrong_labels_do_not_reach_customers(trained_shop: Shop, db: Database) -> None:
+    champion = serving(trained_shop)
     names = list(EXAMPLES)
     wrong = {
         f"{text} {n}": names[(names.index(name) + 1) % 4] for name in names for text in EXAMPLES[name] for n in "xyz"
     }
     ids = await db.write(lambda c: log_messages(c, "small-shop", *(prediction(text) for text in wrong)))
-    file = shop.settings.home / "wrong.jsonl"
+    file = trained_shop.settings.home / "wrong.jsonl"
     rows = zip(ids, wrong.values(), strict=True)
     file.write_text("".join(json.dumps({"prediction_id": number, "label": name}) + "\n" for number, name in rows))
-    await import_review(db, shop.assistant, file)
-    outcome = await retrain(shop.settings, shop.assistant, db, console=shop.console)
+    await import_review(db, trained_shop.assistant, file)
+    outcome = await retrain(trained_shop.settings, trained_shop.assistant, db, console=trained_shop.console)
     assert not outcome.promoted
-    assert shop.registry.current(KIND) == champion
+    assert trained_shop.registry.current(KIND) == champion
 
 
 # ---- bases and errors ----
