@@ -1,7 +1,7 @@
 /* The list of messages: what the server confirmed, in its order, then what is still on its way. A screen reader hears a
    message when it is new; the history of a reload is there to read, but not read out. */
 
-import { icon, make, renderPart } from "./parts.js";
+import { icon, make, plainBubble, renderPart } from "./parts.js";
 
 const NEAR_BOTTOM_PX = 80;
 const SAME_GROUP_MS = 5 * 60_000;
@@ -117,14 +117,15 @@ export class MessageLog {
     else if (previous.author === frame.author && at - new Date(previous.created_at) < SAME_GROUP_MS) {
       this.#confirmed.lastElementChild?.classList.add("kefu-joined");
     }
-    if (frame.author === "customer") {
+    const isOwn = frame.author === "customer";
+    if (isOwn) {
       this.#useUpQuickReplies();
       this.#context.hint({ input: "text" });
     }
-    const body = frame.parts.flatMap((part) => renderPart(part, this.#context));
+    const body = frame.parts.flatMap((part) => (isOwn ? plainBubble(part.text) : renderPart(part, this.#context)));
     // Nothing in it that this widget can show (a newer server's part): no empty bubble.
     if (!body.length) return;
-    const status = frame.author === "customer" ? make("span", { class: "kefu-status" }, this.#context.texts.sent) : null;
+    const status = isOwn ? make("span", { class: "kefu-status" }, this.#context.texts.sent) : null;
     const entry = this.#entry(frame.author, body, this.#time(at), status);
     entry.dataset.seq = frame.seq;
     this.#confirmed.append(entry);
@@ -142,12 +143,12 @@ export class MessageLog {
 
   #greetingEntry() {
     const greeting = this.#context.greeting();
-    return greeting ? [this.#entry("bot", [make("div", { class: "kefu-bubble", dir: "auto" }, greeting)])] : [];
+    return greeting ? [this.#entry("bot", [plainBubble(greeting)])] : [];
   }
 
   #pendingEntry(item, status, reason = null) {
     const { texts } = this.#context;
-    const body = [make("div", { class: "kefu-bubble", dir: "auto" }, item.title ?? item.text ?? item.payload)];
+    const body = [plainBubble(item.title ?? item.text ?? item.payload)];
     const label = { sending: texts.sending, sent: texts.sent, waiting: texts.notSent, refused: reason ?? texts.refused }[status];
     const isStuck = status === "waiting" || status === "refused";
     const retry = isStuck
