@@ -1,6 +1,7 @@
 """Values and Protocols every model shares. No inference, no training here.
 
-Invariant: values are frozen; confidences are probabilities after calibration; a value names the model version that made it.
+Invariant: values are frozen; confidences are probabilities after calibration; a value names the model version that
+made it.
 
 ModelError
 ├── ModelUnavailable     no model, or no answer in time; safe to retry
@@ -60,7 +61,8 @@ class Understanding:
 
     Attributes:
         ranking: all intents, best first; probabilities sum to 1 ± 1e-5, temperature-scaled.
-        out_of_scope_score: higher is further from the training data; compare with `is_out_of_scope`'s threshold in the manifest.
+        out_of_scope_score: higher is further from the training data; compare with `is_out_of_scope`'s threshold in
+        the manifest.
         language: BCP-47 primary tag ("en", "zh", …) or "und" where the text does not tell ("A-1", an emoji, "OK").
     """
 

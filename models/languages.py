@@ -1,6 +1,6 @@
 """Which language an utterance is written in, by script and a few common words; no model, no dependency.
 
-Invariant: "und" wherever the text does not tell, so that an order number, a name or "OK" never switches the language of a
+Invariant: "und" wherever the text does not tell, so that an order number or "OK" never switches a
 conversation.
 """
 

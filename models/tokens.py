@@ -1,6 +1,7 @@
 """Text → token ids, as the base model was trained to read them.
 
-Two ways to the same ids: `tokenizers` itself, and for SentencePiece unigram vocabularies a search of our own, because the library
+Two ways to the same ids: `tokenizers` itself, and for SentencePiece unigram vocabularies a search of our own, because
+the library
 holds 250,000 pieces in 300 MB and a dictionary does it in 40. Invariant: both give the same ids for the same text.
 """
 
@@ -50,7 +51,8 @@ def save_tokens(tokenizer: Tokenizer, folder: Path) -> None:
         begin, end = _marks(tokenizer)
         np.savez(folder / PIECES, pieces=blob, scores=scores, begin=begin, end=end, unknown=model["unk_id"])
         described["model"] = {**model, "unk_id": 0, "vocab": [["<unk>", 0.0]]}
-        # Marks and special names refer to ids that the emptied vocabulary lacks; begin and end are kept beside the pieces.
+        # Marks and special names refer to ids that the emptied vocabulary lacks; begin and end are kept beside the
+        # pieces.
         described |= {"added_tokens": [], "post_processor": None, "padding": None, "truncation": None}
     (folder / TOKENIZER_JSON).write_text(json.dumps(described, ensure_ascii=False), encoding="utf-8")
 

@@ -1,4 +1,5 @@
-"""A pretrained base → the encoder files that serve: ONNX int8, the embedding table beside it, the tokenizer. PyTorch lives here.
+"""A pretrained base → the encoder files that serve: ONNX int8, the embedding table beside it, the tokenizer. PyTorch
+lives here.
 
 Exports depend on the base alone and are kept, so that the next training takes seconds and needs no PyTorch.
 Invariant: a folder under `exports` is complete or absent.

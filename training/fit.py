@@ -1,13 +1,19 @@
-"""Fit linear heads on features: logistic regression, its regularisation by cross-validation, its temperature.
+"""Fit one linear head on embeddings and n-grams: logistic regression, its settings by cross-validation, its
+temperature.
 
-Plain matrices in, `models.heads.LinearHead` out; numpy, scipy and scikit-learn only, so that it runs where PyTorch is
-not installed.
+Texts and matrices in, `models.heads.LinearHead` out; numpy, scipy and scikit-learn only, so that it runs without
+PyTorch.
 Invariant: every choice is made on predictions for rows that the fit did not see, all of them training rows.
+
+The n-grams' tens of thousands of columns are projected onto their few hundred main directions before the fit, and the
+weights
+back onto n-grams after it: the same linear model at a tenth of the time (measured on BANKING77: 92.6 against 92.7,
+validation).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,97 +22,129 @@ from numpy.typing import NDArray
 from scipy import sparse as sp  # type: ignore[import-untyped]
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+from sklearn.utils.extmath import randomized_svd  # type: ignore[import-untyped]
 
 from models.heads import Floats, LinearHead, softmax
-from models.ngrams import SparseVector
+from models.ngrams import NgramVocabulary, SparseVector
 
 # Held-out predictions of one fold of five are enough once that fold holds this many rows: more folds only take longer.
 ENOUGH_HELD_OUT = 800
+# A label that the rows of one fold lack must never win there.
+NEVER = -30.0
+# Up to this many rows the exact decomposition is the faster one.
+SMALL = 1500
+
+Tick = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Design:
-    """N training rows.
+class Task:
+    """N labelled texts.
 
     Attributes:
         dense: (N, D); D is 0 without an encoder.
-        sparse: (N, V), CSR.
         targets: (N,), indices into `labels`.
         folds: (N,), which fold each row is held out in.
     """
 
+    texts: tuple[str, ...]
     dense: Floats
-    sparse: Any
     targets: NDArray[np.int64]
     labels: tuple[str, ...]
     folds: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """A head and the predictions that its choices were made on.
+class Search:
+    """What is tried. Each list is climbed from its start while held-out log-loss falls.
 
     Attributes:
-        held_out: rows of the design that some fold held out.
-        held_out_logits: (len(held_out), K), each from a fit that did not see the row.
-        log_loss: of the held-out rows for each regularisation tried.
+        rank: main directions kept of the n-grams.
+        regularisation, start_c: values of C (larger = freer), ascending, and the first one tried.
+        sparse_weights, start_weight: scale of the n-grams beside embeddings of mean length 1.
+    """
+
+    rank: int
+    regularisation: tuple[float, ...]
+    start_c: float
+    sparse_weights: tuple[float, ...]
+    start_weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A head, and the predictions that its settings were chosen on.
+
+    Attributes:
+        held_out: (M,), rows of the task that some fold held out.
+        logits: (M, K), each from a fit that did not see the row.
+        floor: (M, K), the same from n-grams alone.
     """
 
     head: LinearHead
     regularisation: float
+    sparse_weight: float
     held_out: NDArray[np.int64]
-    held_out_logits: Floats
-    log_loss: dict[float, float]
+    logits: Floats
+    floor: Floats
 
 
-def to_csr(vectors: Sequence[SparseVector], features: int) -> Any:
-    """(N, V) in CSR from N sparse vectors."""
-    ends = np.cumsum([0, *(len(vector.indices) for vector in vectors)])
-    indices = np.concatenate([np.zeros(0, dtype=np.int64), *(vector.indices for vector in vectors)])
-    weights = np.concatenate([np.zeros(0, dtype=np.float32), *(vector.weights for vector in vectors)])
-    return sp.csr_matrix((weights, indices, ends), shape=(len(vectors), features), dtype=np.float32)
+@dataclass(frozen=True, kw_only=True)
+class _Space:
+    """Where embeddings and n-grams lie after centring and projection, learned from some rows."""
+
+    mean: Floats  # (D,)
+    scale: float
+    directions: Floats  # (V, R)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fold:
+    """One fold's rows in the space learned from the rows it sees."""
+
+    seen: NDArray[np.int64]
+    unseen: NDArray[np.int64]
+    dense: Floats  # (N, D)
+    sparse: Floats  # (N, R)
 
 
 def fit_head(
-    design: Design, *, sparse_weight: float, grid: Sequence[float], tick: Callable[[int, int], None]
+    task: Task,
+    vocabulary: NgramVocabulary,
+    learn: Callable[[Sequence[str]], NgramVocabulary],
+    search: Search,
+    tick: Tick,
 ) -> Fitted:
-    """Choose C on held-out log-loss, fit the temperature on the same predictions, then fit on all rows.
+    """Choose C and the n-grams' weight on held-out log-loss, calibrate on the same predictions, then fit on all rows.
 
     Log-loss and not accuracy chooses: it is smooth on small data, and it is what confidences are judged by.
 
     Args:
-        sparse_weight: scale of the n-gram features beside embeddings of length 1.
-        grid: C values, ascending: each fit starts from the one before.
-        tick: called with (fits done, fits in all).
+        vocabulary: of the head that is returned.
+        learn: makes a fold's own vocabulary, so that held-out texts are as new to it as customers' texts will be.
+        tick: called with (fits done, fits expected).
     """
-    joined = _join(design, sparse_weight)
-    folds = sorted(set(design.folds.tolist()))
-    if np.sum(design.folds == folds[0]) >= ENOUGH_HELD_OUT:
-        folds = folds[:1]
-    held_out = np.flatnonzero(np.isin(design.folds, folds))
-    logits = {c: np.zeros((len(design.targets), len(design.labels)), dtype=np.float32) for c in grid}
-    total, start = len(folds) * len(grid) + 1, {}
-    for step, fold in enumerate(folds):
-        seen, unseen = np.flatnonzero(design.folds != fold), np.flatnonzero(design.folds == fold)
-        weights = None
-        for rank, c in enumerate(grid):
-            weights = _fit(joined[seen], design.targets[seen], len(design.labels), c, weights)
-            logits[c][unseen] = _logits(joined[unseen], weights)
-            start[c] = weights
-            tick(step * len(grid) + rank + 1, total)
-    targets = design.targets[held_out]
-    calibrated = {c: fit_temperature(logits[c][held_out], targets) for c in grid}
-    losses = {c: log_loss(logits[c][held_out] / calibrated[c], targets) for c in grid}
-    best = min(grid, key=lambda c: losses[c])
-    weights = _fit(joined, design.targets, len(design.labels), best, start[best])
-    tick(total, total)
-    return Fitted(
-        head=_head(weights, design, sparse_weight, calibrated[best]),
-        regularisation=best,
-        held_out=held_out,
-        held_out_logits=logits[best][held_out],
-        log_loss=losses,
-    )
+    folds = list(_folds(task, learn, search.rank))
+    held_out = np.concatenate([fold.unseen for fold in folds])
+    targets = task.targets[held_out]
+    tried: dict[tuple[float, float], Floats] = {}
+
+    def loss(c: float, weight: float) -> float:
+        if (c, weight) not in tried:
+            tried[c, weight] = np.concatenate([_held_out_logits(task, fold, c, weight) for fold in folds])
+            tick(len(tried), max(8, len(tried) + 2))
+        logits = tried[c, weight]
+        return log_loss(logits / fit_temperature(logits, targets), targets)
+
+    weight = search.start_weight if task.dense.shape[1] else 1.0
+    c = _climb(search.regularisation, search.start_c, lambda value: loss(value, weight))
+    floor = np.concatenate([_held_out_logits(task, fold, search.start_c, None) for fold in folds])
+    if task.dense.shape[1]:
+        weight = _climb(search.sparse_weights, weight, lambda value: loss(c, value))
+    logits = tried[c, weight]
+    head = _final(task, vocabulary, search.rank, c, weight, fit_temperature(logits, targets))
+    tick(len(tried) + 2, len(tried) + 2)
+    return Fitted(head=head, regularisation=c, sparse_weight=weight, held_out=held_out, logits=logits, floor=floor)
 
 
 def fit_temperature(logits: Floats, targets: NDArray[np.int64]) -> float:
@@ -123,42 +161,104 @@ def log_loss(logits: Floats, targets: NDArray[np.int64]) -> float:
     return float(-np.log(np.maximum(chances, 1e-12)).mean())
 
 
-def _join(design: Design, sparse_weight: float) -> Any:
-    if not design.dense.shape[1]:
-        return design.sparse
-    return sp.hstack([sp.csr_matrix(design.dense), design.sparse * np.float32(sparse_weight)], format="csr")
+def to_csr(vectors: Sequence[SparseVector], features: int) -> Any:
+    """(N, V) in CSR from N sparse vectors."""
+    ends = np.cumsum([0, *(len(vector.indices) for vector in vectors)])
+    indices = np.concatenate([np.zeros(0, dtype=np.int64), *(vector.indices for vector in vectors)])
+    weights = np.concatenate([np.zeros(0, dtype=np.float32), *(vector.weights for vector in vectors)])
+    return sp.csr_matrix((weights, indices, ends), shape=(len(vectors), features), dtype=np.float32)
 
 
-def _fit(rows: Any, targets: NDArray[np.int64], classes: int, c: float, start: Floats | None) -> Floats:
-    """Weights (F + 1, K), bias last. Classes that the rows lack get a bias that never wins."""
-    model = LogisticRegression(C=c, max_iter=300, tol=1e-3, warm_start=True)
-    present = np.unique(targets)
-    if start is not None and len(present) > 2:
-        model.coef_, model.intercept_, model.classes_ = start[:-1, present].T.copy(), start[-1, present].copy(), present
-    model.fit(rows, targets)
-    coef, bias = model.coef_, model.intercept_
-    if len(present) == 2:  # scikit-learn keeps one row of weights for two classes
-        coef, bias = np.vstack([-coef / 2, coef / 2]), np.concatenate([-bias / 2, bias / 2])
-    weights = np.zeros((rows.shape[1] + 1, classes), dtype=np.float32)
-    weights[-1] = -30.0
-    weights[:-1, present] = coef.T
-    weights[-1, present] = bias
-    return weights
+def _climb(values: Sequence[float], start: float, loss: Callable[[float], float]) -> float:
+    """Walk from `start` to a neighbour while that lowers the loss; up first."""
+    at = values.index(start)
+    for step in (1, -1):
+        moved = False
+        while 0 <= at + step < len(values) and loss(values[at + step]) < loss(values[at]):
+            at, moved = at + step, True
+        if moved:
+            break
+    loss(values[at])
+    return values[at]
 
 
-def _logits(rows: Any, weights: Floats) -> Floats:
-    out: Floats = np.asarray(rows @ weights[:-1] + weights[-1], dtype=np.float32)
+def _folds(task: Task, learn: Callable[[Sequence[str]], NgramVocabulary], rank: int) -> Iterator[_Fold]:
+    numbers = sorted(set(task.folds.tolist()))
+    if np.sum(task.folds == numbers[0]) >= ENOUGH_HELD_OUT:
+        numbers = numbers[:1]
+    for number in numbers:
+        seen, unseen = np.flatnonzero(task.folds != number), np.flatnonzero(task.folds == number)
+        vocabulary = learn([task.texts[row] for row in seen])
+        grams = to_csr([vocabulary.vector(text) for text in task.texts], len(vocabulary.grams))
+        space = _learn_space(task.dense[seen], grams[seen], rank)
+        yield _Fold(
+            seen=seen, unseen=unseen, dense=(task.dense - space.mean) / space.scale, sparse=grams @ space.directions
+        )
+
+
+def _learn_space(dense: Floats, grams: Any, rank: int) -> _Space:
+    mean = dense.mean(axis=0)
+    # Some encoders (e5) put all texts into a narrow cone; centred and scaled, C means the same for every base.
+    scale = float(np.sqrt(((dense - mean) ** 2).sum(axis=1).mean())) if dense.shape[1] else 1.0
+    rank = min(rank, grams.shape[0] - 1, grams.shape[1] - 1)
+    if rank < 1:
+        return _Space(mean=mean, scale=scale, directions=np.zeros((grams.shape[1], 0), dtype=np.float32))
+    return _Space(mean=mean, scale=scale, directions=_main_directions(grams, rank))
+
+
+def _main_directions(grams: Any, rank: int) -> Floats:
+    """(V, R), orthonormal columns: what a truncated singular value decomposition keeps."""
+    if grams.shape[0] > SMALL:
+        _, _, found = randomized_svd(grams, n_components=rank, n_iter=2, random_state=0)
+        return np.ascontiguousarray(found.T, dtype=np.float32)
+    # Few rows: their inner products hold the same directions, exactly and faster.
+    squares, left = np.linalg.eigh((grams @ grams.T).toarray().astype(np.float64))  # ascending
+    kept = np.flatnonzero(squares > 1e-6 * squares[-1])[-rank:][::-1]
+    out: Floats = (grams.T @ (left[:, kept] / np.sqrt(squares[kept]))).astype(np.float32)
     return out
 
 
-def _head(weights: Floats, design: Design, sparse_weight: float, temperature: float) -> LinearHead:
-    width = design.dense.shape[1]
-    # The scale of the n-gram features moves into their weights: serving reads plain features.
-    scale = np.float32(sparse_weight if width else 1.0)
+def _held_out_logits(task: Task, fold: _Fold, c: float, sparse_weight: float | None) -> Floats:
+    """Logits of the fold's unseen rows; `sparse_weight` None leaves the embeddings out."""
+    columns = fold.sparse if sparse_weight is None else np.hstack([fold.dense, fold.sparse * np.float32(sparse_weight)])
+    weights, bias = _fit(columns[fold.seen], task.targets[fold.seen], len(task.labels), c)
+    out: Floats = columns[fold.unseen] @ weights + bias
+    return out
+
+
+def _fit(rows: Floats, targets: NDArray[np.int64], classes: int, c: float) -> tuple[Floats, Floats]:
+    """Weights (F, K) and bias (K,). One class, or no column, leaves nothing to fit but how common each label is."""
+    present, counts = np.unique(targets, return_counts=True)
+    if len(present) < 2 or not rows.shape[1]:
+        bias = np.full(classes, NEVER, dtype=np.float32)
+        bias[present] = np.log(counts / counts.sum())
+        return np.zeros((rows.shape[1], classes), dtype=np.float32), bias
+    model = LogisticRegression(C=c, max_iter=300, tol=1e-4)
+    model.fit(rows, targets)
+    coef, intercept = model.coef_, model.intercept_
+    if len(present) == 2:  # scikit-learn keeps one row of weights for two classes
+        coef, intercept = np.vstack([-coef / 2, coef / 2]), np.concatenate([-intercept / 2, intercept / 2])
+    weights = np.zeros((rows.shape[1], classes), dtype=np.float32)
+    bias = np.full(classes, NEVER, dtype=np.float32)
+    weights[:, present], bias[present] = coef.T, intercept
+    return weights, bias
+
+
+def _final(
+    task: Task, vocabulary: NgramVocabulary, rank: int, c: float, sparse_weight: float, temperature: float
+) -> LinearHead:
+    grams = to_csr([vocabulary.vector(text) for text in task.texts], len(vocabulary.grams))
+    space = _learn_space(task.dense, grams, rank)
+    dense = (task.dense - space.mean) / space.scale
+    columns = np.hstack([dense, (grams @ space.directions) * np.float32(sparse_weight)])
+    weights, bias = _fit(columns, task.targets, len(task.labels), c)
+    width = task.dense.shape[1]
+    # Centring, scaling and projection move into the weights: serving reads plain embeddings and plain n-grams.
+    on_dense = weights[:width] / np.float32(space.scale)
     return LinearHead(
-        labels=design.labels,
-        dense=weights[:width].copy() if width else None,
-        sparse=weights[width:-1] * scale,
-        bias=weights[-1].copy(),
+        labels=task.labels,
+        dense=on_dense if width else None,
+        sparse=(space.directions @ weights[width:] * np.float32(sparse_weight)).astype(np.float32),
+        bias=(bias - space.mean @ on_dense).astype(np.float32),
         temperature=temperature,
     )
