@@ -112,7 +112,9 @@ def train_understanding(
     data.entity_rules().save(out / ENTITIES)
     manifest = _manifest(data, recipe, base, assistant_id, trained, time.perf_counter() - started)
     held_out = [_held_out(name, one) for name, one in trained.items()]
-    write_report(out, manifest, held_out, before_after(held_out, base.name))
+    lines = before_after(held_out, base.name)
+    manifest = replace(manifest, training={**manifest.training, "before_after": [asdict(line) for line in lines]})
+    write_report(out, manifest, held_out, lines)
     _seal(out, manifest, data, recipe)
     progress("write", 1, 1)
     return read_manifest(out)

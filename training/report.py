@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +68,9 @@ def before_after(tasks: Sequence[HeldOut], base: str) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def before_after_table(lines: Sequence[Line]) -> Table:
-    """The lines as a table for the terminal."""
+def before_after_table(manifest: Manifest) -> Table:
+    """What `before_after` found when the version was trained, as a table for the terminal."""
+    lines = [Line(**row) for row in cast("list[dict[str, Any]]", manifest.training["before_after"])]
     table = Table(title="Before and after, on held-out training messages", title_justify="left")
     for column in ("task", "model", "accuracy", "macro-F1"):
         table.add_column(column, justify="right" if column in ("accuracy", "macro-F1") else "left")
