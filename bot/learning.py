@@ -254,6 +254,7 @@ def _version_of(
     """A version made from this data: the champion, an earlier one made from the same, or a new one."""
     from training.dataset import DataError
     from training.finetune_understanding import fingerprint, train_understanding
+    from training.report import before_after_table
 
     recipe = _recipe(run)
     for base in _bases(run, base_name):
@@ -268,12 +269,13 @@ def _version_of(
                 return known
         try:
             out, assistant_id = scratch / base.name.replace("/", "_"), run.assistant.assistant_id
-            train_understanding(data, recipe, base, out, assistant_id, run.progress)
+            made = train_understanding(data, recipe, base, out, assistant_id, run.progress)
         except BaseModelNotFound as error:  # known only when its files are read
             _tell_fallback(run, base_name, str(error))
             continue
         except DataError as error:
             raise AssistantError(f"{run.assistant.root}: {error}") from error
+        run.console.print(before_after_table(made))
         return run.registry.add(KIND, out)
     raise AssertionError("unreachable: the n-gram base is always found")
 

@@ -113,6 +113,7 @@ def test_the_first_version_serves_and_nothing_changed_trains_nothing(shop: Shop)
     assert (first.promoted, first.skipped, first.verdict) == (True, False, None)
     assert shop.registry.current(KIND) == first.version
     assert shop.reads("hello everybody") == "greet"
+    assert "majority class" in shop.printed.getvalue()
 
     steps: list[str] = []
     again = shop.train(progress=lambda step, done, total: steps.append(step))
@@ -143,7 +144,9 @@ def test_a_worse_challenger_is_kept_but_does_not_serve(trained_shop: Shop) -> No
     assert outcome.verdict is not None
     assert not outcome.verdict.is_promoted
     assert "worse on intent" in outcome.reason
-    assert "worse" in trained_shop.printed.getvalue()
+    shown = trained_shop.printed.getvalue()
+    assert "challenger" in shown
+    assert "worse" in shown
     assert trained_shop.registry.current(KIND) == champion
     assert outcome.version in trained_shop.registry.versions(KIND)
     assert trained_shop.reads("hello everybody") == "greet"
