@@ -22,8 +22,8 @@ from bot.dialogue.events import (
 )
 from bot.dialogue.rules import (
     DEFAULT_INTENT_ACTIONS,
-    Key,
     RulePolicy,
+    Source,
     index_rules,
     listen_source,
     loop_source,
@@ -70,16 +70,15 @@ class _Step:
 
     action: str
     predicted: str | None
-    source: str
+    source: Source
 
 
 @dataclass(kw_only=True)
 class _Analysis:
     policy: RulePolicy
     problems: Problems
-    names: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
-    used_in_stories: set[str] = field(default_factory=set)
-    removed: set[Key] = field(default_factory=set)
+    names: dict[Source, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    used_in_stories: set[Source] = field(default_factory=set)
 
     def steps(self, conversation: TrainingConversation) -> Iterator[_Step]:
         tracker = Tracker(self.policy.domain, conversation.name)
@@ -103,7 +102,7 @@ class _Analysis:
             predicted, source = self._action(tracker, is_rule=is_rule)
         return _Step(action=action, predicted=predicted, source=source)
 
-    def _action(self, tracker: Tracker, *, is_rule: bool) -> tuple[str | None, str]:
+    def _action(self, tracker: Tracker, *, is_rule: bool) -> tuple[str | None, Source]:
         prediction, source = self.policy.predict(tracker)
         if not is_rule and prediction.scores == self.policy.default_scores():
             return None, source
@@ -112,7 +111,7 @@ class _Analysis:
     def remember(self, conversation: TrainingConversation, step: _Step) -> None:
         """Which rule stands behind a look-up key, so that a contradiction can name it."""
         name, action = conversation.name, step.action
-        if step.source.startswith(("default ", "loop ")):
+        if isinstance(step.source, str):
             name, action = step.source, step.predicted or ""
         self.names[step.source].append((name, action))
 
@@ -139,21 +138,20 @@ class _Analysis:
 
     def _is_removable(self, conversation: TrainingConversation, step: _Step) -> bool:
         """A rule's closing "then listen" gives way to a story that goes on after an action nothing precedes."""
-        prev_actions = step.source.count("prev_action")
-        if conversation.is_rule or prev_actions > 1 or step.predicted != ACTION_LISTEN:
+        key = step.source
+        if conversation.is_rule or isinstance(key, str) or step.predicted != ACTION_LISTEN:
             return False
-        sources = {source_of(key): key for key in self.policy.rules if key not in self.removed}
-        if step.source in sources and any(
-            source.startswith(step.source[:-2]) and source != step.source for source in sources
-        ):
-            self.removed.add(sources[step.source])
-            rules = {key: rule for key, rule in self.policy.rules.items() if key not in self.removed}
+        if sum(state.has_action for state in key) > 1 or key not in self.policy.rules:
+            return False
+        opening = source_of(key)[:-2]
+        if any(other != key and source_of(other).startswith(opening) for other in self.policy.rules):
+            rules = {other: rule for other, rule in self.policy.rules.items() if other != key}
             self.policy = replace(self.policy, rules=rules, index=index_rules(rules.values()))
             return True
         return False
 
     def finish(self) -> RulePolicy:
-        sources = set(self.names) | {f"default {intent}" for intent in DEFAULT_INTENT_ACTIONS}
+        sources: set[Source] = set(self.names) | {f"default {intent}" for intent in DEFAULT_INTENT_ACTIONS}
         for form in self.policy.domain.forms:
             sources |= {loop_source(form), listen_source(form)}
         return replace(self.policy, hidden_sources=frozenset(sources - self.used_in_stories))

@@ -47,7 +47,7 @@ class UserUttered(Event):
     @property
     def intent(self) -> str | None:
         intent = self.parse_data.get("intent")
-        return intent.get("name") if isinstance(intent, Mapping) else None
+        return intent.get("name") if isinstance(intent, dict) else None
 
     @property
     def entities(self) -> list[dict[str, Any]]:
@@ -255,15 +255,53 @@ def from_json(body: Mapping[str, Any]) -> Event:
     kind = _TYPES.get(_LEGACY_NAMES.get(str(name), str(name)))
     if kind is None:
         raise ValueError(f"unknown event '{name}'")
-    values = {key: body[key] for key in _FIELDS[kind] if key in body}
+    values = {key: _checked(str(name), key, body[key]) for key in _FIELDS[kind] if key in body}
     if kind is LoopInterrupted and "validate" in body:
         values["is_interrupted"] = not body["validate"]
     if kind is BotUttered:
         values["data"] = {key: value for key, value in (body.get("data") or {}).items() if value is not None}
     try:
-        return kind(timestamp=float(body.get("timestamp") or 0.0), metadata=body.get("metadata") or {}, **values)
+        metadata = body.get("metadata")
+        stamp = float(body.get("timestamp") or 0.0)
+        return kind(timestamp=stamp, metadata=metadata if isinstance(metadata, dict) else {}, **values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the event '{name}' cannot be read: {error}") from error
+
+
+_OPTIONAL_TEXT = (str, type(None))
+_FIELD_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(["name", "text", "policy", "action_text", "input_channel", "message_id"], _OPTIONAL_TEXT),
+    **dict.fromkeys(["contact", "reason", "operator", "path", "intent", "date_time"], _OPTIONAL_TEXT),
+    **dict.fromkeys(["is_interrupted", "hide_rule_turn", "kill_on_user_msg"], (bool,)),
+    "use_text_for_featurization": (bool, type(None)),
+    "confidence": (int, float, type(None)),
+    "data": (dict, type(None)),
+    "parse_data": (dict,),
+}
+
+
+def _checked(event: str, key: str, value: Any) -> Any:
+    """The field's value if the fold can live with it; custom actions may return anything."""
+    expected = _FIELD_TYPES.get(key)
+    is_valid = expected is None or isinstance(value, expected)
+    if key == "name" and event == "slot":
+        is_valid = isinstance(value, str)
+    elif key == "parse_data" and is_valid:
+        intent = value.get("intent")
+        is_valid = (intent is None or _is_named(intent, "name")) and _are_entities(value.get("entities"))
+    elif key == "entities" and event == "entities":
+        is_valid = _are_entities(value)
+    if not is_valid:
+        raise ValueError(f"the event '{event}' has an impossible {key}: {value!r:.80}")
+    return value
+
+
+def _is_named(value: Any, key: str) -> bool:
+    return isinstance(value, dict) and isinstance(value.get(key), _OPTIONAL_TEXT)
+
+
+def _are_entities(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(_is_named(item, "entity") for item in value))
 
 
 def at(event: E, timestamp: float) -> E:

@@ -29,8 +29,10 @@ from bot.dialogue.events import (
     UserUttered,
     at,
 )
+from bot.dialogue.forms import form_outcome
 from bot.dialogue.parsing import FALLBACK_INTENT
 from bot.dialogue.policies import Policies, compile_policies
+from bot.dialogue.predictions import Choice
 from bot.dialogue.remote import Crash, Rejection, RemoteCall
 from bot.dialogue.responses import message_body, response_channels
 from bot.dialogue.slots import extract_slots
@@ -50,6 +52,8 @@ __all__ = [
 
 MAX_ACTIONS = 10
 """Actions between two listens, as in Rasa: more is taken for a loop that never ends."""
+_MAX_STEPS = 50
+"""Decisions of one turn, also of those that end in a rejection or begin a session in the middle of it."""
 _TICK_S = 1e-6
 
 
@@ -150,7 +154,7 @@ class _TurnRun:
         self._events: list[Event] = []
         self._messages: list[BotMessage] = []
         self._decisions: list[Decision] = []
-        self._rejections = 0
+        self._step_count = 0
         self._has_crashed = False
         self._is_done = False
 
@@ -242,52 +246,63 @@ class _TurnRun:
         return not self._is_done and (not situation.paused or intent == "restart")
 
     def next_action(self) -> Steps[None]:
-        if self._tracker.actions_since_listen() >= MAX_ACTIONS or self._rejections >= MAX_ACTIONS:
+        self._step_count += 1
+        if self._tracker.actions_since_listen() >= MAX_ACTIONS or self._step_count > _MAX_STEPS:
             self._break_circuit()
             return
         followup = self._tracker.situation.followup_action
         if followup is not None and followup in self._tracker.domain.action_names:
             executed = ActionExecuted(name=followup, policy="followup_action", confidence=1.0)
-            self._decide(followup, "followup_action", 1.0, "asked for by the action before")
-            yield from self._take(followup, executed, ())
+            yield from self._take(executed, (), "asked for by the action before")
             return
         choice = self._model.policies.predict(self._tracker)
-        prediction, action, confidence = choice.prediction, choice.action, choice.confidence
         before: list[Event] = [LoopInterrupted(is_interrupted=True)] if choice.interrupts_loop else []
         if self._tracker.situation.latest_action == ACTION_LISTEN:
-            before.append(UserFeaturization(use_text_for_featurization=prediction.is_text))
-        self._decide(action, prediction.policy, confidence, self._reason(prediction.why, confidence))
+            before.append(UserFeaturization(use_text_for_featurization=choice.prediction.is_text))
         executed = ActionExecuted(
-            name=action, policy=prediction.policy, confidence=confidence, hide_rule_turn=prediction.hides_turn
+            name=choice.action,
+            policy=choice.prediction.policy,
+            confidence=choice.confidence,
+            hide_rule_turn=choice.prediction.hides_turn,
         )
-        yield from self._take(action, executed, before)
+        yield from self._take(executed, before, self._reason(choice))
 
-    def _reason(self, why: str, confidence: float) -> str:
+    def _reason(self, choice: Choice) -> str:
         """The policy's reason, with why the message was not understood where that is the reason behind it."""
         message = self._tracker.situation.message
         reason = message.parse_data.get("fallback_reason") if message else None
+        why = choice.prediction.why
         if message is not None and message.intent == FALLBACK_INTENT and reason:
             return f"fallback: {reason} ({why})"
-        return why if confidence > 0 else f"{why}, and there is no fallback"
+        return why if choice.confidence > 0 else f"{why}, and there is no fallback"
 
-    def _take(self, name: str, executed: ActionExecuted, before: Sequence[Event]) -> Steps[None]:
-        yield from self._execute(name, executed, before)
+    def _take(self, executed: ActionExecuted, before: Sequence[Event], why: str) -> Steps[None]:
+        """Run what was decided, and note the decision with what came of it."""
+        name = executed.name or ""
+        outcome = yield from self._execute(name, executed, before)
+        why = f"{why}; {outcome}" if outcome else why
+        self._decide(name, executed.policy or "", executed.confidence or 0.0, why)
         self._is_done = is_waiting(name)
 
-    def _execute(self, name: str, executed: ActionExecuted, before: Sequence[Event]) -> Steps[None]:
-        """Run an action and log it: policy events, the action, its events. A rejection is logged alone."""
-        trial = self._tracker.copy()
+    def _execute(self, name: str, executed: ActionExecuted, before: Sequence[Event]) -> Steps[str]:
+        """Run an action and log it: policy events, the action, its events. A rejection is logged alone.
+
+        Returns:
+            what came of it in words, where the action's name alone does not tell.
+        """
+        trial = self._tracker.copy() if before else self._tracker
         for event in before:
             trial.apply(at(event, self._clock))
         try:
             events = yield from self._actions.run(name, trial)
-        except Rejection:
-            self._rejections += 1
+        except Rejection as rejection:
             self._log(ActionExecutionRejected(name=name, policy=executed.policy, confidence=executed.confidence))
-            return
-        except Crash:
+            return f"declined: {rejection}"
+        except Crash as crash:
             self._has_crashed = True
-            events = []
+            events, outcome = [], f"crashed: {crash}"
+        else:
+            outcome = form_outcome(name, events) if name in self._tracker.domain.forms else ""
         if not any(isinstance(event, ActionExecutionRejected) for event in events):
             for event in before:
                 self._log(event)
@@ -296,6 +311,7 @@ class _TurnRun:
             self._log(event)
         if any(isinstance(event, UserUttered) for event in events):
             yield from self.extract_slots()
+        return outcome
 
     def _break_circuit(self) -> None:
         """Stop a turn that does not end."""

@@ -14,6 +14,8 @@ from bot.assistant.domain import Domain
 from models.base import Entity, Understanding
 
 FALLBACK_INTENT = "nlu_fallback"
+RANKING_LENGTH = 10
+"""Intents kept in an event, as Rasa's classifiers do by default; the prediction log has them all."""
 _PAYLOAD = re.compile(r"^/(?P<intent>[^{@]+)(?P<confidence>@[0-9.]+)?(?P<entities>\{.+\})?(?P<rest>.*)", re.DOTALL)
 
 
@@ -60,7 +62,8 @@ def to_parse_data(understanding: Understanding, fallback: FallbackClassifier | N
     The intent becomes `nlu_fallback` when the best one is unlikely, when two are close, or when the whole message is
     out of scope; `fallback_reason` then says why in words.
     """
-    ranking = [{"name": score.name, "confidence": score.confidence} for score in understanding.ranking]
+    best = understanding.ranking[:RANKING_LENGTH]
+    ranking = [{"name": score.name, "confidence": score.confidence} for score in best]
     intent: dict[str, Any] = dict(ranking[0]) if ranking else {"name": None, "confidence": 0.0}
     parse_data: dict[str, Any] = {
         "text": understanding.text,

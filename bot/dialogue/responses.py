@@ -107,7 +107,8 @@ def bot_uttered(message: Mapping[str, Any]) -> BotUttered:
     if "image" in data:
         data.setdefault("attachment", data["image"])
     metadata = {key: value for key, value in message.items() if key != "text" and key not in _DATA_KEYS}
-    return BotUttered(text=message.get("text"), data=data, metadata=metadata)
+    text = message.get("text")
+    return BotUttered(text=None if text is None else str(text), data=data, metadata=metadata)
 
 
 def uttered_by_action(
@@ -121,13 +122,13 @@ def uttered_by_action(
     own = dict(response)
     name = own.pop("response", None)
     draft: dict[str, Any] = {}
-    if name:
+    if isinstance(name, str) and name:
         generated = generate(domain, name, slots, channels, rng, own)
         if generated is None:
             return None
         draft = {**generated, "utter_action": name}
-    buttons = own.pop("buttons", None) or []
-    if buttons:
+    buttons = own.pop("buttons", None)
+    if isinstance(buttons, list) and buttons:
         draft["buttons"] = [*(draft.get("buttons") or []), *buttons]
     draft |= {key: value for key, value in own.items() if value}
     return bot_uttered(draft)

@@ -27,6 +27,8 @@ DEFAULT_INTENT_ACTIONS = {
 }
 
 Key = tuple[State, ...]
+Source = str | Key
+"""What a proposal rests on: a rule's key, the states no rule fits, or the name of a default."""
 IndexKey = tuple[str | None, str | None, str | None]
 """The last state's action, intent and text."""
 Example = tuple[tuple[State, ...], str, str]
@@ -105,7 +107,7 @@ class Match:
     """What the rules say: an action or None, the key it rests on, and whether the form comes back interrupted."""
 
     action: str | None
-    source: str
+    source: Source
     name: str | None = None
     interrupts_loop: bool = False
 
@@ -119,10 +121,10 @@ class RulePolicy:
     rules: Mapping[Key, CompiledRule]
     unhappy: tuple[tuple[CompiledRule, bool], ...]
     rule_only: RuleOnly
-    hidden_sources: frozenset[str] = frozenset()
+    hidden_sources: frozenset[Source] = frozenset()
     index: Mapping[IndexKey, tuple[CompiledRule, ...]] = field(default_factory=dict)
 
-    def predict(self, tracker: Tracker) -> tuple[Prediction, str]:
+    def predict(self, tracker: Tracker) -> tuple[Prediction, Source]:
         """The proposal and the source it rests on."""
         situation = tracker.situation
         is_after_listen = situation.latest_action == ACTION_LISTEN
@@ -144,14 +146,14 @@ class RulePolicy:
     def _prediction(
         self,
         action: str | None,
-        source: str,
+        source: Source,
         situation: Situation,
         *,
         match: Match | None = None,
         is_no_user: bool = False,
         is_text: bool = False,
         why: str,
-    ) -> tuple[Prediction, str]:
+    ) -> tuple[Prediction, Source]:
         scores = self.default_scores()
         if action is not None:
             scores[action] = self._confidence(situation)
@@ -202,7 +204,7 @@ class RulePolicy:
             moments = _with_text(moments, tracker.situation)
         best = self._best_rule(moments)
         action = best.action if best else None
-        source = source_of(best.key) if best else source_of(tuple(moment.state for moment in moments[-1:]))
+        source = best.key if best else _own_states([moment.state for moment in moments])
         interrupts = False
         loop = tracker.situation.loop_name
         if loop is not None:
@@ -237,13 +239,13 @@ def listen_source(loop: str) -> str:
 
 
 def source_of(key: Key) -> str:
-    """The look-up key as text; its length decides between rules, as it does in Rasa."""
+    """The look-up key as text: its length decides between rules, as it does in Rasa."""
     return json.dumps([state.to_json() for state in key], sort_keys=True)
 
 
 def _form_reason(situation: Situation, action: str) -> str:
     loop = situation.loop_name
-    return f"form {loop} waits for an answer" if action == ACTION_LISTEN else f"form {loop} goes on"
+    return f"form {loop} waits for an answer" if action == ACTION_LISTEN else "form"
 
 
 def _with_text(moments: list[Moment], situation: Situation) -> list[Moment]:

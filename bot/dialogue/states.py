@@ -194,11 +194,12 @@ def story_view(moments: Iterable[Moment], rule_only: RuleOnly) -> list[State]:
             is_hidden = hides
         if is_hidden:
             continue
-        visible = _without_rule_only(state, rule_only)
+        visible = _without_rule_only(state, rule_only) if state.slots or state.loop else state
         if states and not state.follows_listen:
             last = states[-1]
-            visible = visible._replace(intent=last.intent, text=last.text, entities=last.entities)
-        if action is not None or action_text is not None:
+            if last[:3] != visible[:3]:
+                visible = visible._replace(intent=last.intent, text=last.text, entities=last.entities)
+        if (action is not None or action_text is not None) and (action, action_text) != visible[4:6]:
             visible = visible._replace(action=action, action_text=action_text)
         states.append(visible)
     return states

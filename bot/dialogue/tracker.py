@@ -32,9 +32,9 @@ from bot.dialogue.states import Moment, moment_of
 
 FOLD_VERSION = 1
 DISCLOSURE = "utter_disclosure"
-MAX_EVENTS = 400
-"""Events kept of one session (some 60 turns). A rewind cannot reach further back."""
-_KEPT_EVENTS = 200
+MAX_EVENTS = 200
+"""Events kept of one session (some 30 turns). A rewind cannot reach further back."""
+_KEPT_EVENTS = 100
 _MAX_CARRIED_SLOTS = 100
 
 
