@@ -49,7 +49,7 @@ class SocketLimits:
 
     hello_within_s: float = 10.0
     # A wake-up can be lost between processes; the transcript is the truth.
-    reread_every_s: float = 3.0
+    reread_every_s: float = 5.0
     # A client that takes nothing for so long is gone or hostile; it comes back with resume_from.
     send_within_s: float = 10.0
     transcript_page: int = 100
