@@ -1,4 +1,4 @@
-"""Linear heads over dense and sparse features, in numpy: logits, calibrated probabilities, the out-of-scope score.
+"""Linear heads over dense and sparse features, in numpy: logits and calibrated probabilities.
 
 Fitting them is `training/`'s. Invariant: probabilities are softmax(logits / temperature), sum to 1, and follow the
 label order.
@@ -57,13 +57,6 @@ def softmax(logits: Floats) -> Floats:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     powers = np.exp(shifted)
     out: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    return out
-
-
-def energy(logits: Floats) -> Floats:
-    """-logsumexp of each row: higher where no class claims the text. Source: Liu et al. 2020."""
-    top = logits.max(axis=1)
-    out: Floats = -(top + np.log(np.exp(logits - top[:, None]).sum(axis=1)))
     return out
 
 

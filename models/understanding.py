@@ -18,27 +18,20 @@ from models.artifact import read_manifest, verify
 from models.base import SENTIMENTS, ArtifactInvalid, IntentScore, Manifest, Sentiment, Understanding
 from models.encoder import ENCODER_ONNX, Encoder
 from models.entities import EntityMatcher, EntityRules
-from models.heads import Features, Floats, LinearHead, energy, head_from, load_arrays
+from models.heads import Features, Floats, LinearHead, head_from, load_arrays
 from models.languages import identify_language
 from models.ngrams import NgramVocabulary
+from models.scope import ScopeScorer, scorer_from
 
 KIND = "understanding"
 HEADS = "heads.npz"
 NGRAMS = "ngrams.npz"
 ENTITIES = "entities.json"
+# The threshold of that name: above it an utterance is out of scope.
+OUT_OF_SCOPE = "out_of_scope"
 
 # An answer may differ between processors by rounding; a probe that moves more says that something else is broken.
 PROBE_TOLERANCE = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutOfScope:
-    """The out-of-scope score: energy of the intent logits, higher is further from the training data."""
-
-    threshold: float
-
-    def score(self, logits: Floats) -> Floats:
-        return energy(logits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +43,7 @@ class TrainedUnderstander:
     vocabulary: NgramVocabulary
     intent_head: LinearHead
     sentiment_head: LinearHead | None
-    out_of_scope: OutOfScope
+    scope: ScopeScorer
     entities: EntityMatcher
 
     @property
@@ -68,7 +61,7 @@ class TrainedUnderstander:
         features = self.features(texts)
         logits = self.intent_head.logits(features)
         probabilities = self.intent_head.probabilities(logits)
-        distances = self.out_of_scope.score(logits)
+        distances = self.scope.score(logits, features)
         sentiments = self._sentiments(features)
         latency_ms = (time.perf_counter() - started) * 1000
         return [
@@ -76,7 +69,7 @@ class TrainedUnderstander:
                 text=text,
                 ranking=_ranking(self.intent_head.labels, probabilities[row]),
                 out_of_scope_score=float(distances[row]),
-                is_out_of_scope=bool(distances[row] > self.out_of_scope.threshold),
+                is_out_of_scope=bool(distances[row] > self.manifest.thresholds[OUT_OF_SCOPE]),
                 sentiment=sentiments[row][0],
                 sentiment_confidence=sentiments[row][1],
                 language=identify_language(text),
@@ -125,6 +118,8 @@ def load_understander(path: Path, threads: int, *, beside: TrainedUnderstander |
         ArtifactInvalid: a file is missing, altered, of another schema or of another kind.
     """
     manifest = read_manifest(path)
+    if OUT_OF_SCOPE not in manifest.thresholds:
+        raise ArtifactInvalid(f"{path}: its manifest has no threshold {OUT_OF_SCOPE!r}; train again")
     if manifest.kind != KIND:
         raise ArtifactInvalid(f"{path}: a {manifest.kind} model cannot understand text; promote an {KIND} version")
     verify(path, manifest)
@@ -135,6 +130,7 @@ def load_understander(path: Path, threads: int, *, beside: TrainedUnderstander |
     try:
         vocabulary = NgramVocabulary.load(path / NGRAMS)
         entities = EntityMatcher(EntityRules.load(path / ENTITIES))
+        scope = scorer_from(arrays)
     except (OSError, ValueError, KeyError) as error:
         raise ArtifactInvalid(f"{path}: does not load ({error}); train again") from error
     return TrainedUnderstander(
@@ -143,7 +139,7 @@ def load_understander(path: Path, threads: int, *, beside: TrainedUnderstander |
         vocabulary=vocabulary,
         intent_head=intent_head,
         sentiment_head=head_from(arrays, "sentiment"),
-        out_of_scope=OutOfScope(threshold=manifest.thresholds["out_of_scope"]),
+        scope=scope,
         entities=entities,
     )
 

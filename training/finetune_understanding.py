@@ -21,20 +21,20 @@ import numpy as np
 from models.artifact import read_manifest, sha256_file, version_id, write_manifest
 from models.base import Manifest, Probe
 from models.encoder import Encoder
-from models.heads import energy, save_heads, softmax
+from models.heads import save_heads, softmax
 from models.ngrams import NgramVocabulary
 from models.pretrained import BaseModel
-from models.understanding import ENTITIES, HEADS, KIND, NGRAMS, load_understander
+from models.understanding import ENTITIES, HEADS, KIND, NGRAMS, OUT_OF_SCOPE, load_understander
 from training.dataset import UnderstandingData, Utterance, assign_folds, deduplicate
 from training.fit import Fitted, Search, Task, fit_head
 from training.report import HeldOut, before_after, write_report
+from training.scope import fit_scope
 from training.scores import calibration_error, macro_f1
 
 Progress = Callable[[str, int, int], None]
 
 # Raise when the same data and recipe would now make another model.
 TRAINER = 1
-OUT_OF_SCOPE_INTENTS = frozenset({"out_of_scope", "oos"})
 PROBES = 12
 # Texts that no training set holds and every channel brings.
 ODD_PROBES = ("OK", "A-1001", "👍")
@@ -107,10 +107,12 @@ def train_understanding(
     vocabulary = _vocabulary([u.text for u in (*data.intents, *data.sentiment)], recipe)
     trained = _train_tasks(data, recipe, encoder, vocabulary, progress)
     progress("write", 0, 1)
-    save_heads(out / HEADS, {name: one.fitted.head for name, one in trained.items()}, {})
+    intent = trained["intent"]
+    scorer, threshold = fit_scope(intent.task, intent.fitted, rejected_in_scope=recipe.rejected_in_scope)
+    save_heads(out / HEADS, {name: one.fitted.head for name, one in trained.items()}, scorer.arrays())
     vocabulary.save(out / NGRAMS)
     data.entity_rules().save(out / ENTITIES)
-    manifest = _manifest(data, recipe, base, assistant_id, trained, time.perf_counter() - started)
+    manifest = _manifest(data, recipe, base, assistant_id, trained, threshold, time.perf_counter() - started)
     held_out = [_held_out(name, one) for name, one in trained.items()]
     lines = before_after(held_out, base.name)
     manifest = replace(manifest, training={**manifest.training, "before_after": [asdict(line) for line in lines]})
@@ -211,20 +213,13 @@ def _held_out(name: str, trained: _Trained) -> HeldOut:
     )
 
 
-def _threshold(trained: _Trained, recipe: Recipe) -> float:
-    """The energy that `rejected_in_scope` of the held-out in-scope messages exceed."""
-    in_scope = [k for k, label in enumerate(trained.task.labels) if label not in OUT_OF_SCOPE_INTENTS]
-    targets = trained.task.targets[trained.fitted.held_out]
-    scores = energy(trained.fitted.logits)[np.isin(targets, in_scope)]
-    return float(np.quantile(scores, 1 - recipe.rejected_in_scope))
-
-
 def _manifest(
     data: UnderstandingData,
     recipe: Recipe,
     base: BaseModel,
     assistant_id: str,
     trained: dict[str, _Trained],
+    threshold: float,
     seconds: float,
 ) -> Manifest:
     created = datetime.now(UTC)
@@ -251,7 +246,7 @@ def _manifest(
         intents=trained["intent"].task.labels,
         sentiments=trained["sentiment"].task.labels if "sentiment" in trained else (),
         temperature=trained["intent"].fitted.head.temperature,
-        thresholds={"out_of_scope": _threshold(trained["intent"], recipe)},
+        thresholds={OUT_OF_SCOPE: threshold},
         metrics=metrics,
         training={
             "examples": len(data.intents),
