@@ -1,6 +1,6 @@
 """What a channel is: the messages that pass, the ports it is given, the limits it declares. No database, no models.
 
-Invariant: a connector acknowledges only after `Ports.receive` returned; it renders only the one rich-message schema below.
+Invariant: a connector acknowledges only after `Ports.receive` returned; it renders only the rich-message schema below.
 
 ConnectorError
 ├── BadRequest        malformed payload: 400, nothing stored
@@ -140,7 +140,7 @@ class InboundMessage:
         external_id: unique per (channel, account); a repeat is the same message, stored and answered once.
         customer: the channel's id of the person (identity: channel, account, customer).
         thread: part of the person's conversations that this message belongs to; "" where there is one.
-        sender_id: the conversation's public id (Rasa's sender_id); "web:…", "slack:…", "wechat:…", or as sent over REST.
+        sender_id: the conversation's public id (Rasa's sender_id); "web:…", "slack:…", "wechat:…", or as REST sent it.
         text: what was typed or a button's payload ("/intent{…}").
         metadata: Rasa's message metadata. `identity` in it is set by the platform only, after verification.
         input_channel: the name Rasa's tracker carries ("rest", "web").
@@ -179,8 +179,8 @@ def check_inbound(message: InboundMessage) -> None:
     """Refuse a message that cannot be stored or would enter another channel's conversations.
 
     Raises:
-        BadRequest: an id is empty, too long or not text, the sender_id carries another channel's prefix ("web:…"), or the
-            metadata is nested too deeply.
+        BadRequest: an id is empty, too long or not text, the sender_id carries another channel's prefix ("web:…"), or
+            the metadata is nested too deeply.
     """
     ids = {"sender_id": message.sender_id, "external_id": message.external_id, "customer": message.customer}
     for name, value in ids.items():
@@ -223,8 +223,9 @@ Author = Literal["customer", "bot", "operator", "system"]
 class OutboundMessage:
     """One transcript entry as a channel reads it: a bot's (or operator's) message, or an echo of the customer's own.
 
-    `body` is Rasa's bot message: {"text": …, "buttons": […], "image": …, "custom": {…}, …}, only the fields that are set;
-    `connectors.rendering.parts` turns it into the rich-message schema. `client_id` is set on customer entries: the external_id they came with.
+    `body` is Rasa's bot message: {"text": …, "buttons": […], "image": …, "custom": {…}, …}, only the fields that are
+    set; `connectors.rendering.parts` turns it into the rich-message schema. `client_id` is set on customer entries: the
+    external_id they came with.
     """
 
     outbox_id: int | None
@@ -316,7 +317,10 @@ class Ports(Protocol):
         ...
 
     async def wait_for_reply(self, inbound_id: int, deadline_s: float) -> list[OutboundMessage] | None:
-        """The bot's messages for this inbound one, in order; [] when the turn said nothing; None when it is not done in time."""
+        """The bot's messages for this inbound one, in order.
+
+        [] when the turn said nothing; None when it is not done in time.
+        """
         ...
 
     async def transcript(self, sender_id: str, after_seq: int, limit: int = 200) -> list[OutboundMessage]:
@@ -332,8 +336,9 @@ class Ports(Protocol):
         ...
 
     def subscribe(self, sender_id: str, wake: Callable[[str], None]) -> Callable[[], None]:
-        """Call `wake("message" | "typing")` on news of the conversation, on this event loop; a hint only, the transcript is the truth.
+        """Call `wake("message" | "typing")` on news of the conversation, on this event loop.
 
+        A hint only: the transcript is the truth.
         Returns the function that unsubscribes.
         """
         ...
