@@ -39,12 +39,12 @@ def is_ended(events: Sequence[Event]) -> bool:
     return last_loop is not None and last_loop.name is None
 
 
-def form_outcome(form: str, events: Sequence[Event]) -> str:
+def form_outcome(events: Sequence[Event]) -> str:
     """What a run of a form led to, for people."""
     asked = [event.value for event in events if isinstance(event, SlotSet) and event.name == REQUESTED_SLOT]
     if not asked:
         return ""
-    return f"{form} is complete" if asked[-1] is None else f"{form} asks {asked[-1]}"
+    return "complete" if asked[-1] is None else f"asks {asked[-1]}"
 
 
 @dataclass(frozen=True, kw_only=True)

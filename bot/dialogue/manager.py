@@ -280,7 +280,7 @@ class _TurnRun:
         """Run what was decided, and note the decision with what came of it."""
         name = executed.name or ""
         outcome = yield from self._execute(name, executed, before)
-        why = f"{why}; {outcome}" if outcome else why
+        why = f"{why}: {outcome}" if outcome else why
         self._decide(name, executed.policy or "", executed.confidence or 0.0, why)
         self._is_done = is_waiting(name)
 
@@ -302,7 +302,7 @@ class _TurnRun:
             self._has_crashed = True
             events, outcome = [], f"crashed: {crash}"
         else:
-            outcome = form_outcome(name, events) if name in self._tracker.domain.forms else ""
+            outcome = form_outcome(events) if name in self._tracker.domain.forms else ""
         if not any(isinstance(event, ActionExecutionRejected) for event in events):
             for event in before:
                 self._log(event)

@@ -245,7 +245,7 @@ def source_of(key: Key) -> str:
 
 def _form_reason(situation: Situation, action: str) -> str:
     loop = situation.loop_name
-    return f"form {loop} waits for an answer" if action == ACTION_LISTEN else "form"
+    return f"form {loop} waits for an answer" if action == ACTION_LISTEN else f"form {loop}"
 
 
 def _with_text(moments: list[Moment], situation: Situation) -> list[Moment]:

@@ -156,11 +156,11 @@ def test_form_asks_validates_completes(chat: Conversation) -> None:
     chat.actions["validate_order_form"] = validate
     asked = chat.say("/order")
     assert words(asked) == ["Which number?"]
-    assert asked.decisions[0].why == "rule 'order'; order_form asks number"
+    assert asked.decisions[0].why == "rule 'order': asks number"
     assert words(chat.say("{language}", "inform")) == ["Not {language}", "Which number?"]
     done = chat.say("A-7", "inform")
     assert words(done) == ["Order A-7"]
-    assert done.decisions[0].why == "form; order_form is complete"
+    assert done.decisions[0].why == "form order_form: complete"
 
 
 def test_interruption_is_answered_and_the_form_asks_again_and_cancel_leaves(chat: Conversation) -> None:
@@ -193,7 +193,7 @@ def test_declined_action_lets_the_next_best_decide(chat: Conversation) -> None:
     chat.actions["action_reject"] = lambda _: ActionRejected(reason="not now")
     outcome = chat.say("/reject")
     assert actions_of(outcome) == ["action_default_fallback"]
-    assert outcome.decisions[0].why == "rule 'reject'; declined: not now"
+    assert outcome.decisions[0].why == "rule 'reject': declined: not now"
     assert words(outcome) == ["Sorry?"]
 
 
