@@ -194,11 +194,12 @@ class ServedUnderstander:
             waiting=self._batcher.waiting,
         )
 
-    async def swapped(self, version: str) -> None:
-        """Return when `version` serves. For tests and for commands that report a swap."""
-        while self.version != version:
+    async def settled(self, version: str) -> ServingStatus:
+        """Wait until `version` is the one CURRENT names and was taken over or refused; the status then says which."""
+        while self._wanted != version or self._is_loading:
             self._changed.clear()
             await self._changed.wait()
+        return self.status()
 
     def _read(self, texts: Sequence[str]) -> list[Understanding]:
         # Read once: this pass answers with this version whatever is promoted meanwhile.
@@ -222,13 +223,13 @@ class ServedUnderstander:
         self._seen = stamp
         try:
             self._wanted = self._registry.current(self._kind)
+            self._problem = None if self._wanted else "no model serves yet; run `kefu train`"
         except ModelError as error:
             self._problem = str(error)
-            return
-        if self._wanted is None or self._wanted == self.version:
-            self._problem = None if self._wanted else "no model serves yet; run `kefu train`"
-            return
-        await self._swap(self._wanted)
+        else:
+            if self._wanted is not None and self._wanted != self.version:
+                await self._swap(self._wanted)
+        self._changed.set()
 
     async def _swap(self, version: str) -> None:
         self._is_loading = True
@@ -244,7 +245,6 @@ class ServedUnderstander:
             log.info("model.serving", extra={"model_version": version, "replaced": replaced, "took_ms": took_ms})
         finally:
             self._is_loading = False
-            self._changed.set()
 
     def _load(self, version: str) -> TrainedUnderstander:
         path = self._registry.path(self._kind, version)
