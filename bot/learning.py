@@ -346,18 +346,16 @@ def _judge(run: _Run, champion: str | None, challenger: str) -> _Judgement:
     from training.gate import decide, first_version
 
     theirs = run.load(challenger)
-    judged = _judged(run, theirs)
+    ours = None if champion is None else _loaded_champion(run, champion, theirs)
     results = _rehearse(run, theirs, run.tests.conversations)
-    if champion is None:
-        _print_conversations(run, results)
-        verdict = first_version()
-        return _Judgement(may_serve=True, reason=verdict.reason, verdict=None, conversations=results)
-    ours = run.load(champion, beside=theirs)
-    verdict = decide(_judged(run, ours), judged)
+    _print_conversations(run, results)
+    if ours is None:
+        reason = first_version().reason
+        return _Judgement(may_serve=True, reason=reason, verdict=None, conversations=results)
+    verdict = decide(_judged(run, ours), _judged(run, theirs))
     if verdict.slices:
         run.console.print(verdict.table())
     broken = _broken(run, ours, results)
-    _print_conversations(run, results)
     reasons = []
     if taken_back := _taken_back(run.registry, challenger):
         reasons.append(f"it was rolled back on {taken_back}")
@@ -369,6 +367,15 @@ def _judge(run: _Run, champion: str | None, challenger: str) -> _Judgement:
     return _Judgement(
         may_serve=not reasons, reason="; ".join(reasons) or passed, verdict=verdict, conversations=results
     )
+
+
+def _loaded_champion(run: _Run, version: str, beside: TrainedUnderstander) -> TrainedUnderstander | None:
+    """None where this program cannot load it: after its next start the server could not either."""
+    try:
+        return run.load(version, beside)
+    except ModelError as error:
+        run.say(f"note: the version that serves does not load and is not compared with: {error}")
+        return None
 
 
 def _judged(run: _Run, reader: TrainedUnderstander) -> dict[str, tuple[Judged, ...]]:

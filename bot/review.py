@@ -89,6 +89,7 @@ async def export_review(
 ) -> int:
     """Write at most `n` unlabelled predictions, one JSON object a line, to `path` or standard output; returns how many.
 
+    No file is made where there is nothing to review.
     A third each: fallen back, uncertain, random. The random third is what tells how good the bot is where it is sure.
 
     Args:
@@ -105,7 +106,7 @@ async def export_review(
     if path is None:
         sys.stdout.write(text)
         sys.stdout.flush()
-    else:
+    elif items:
         _write_whole(path, text)
     if console is not None:
         console.print(_summary(items, path), highlight=False, soft_wrap=True)

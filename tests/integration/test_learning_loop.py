@@ -12,8 +12,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -25,6 +27,7 @@ from bot.learning import Stopped, TrainOutcome, evaluate_assistant, export_revie
 from bot.lessons import fixed_tests
 from bot.settings import Settings
 from bot.storage.database import Database
+from models.artifact import read_manifest, sha256_file, write_manifest
 from models.base import ModelUnavailable
 from models.registry import Registry
 from models.understanding import load_understander
@@ -308,6 +311,18 @@ def test_a_damaged_champion_is_said_and_replaced(trained_shop: Shop) -> None:
     assert (outcome.skipped, outcome.promoted) == (False, True)
     assert outcome.version != champion
     assert "damaged" in trained_shop.printed.getvalue()
+
+
+def test_a_champion_that_this_program_cannot_load_is_said_and_replaced(trained_shop: Shop) -> None:
+    folder = trained_shop.registry.path(KIND, serving(trained_shop))
+    (folder / "heads.npz").unlink()
+    np.savez(folder / "heads.npz", of_another_release=np.zeros(1))
+    manifest = read_manifest(folder)
+    hashes = manifest.files | {"heads.npz": sha256_file(folder / "heads.npz")}
+    write_manifest(folder, replace(manifest, files=hashes, fingerprint="of another release"))
+    outcome = trained_shop.train()
+    assert (outcome.promoted, outcome.verdict) == (True, None)
+    assert "does not load" in trained_shop.printed.getvalue()
 
 
 # ---- from the log ----

@@ -103,7 +103,8 @@ async def test_an_export_can_start_late_and_go_to_standard_output(
     assert written.out == review.read_text(encoding="utf-8")
     assert "6 messages (2 fallback" in written.err
     later = datetime.now(UTC) + timedelta(hours=1)
-    assert await export_review(db, assistant.assistant_id, None, since=later) == 0
+    assert await export_review(db, assistant.assistant_id, review.with_name("none.jsonl"), since=later) == 0
+    assert not review.with_name("none.jsonl").exists()
 
 
 async def test_an_export_never_overwrites_somebodys_labels(db: Database, assistant: Assistant, review: Path) -> None:
