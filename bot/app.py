@@ -13,7 +13,7 @@ import os
 import secrets
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -300,23 +300,23 @@ def _http_status(error: Exception) -> int:
 class _Listening(uvicorn.Server):
     """A server that says when it listens; by then the platform has started."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._on_ready()
+            await self._on_ready()
 
 
 async def serve(
-    platform: Platform, *, on_ready: Callable[[], None], reload: Callable[[str], None] | None = None
+    platform: Platform, *, on_ready: Callable[[dict[str, Any]], None], reload: Callable[[str], None] | None = None
 ) -> None:
     """Listen until a signal comes.
 
     Args:
-        on_ready: called once, when a message would be answered.
+        on_ready: called once, when the server listens, with what /readyz says.
         reload: follow the assistant's files, and tell about it with this.
     """
     settings = platform.settings
@@ -332,7 +332,11 @@ async def serve(
         timeout_graceful_shutdown=10,
         server_header=False,
     )
-    server = _Listening(config, on_ready)
+
+    async def tell() -> None:
+        on_ready(await platform.ready())
+
+    server = _Listening(config, tell)
     watching = asyncio.create_task(follow_files(platform, reload)) if reload else None
     try:
         await server.serve()
@@ -357,5 +361,7 @@ async def follow_files(platform: Platform, tell: Callable[[str], None]) -> None:
             tell(f"not reloaded, the assistant from before keeps serving:\n  {error}")
             continue
         stale_model = fresh.assistant.nlu_fingerprint != platform.worker.bot.assistant.nlu_fingerprint
+        replaced = platform.worker.bot
         platform.bot = platform.worker.bot = fresh
+        await replaced.actions.close()
         tell("assistant reloaded" + ("; its training examples changed: run `kefu train`" if stale_model else ""))

@@ -109,10 +109,13 @@ def init(folder: Annotated[Path, typer.Argument(help="A new or empty folder.", m
 @app.command()
 def validate(folder: Folder = None) -> None:
     """Check every file of the assistant; print each problem with file, line and what to do."""
-    from bot.assistant.loader import check_assistant
+    from bot.assistant.loader import check_assistant, load_assistant
+    from bot.dialogue.policies import check_dialogue
 
     root = assistant_folder(load_settings(), folder)
     problems = check_assistant(root, environment())
+    if not any(problem.level == "error" for problem in problems):
+        problems = (*problems, *check_dialogue(load_assistant(root, environment())))
     for problem in problems:
         colour = "red" if problem.level == "error" else "yellow"
         err.print(
@@ -262,12 +265,18 @@ def serve(
     def tell(text: str) -> None:
         err.print(text, highlight=False, soft_wrap=True)
 
-    asyncio.run(serve_platform(platform, on_ready=lambda: _banner(settings), reload=tell if reload else None))
+    asyncio.run(
+        serve_platform(platform, on_ready=lambda state: _banner(settings, state), reload=tell if reload else None)
+    )
 
 
-def _banner(settings: Settings) -> None:
+def _banner(settings: Settings, state: Mapping[str, Any]) -> None:
     url = f"http://{settings.host}:{settings.port}"
-    out.print("\n[bold green]Kefu answers.[/]")
+    if state["ready"]:
+        out.print("\n[bold green]Kefu answers.[/]")
+    else:
+        reason = state["model"].get("problem") or state["database"]
+        out.print(f"\n[bold red]Kefu listens, but cannot answer yet[/]: {reason}", highlight=False, soft_wrap=True)
     out.print(
         f"  demo shop   {url}/demo/        (中文: {url}/demo/?lang=zh, why it says so: {url}/demo/?debug)",
         highlight=False,

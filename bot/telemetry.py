@@ -13,8 +13,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 turn_id: ContextVar[str | None] = ContextVar("turn_id", default=None)
 
 
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+
+
 class JsonLines(logging.Formatter):
-    """{"time", "level", "event", "turn", …fields passed as `extra={"fields": {…}}`}."""
+    """{"time", "level", "event", "turn", …what was passed as `extra`}."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -24,7 +27,7 @@ class JsonLines(logging.Formatter):
         }
         if turn := turn_id.get():
             line["turn"] = turn
-        line.update(getattr(record, "fields", {}))
+        line.update({name: value for name, value in vars(record).items() if name not in _PLAIN})
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)

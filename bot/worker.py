@@ -297,7 +297,7 @@ class Worker:
     async def _failed(self, claim: Claim, error: Exception) -> None:
         """Retry with backoff; after the last attempt say sorry, so that no acknowledged message meets silence."""
         fields = {"inbound_id": claim.inbound_id, "attempts": claim.attempts}
-        log.error("worker.turn_failed", exc_info=error, extra={"fields": fields})
+        log.error("worker.turn_failed", exc_info=error, extra=fields)
         self._metrics.turns.labels("failed").inc()
         now, why = self._clock(), repr(error)[:500]
         try:
@@ -354,7 +354,7 @@ class Worker:
         try:
             result = await self._push[held.channel].send(held.message)
         except Exception as error:  # a connector's bug must not block the others; whether it was sent is unknown
-            log.exception("worker.send_failed", extra={"fields": {"channel": held.channel}})
+            log.exception("worker.send_failed", extra={"channel": held.channel})
             result = DeliveryUnknown(reason=repr(error)[:200])
         self._metrics.sends.labels(held.channel, type(result).__name__).inc()
         await self._db.write(lambda c: outbox.settle(c, held, result, self._clock()))
