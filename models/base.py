@@ -17,6 +17,8 @@ from typing import Literal, Protocol
 
 Sentiment = Literal["negative", "neutral", "positive"]
 SENTIMENTS: tuple[Sentiment, ...] = ("negative", "neutral", "positive")
+# Intents whose examples stand for "none of the others": how an assistant gives what it cannot help with its own answer.
+OUT_OF_SCOPE_INTENTS = frozenset({"out_of_scope", "oos"})
 
 
 class ModelError(Exception):

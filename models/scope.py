@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 
 from models.heads import Features, Floats
 
-# Intents whose examples stand for "none of the others".
-OUT_OF_SCOPE_INTENTS = frozenset({"out_of_scope", "oos"})
 NEIGHBOURS = 5
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from models.heads import Floats
-from models.scope import OUT_OF_SCOPE_INTENTS, Neighbourhood, ScopeScorer, Standard, energy
+from models.base import OUT_OF_SCOPE_INTENTS
+from models.scope import Neighbourhood, ScopeScorer, Standard, energy
 from training.fit import Fitted, Task
 
 # The bank of neighbours stays under 30 MB; past this many messages a random part of them serves as well.

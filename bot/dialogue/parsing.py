@@ -11,7 +11,7 @@ from typing import Any
 
 from bot.assistant.config import FallbackClassifier
 from bot.assistant.domain import Domain
-from models.base import Entity, Understanding
+from models.base import OUT_OF_SCOPE_INTENTS, Entity, Understanding
 
 FALLBACK_INTENT = "nlu_fallback"
 RANKING_LENGTH = 10
@@ -87,7 +87,8 @@ def _fallback_reason(understanding: Understanding, fallback: FallbackClassifier 
     ranking = understanding.ranking
     if not ranking:
         return "nothing was understood"
-    if understanding.is_out_of_scope:
+    # An assistant that has an intent for what it cannot help with has an answer to it as well.
+    if understanding.is_out_of_scope and ranking[0].name not in OUT_OF_SCOPE_INTENTS:
         return f"out of scope (score {understanding.out_of_scope_score:.2f})"
     if fallback is None:
         return None

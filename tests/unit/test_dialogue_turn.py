@@ -254,6 +254,15 @@ def test_fallback_classifier_s_rule(seen: Understanding, intent: str, confidence
     assert ("fallback_reason" in data) == (intent == "nlu_fallback")
 
 
+def test_an_assistant_s_own_intent_for_what_is_out_of_scope_is_answered() -> None:
+    ranking = (IntentScore(name="out_of_scope", confidence=0.97), IntentScore(name="hi", confidence=0.01))
+    seen = _understanding(0.97, ranking=ranking, is_out_of_scope=True)
+    assert to_parse_data(seen, FallbackClassifier())["intent"] == {"name": "out_of_scope", "confidence": 0.97}
+    unsure = (IntentScore(name="out_of_scope", confidence=0.2), IntentScore(name="hi", confidence=0.01))
+    seen = _understanding(0.2, ranking=unsure, is_out_of_scope=True)
+    assert to_parse_data(seen, FallbackClassifier())["intent"]["name"] == "nlu_fallback"
+
+
 def test_without_a_classifier_only_the_scope_decides() -> None:
     assert to_parse_data(_understanding(0.1), None)["intent"]["name"] == "order"
     assert to_parse_data(_understanding(0.1, is_out_of_scope=True), None)["intent"]["name"] == "nlu_fallback"
