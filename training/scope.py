@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.heads import Floats
 from models.base import OUT_OF_SCOPE_INTENTS
+from models.heads import Floats
 from models.scope import Neighbourhood, ScopeScorer, Standard, energy
 from training.fit import Fitted, Task
 
