@@ -34,6 +34,9 @@ from models.base import ModelUnavailable, Understander, Understanding
 
 log = logging.getLogger("kefu.worker")
 
+# Events, some ten turns, after which a new snapshot is taken: one is as large as all the events it stands for.
+SNAPSHOT_EVERY = 100
+
 APOLOGY = {
     "en": "Sorry, something went wrong on our side. Please try again in a moment, or ask for a person.",
     "zh": "抱歉，我们这边出了点问题。请稍后再试，或者回复“转人工”。",
@@ -136,16 +139,24 @@ async def read_message(text: str, bot: Bot, understander: Understander) -> Readi
 
 
 def user_message(
-    text: str, reading: Reading, *, input_channel: str, message_id: str, metadata: Mapping[str, Any]
+    text: str,
+    reading: Reading,
+    *,
+    input_channel: str,
+    message_id: str,
+    metadata: Mapping[str, Any],
+    language_hint: str | None = None,
 ) -> UserMessage:
+    """What the dialogue core is given. `language_hint` counts where the text itself does not tell (a button, "OK")."""
     seen = reading.understanding
+    language = seen.language if seen and seen.language != "und" else language_hint
     return UserMessage(
         text=text,
         parse_data=reading.parse_data,
         input_channel=input_channel,
         message_id=message_id,
         metadata=dict(metadata),
-        language=seen.language if seen else None,
+        language=language,
         sentiment=seen.sentiment if seen else None,
     )
 
@@ -259,6 +270,8 @@ class Worker:
             input_channel=claim.message.input_channel or claim.message.channel,
             message_id=str(claim.inbound_id),
             metadata=claim.message.metadata,
+            # Only until the customer has written in a language: then that one sticks, whatever the page is in.
+            language_hint=claim.message.language_hint if claim.language is None else None,
         )
         now = self._clock().timestamp()
         if claim.status == "with_operator":
@@ -282,13 +295,12 @@ class Worker:
     async def _tracker(self, bot: Bot, claim: Claim) -> Tracker:
         """From the snapshot where it fits today's code and domain, else from all events."""
         domain = bot.assistant.domain
+        bodies = claim.events
         if claim.snapshot is not None:
             try:
                 return Tracker.restore(domain, claim.snapshot, claim.events)
             except SnapshotOutdated:
                 bodies = await self._db.read(lambda c: conversations.events(c, self.assistant_id, claim.sender_id))
-        else:
-            bodies = claim.events
         return Tracker.fold(domain, claim.sender_id, map(from_json, bodies))
 
     def _delivery(self, claim: Claim) -> Delivery:
@@ -367,10 +379,11 @@ class Worker:
 def turn_record(claim: Claim, reading: Reading, outcome: Turn, delivery: Delivery) -> TurnRecord:
     seen = reading.understanding
     handed_over = any(isinstance(event, HandoffRequested) for event in outcome.events)
+    is_far = outcome.tracker.event_count - claim.snapshot_seq >= SNAPSHOT_EVERY
     return TurnRecord(
         events=[to_json(event) for event in outcome.events],
         expected_event_seq=claim.event_seq,
-        snapshot=outcome.tracker.snapshot(),
+        snapshot=outcome.tracker.snapshot() if is_far else None,
         bodies=[message.body for message in outcome.messages],
         body_metadata=[{"model_version": seen.model_version} if seen else {} for _ in outcome.messages],
         prediction=prediction(seen, reading) if seen else None,

@@ -30,10 +30,13 @@ async def until_version(server: Server, is_it: Callable[[str], bool]) -> str:
 async def read_as(server: Server, visitor: WebClient, phrase: str) -> dict[str, object]:
     """Say it, wait for the answer, and look at what the bot made of it."""
     said = visitor.say(Say(text=phrase))
-    assert await visitor.until(lambda: visitor.ack_of(said) is not None)
-    seq = visitor.ack_of(said)
-    assert seq is not None
-    assert await visitor.until(lambda: any(m.seq > seq and m.author == "bot" for m in visitor.received()))
+
+    def is_answered() -> bool:
+        entries = visitor.received()
+        own = next((entry.seq for entry in entries if entry.message_id == said), None)
+        return own is not None and any(entry.seq > own and entry.author == "bot" for entry in entries)
+
+    assert await visitor.until(is_answered)
     async with httpx.AsyncClient() as http:
         turns = (await http.get(f"{server.url}/demo/debug/{visitor.token}")).json()["turns"]
     last: dict[str, object] = turns[-1]

@@ -1,0 +1,204 @@
+"""The worker over a real database and the real dialogue core, with a scripted reader: what only it decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from starlette.routing import BaseRoute
+
+from bot.app import Platform, load_bot
+from bot.errors import ConfigurationError
+from bot.settings import load_settings
+from bot.storage import conversations
+from bot.worker import SNAPSHOT_EVERY, Bot, Worker, WorkerLimits
+from connectors.base import (
+    ChannelLimits,
+    Connector,
+    Delivered,
+    InboundMessage,
+    OutboundMessage,
+    Ports,
+    RetryLater,
+    SendResult,
+)
+from models.base import IntentScore, ModelUnavailable, Understander, Understanding
+from tests.server import STARTER
+
+
+class Scripted:
+    """Reads a text as the intent of the same name; `fail` is raised for the next readings."""
+
+    version = "scripted"
+
+    def __init__(self, *fail: Exception) -> None:
+        self.fail = list(fail)
+        self.seen: list[str] = []
+
+    async def understand(self, texts: Sequence[str]) -> list[Understanding]:
+        self.seen.extend(texts)
+        if self.fail:
+            raise self.fail.pop(0)
+        return [reading(text) for text in texts]
+
+
+def reading(text: str) -> Understanding:
+    return Understanding(
+        text=text, ranking=(IntentScore(name=text, confidence=0.99), IntentScore(name="deny", confidence=0.01)),
+        out_of_scope_score=0.0, is_out_of_scope=False, sentiment="neutral", sentiment_confidence=0.9,
+        language="en", model_version="scripted",
+    )  # fmt: skip
+
+
+class Pushed:
+    """A push channel that keeps what it was given; the first `refusals` sends are put off."""
+
+    name = "pushed"
+    limits = ChannelLimits()
+    delivery: Literal["pull", "push"] = "push"
+
+    def __init__(self, refusals: int = 0) -> None:
+        self.refusals, self.sent = refusals, asyncio.Queue[str]()
+
+    def routes(self, ports: Ports) -> list[BaseRoute]:
+        return []
+
+    async def send(self, message: OutboundMessage) -> SendResult:
+        if self.refusals:
+            self.refusals -= 1
+            return RetryLater(reason="not now", after_s=0.05)
+        await self.sent.put(str(message.body["text"]))
+        return Delivered()
+
+
+@pytest.fixture(scope="module")
+def starter() -> Bot:
+    return load_bot(STARTER)
+
+
+@asynccontextmanager
+async def running(
+    bot: Bot,
+    home: Path,
+    understander: Understander,
+    *,
+    connectors: Sequence[Connector] = (),
+    limits: WorkerLimits = WorkerLimits(poll_s=0.05, backoff_s=0.01, max_attempts=2),  # noqa: B008  frozen
+) -> AsyncIterator[Platform]:
+    platform = Platform.build(load_settings(home=home), bot, understander=understander)
+    platform.worker = Worker(
+        db=platform.db, hub=platform.hub, bot=bot, understander=understander, worker_id="test",
+        connectors=connectors, limits=limits,
+    )  # fmt: skip
+    await platform.start()
+    try:
+        yield platform
+    finally:
+        await platform.stop()
+
+
+def message(text: str, number: int = 1, **changes: object) -> InboundMessage:
+    plain = InboundMessage(
+        channel="rest", account="", external_id=f"m{number}", customer="c", sender_id="c", text=text,
+        received_at=datetime.now(UTC), input_channel="rest",
+    )  # fmt: skip
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+async def ask(platform: Platform, sent: InboundMessage) -> list[str]:
+    [receipt] = await platform.ports.receive([sent])
+    replies = await platform.ports.wait_for_reply(receipt.inbound_id, 20.0)
+    assert replies is not None
+    return [str(reply.body.get("text")) for reply in replies]
+
+
+async def test_a_model_that_is_away_delays_the_answer_but_never_loses_it(starter: Bot, tmp_path: Path) -> None:
+    away = Scripted(*[ModelUnavailable("loading")] * 5)
+    async with running(starter, tmp_path, away) as platform:
+        said = await ask(platform, message("thank"))
+    assert len(away.seen) == 6
+    assert any("welcome" in text for text in said)
+
+
+async def test_a_turn_that_always_fails_ends_in_an_apology_and_the_next_one_is_answered(
+    starter: Bot, tmp_path: Path
+) -> None:
+    broken = Scripted(RuntimeError("boom"), RuntimeError("boom"))
+    async with running(starter, tmp_path, broken) as platform:
+        said = await ask(platform, message("thank", 1))
+        after = await ask(platform, message("thank", 2))
+        assert "boom" not in " ".join(said)
+        assert any("Sorry" in text for text in said)
+        assert any("welcome" in text for text in after)
+
+
+async def test_the_bot_says_once_per_session_that_it_is_a_machine(starter: Bot, tmp_path: Path) -> None:
+    disclosure = starter.assistant.brand.disclosure_text["en"]
+    async with running(starter, tmp_path, Scripted()) as platform:
+        first = await ask(platform, message("greet", 1))
+        second = await ask(platform, message("thank", 2))
+    assert first[0] == disclosure
+    assert disclosure not in second
+
+
+async def test_the_page_s_language_counts_until_the_customer_writes(starter: Bot, tmp_path: Path) -> None:
+    async with running(starter, tmp_path, Scripted()) as platform:
+        button = await ask(platform, message("/thank", 1, language_hint="zh"))
+        typed = await ask(platform, message("thank", 2, language_hint="zh"))
+        later = await ask(platform, message("/thank", 3, language_hint="zh"))
+    assert any("\u4e00" <= char <= "\u9fff" for char in "".join(button))
+    assert not any("\u4e00" <= char <= "\u9fff" for char in "".join(typed + later))
+
+
+async def test_an_operator_s_conversation_is_logged_and_not_answered(starter: Bot, tmp_path: Path) -> None:
+    async with running(starter, tmp_path, Scripted()) as platform:
+        await ask(platform, message("greet", 1))
+        taken = lambda c: conversations.set_status(c, "kefu-starter", "c", "with_operator", datetime.now(UTC))  # noqa: E731
+        await platform.db.write(taken)
+        assert await ask(platform, message("thank", 2)) == []
+        log = await platform.db.read(lambda c: conversations.events(c, "kefu-starter", "c"))
+    assert [event["text"] for event in log if event["event"] == "user"] == ["greet", "thank"]
+
+
+async def test_many_turns_go_on_from_snapshots(starter: Bot, tmp_path: Path) -> None:
+    async with running(starter, tmp_path, Scripted()) as platform:
+        for number in range(40):
+            assert await ask(platform, message("thank", number))
+        log = await platform.db.read(lambda c: conversations.events(c, "kefu-starter", "c"))
+    assert len(log) > 2 * SNAPSHOT_EVERY / 2
+    assert sum(event["event"] == "session_started" for event in log) == 1
+
+
+async def test_a_push_channel_gets_the_answers_in_order_through_refusals(starter: Bot, tmp_path: Path) -> None:
+    channel = Pushed(refusals=2)
+    async with running(starter, tmp_path, Scripted(), connectors=[channel]) as platform:
+        sent = [message(text, n, channel="pushed", sender_id="pushed:c") for n, text in enumerate(["greet", "thank"])]
+        await platform.ports.receive(sent)
+        got = [await asyncio.wait_for(channel.sent.get(), 10) for _ in range(3)]
+    assert got[0] == starter.assistant.brand.disclosure_text["en"]
+    assert "welcome" in got[2].lower()
+
+
+async def test_two_servers_never_share_one_home(starter: Bot, tmp_path: Path) -> None:
+    async with running(starter, tmp_path, Scripted()):
+        second = Platform.build(load_settings(home=tmp_path), starter, understander=Scripted())
+        with pytest.raises(ConfigurationError, match="another"):
+            second.prepare()
+        await second.db.close()
+
+
+@pytest.mark.parametrize("texts", [["greet", "thank", "goodbye"]])
+async def test_a_burst_in_one_conversation_is_answered_in_order(starter: Bot, tmp_path: Path, texts: list[str]) -> None:
+    understander = Scripted()
+    async with running(starter, tmp_path, understander) as platform:
+        batch = [message(text, number) for number, text in enumerate(texts)]
+        receipts = await platform.ports.receive(batch)
+        for receipt in receipts:
+            assert await platform.ports.wait_for_reply(receipt.inbound_id, 20)
+    assert understander.seen == texts
