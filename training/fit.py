@@ -33,6 +33,8 @@ ENOUGH_HELD_OUT = 800
 # With fewer rows a second thread brings nothing, and beside other work both spin: 881 examples took 156 s of processor
 # time with two threads on a busy machine, 24 s with one.
 MANY_ROWS = 4000
+# Settings are compared on fits of at most this many rows; the predictions that calibrate come from all.
+SEARCH_ROWS = 3000
 # A label that the rows of one fold lack must never win there.
 NEVER = -30.0
 # Up to this many rows the exact decomposition is the faster one.
@@ -104,10 +106,11 @@ class _Space:
 
 @dataclass(frozen=True, kw_only=True)
 class _Fold:
-    """One fold's rows in the space learned from the rows it sees."""
+    """One fold's rows, all texts in the space learned for it, and the rows that comparing settings is done on."""
 
     seen: NDArray[np.int64]
     unseen: NDArray[np.int64]
+    searched: NDArray[np.int64]
     dense: Floats  # (N, D)
     sparse: Floats  # (N, R)
 
@@ -139,25 +142,27 @@ def _fit_head(
     search: Search,
     tick: Tick,
 ) -> Fitted:
-    folds = list(_folds(task, learn, search.rank))
+    grams = to_csr([vocabulary.vector(text) for text in task.texts], len(vocabulary.grams))
+    space = _learn_space(task.dense, grams, search.rank)
+    folds = list(_folds(task, grams, space, learn, search.rank))
     held_out = np.concatenate([fold.unseen for fold in folds])
     targets = task.targets[held_out]
     tried: dict[tuple[float, float], Floats] = {}
 
     def loss(c: float, weight: float) -> float:
         if (c, weight) not in tried:
-            tried[c, weight] = np.concatenate([_held_out_logits(task, fold, c, weight) for fold in folds])
+            tried[c, weight] = np.concatenate([_logits(task, fold, fold.searched, c, weight) for fold in folds])
             tick(len(tried), max(8, len(tried) + 2))
         logits = tried[c, weight]
         return log_loss(logits / fit_temperature(logits, targets), targets)
 
     weight = search.start_weight if task.dense.shape[1] else 1.0
     c = _climb(search.regularisation, search.start_c, lambda value: loss(value, weight))
-    floor = np.concatenate([_held_out_logits(task, fold, search.start_c, None) for fold in folds])
+    floor = np.concatenate([_logits(task, fold, fold.seen, search.start_c, None) for fold in folds])
     if task.dense.shape[1]:
         weight = _climb(search.sparse_weights, weight, lambda value: loss(c, value))
-    logits = tried[c, weight]
-    head = _final(task, vocabulary, search.rank, c, weight, fit_temperature(logits, targets))
+    logits = np.concatenate([_logits(task, fold, fold.seen, c, weight) for fold in folds])
+    head = _final(task, grams, space, c, weight, fit_temperature(logits, targets))
     tick(len(tried) + 2, len(tried) + 2)
     return Fitted(head=head, regularisation=c, sparse_weight=weight, held_out=held_out, logits=logits, floor=floor)
 
@@ -197,18 +202,31 @@ def _climb(values: Sequence[float], start: float, loss: Callable[[float], float]
     return values[at]
 
 
-def _folds(task: Task, learn: Callable[[Sequence[str]], NgramVocabulary], rank: int) -> Iterator[_Fold]:
+def _folds(
+    task: Task, grams: Any, space: _Space, learn: Callable[[Sequence[str]], NgramVocabulary], rank: int
+) -> Iterator[_Fold]:
     numbers = sorted(set(task.folds.tolist()))
-    if np.sum(task.folds == numbers[0]) >= ENOUGH_HELD_OUT:
-        numbers = numbers[:1]
-    for number in numbers:
+    is_large = int(np.sum(task.folds == numbers[0])) >= ENOUGH_HELD_OUT
+    for number in numbers[:1] if is_large else numbers:
         seen, unseen = np.flatnonzero(task.folds != number), np.flatnonzero(task.folds == number)
-        vocabulary = learn([task.texts[row] for row in seen])
-        grams = to_csr([vocabulary.vector(text) for text in task.texts], len(vocabulary.grams))
-        space = _learn_space(task.dense[seen], grams[seen], rank)
+        columns = grams
+        if not is_large:  # among thousands, what held-out texts add to vocabulary and directions (no labels) is nothing
+            vocabulary = learn([task.texts[row] for row in seen])
+            columns = to_csr([vocabulary.vector(text) for text in task.texts], len(vocabulary.grams))
+            space = _learn_space(task.dense[seen], columns[seen], rank)
         yield _Fold(
-            seen=seen, unseen=unseen, dense=(task.dense - space.mean) / space.scale, sparse=grams @ space.directions
+            seen=seen,
+            unseen=unseen,
+            searched=_thinned(seen, task.targets),
+            dense=(task.dense - space.mean) / space.scale,
+            sparse=columns @ space.directions,
         )
+
+
+def _thinned(rows: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """At most `SEARCH_ROWS` of the rows, every label in its share."""
+    step = -(-len(rows) // SEARCH_ROWS)
+    return np.sort(rows[np.argsort(targets[rows], kind="stable")][::step])
 
 
 def _learn_space(dense: Floats, grams: Any, rank: int) -> _Space:
@@ -233,10 +251,10 @@ def _main_directions(grams: Any, rank: int) -> Floats:
     return out
 
 
-def _held_out_logits(task: Task, fold: _Fold, c: float, sparse_weight: float | None) -> Floats:
-    """Logits of the fold's unseen rows; `sparse_weight` None leaves the embeddings out."""
+def _logits(task: Task, fold: _Fold, rows: NDArray[np.int64], c: float, sparse_weight: float | None) -> Floats:
+    """Logits of the fold's unseen rows, from a fit on `rows`; `sparse_weight` None leaves the embeddings out."""
     columns = fold.sparse if sparse_weight is None else np.hstack([fold.dense, fold.sparse * np.float32(sparse_weight)])
-    weights, bias = _fit(columns[fold.seen], task.targets[fold.seen], len(task.labels), c)
+    weights, bias = _fit(columns[rows], task.targets[rows], len(task.labels), c)
     out: Floats = columns[fold.unseen] @ weights + bias
     return out
 
@@ -259,11 +277,7 @@ def _fit(rows: Floats, targets: NDArray[np.int64], classes: int, c: float) -> tu
     return weights, bias
 
 
-def _final(
-    task: Task, vocabulary: NgramVocabulary, rank: int, c: float, sparse_weight: float, temperature: float
-) -> LinearHead:
-    grams = to_csr([vocabulary.vector(text) for text in task.texts], len(vocabulary.grams))
-    space = _learn_space(task.dense, grams, rank)
+def _final(task: Task, grams: Any, space: _Space, c: float, sparse_weight: float, temperature: float) -> LinearHead:
     dense = (task.dense - space.mean) / space.scale
     columns = np.hstack([dense, (grams @ space.directions) * np.float32(sparse_weight)])
     weights, bias = _fit(columns, task.targets, len(task.labels), c)
