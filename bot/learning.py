@@ -405,8 +405,8 @@ def _rehearse(
 
 def _broken(run: _Run, champion: TrainedUnderstander, results: Sequence[ConversationResult]) -> list[str]:
     """Conversations that fail with the challenger and go well with the champion."""
-    failed = {result.name for result in results if not result.passed}
-    before = _rehearse(run, champion, [c for c in run.tests.conversations if c.name in failed])
+    played = zip(run.tests.conversations, results, strict=True)
+    before = _rehearse(run, champion, [conversation for conversation, result in played if not result.passed])
     return [result.name for result in before if result.passed]
 
 
