@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from bot import __version__
 from bot.errors import KefuError
@@ -44,6 +44,8 @@ database = typer.Typer(help="The database's schema.", no_args_is_help=True)
 app.add_typer(review, name="review")
 app.add_typer(models, name="models")
 app.add_typer(database, name="db")
+
+HELD_OUT = "accuracy on held-out training messages; → serves"
 
 out = Console()
 err = Console(stderr=True)
@@ -486,15 +488,12 @@ def models_list(folder: ModelFolder = None) -> None:
 
     registry = _registry(folder)
     current = registry.current(KIND)
-    table = Table("", "version", "base", "recipe", "made at", "accuracy", "macro F1")
+    table = Table("", Column("version", no_wrap=True), "base", "recipe", "intent", "sentiment", caption=HELD_OUT)
     for version in reversed(registry.versions(KIND)):
         manifest = registry.manifest(KIND, version)
-        figures = (
-            f"{manifest.metrics[name]:.3f}" if name in manifest.metrics else "-" for name in ("accuracy", "macro_f1")
-        )
-        table.add_row(
-            "→" if version == current else "", version, manifest.base, manifest.recipe, manifest.created_at, *figures
-        )
+        figures = (manifest.metrics.get(f"{task}_held_out_accuracy") for task in ("intent", "sentiment"))
+        shown = ("-" if figure is None else f"{figure:.1%}" for figure in figures)
+        table.add_row("→" if version == current else "", version, manifest.base, manifest.recipe, *shown)
     out.print(table)
 
 
