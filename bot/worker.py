@@ -10,8 +10,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from bot.dialogue.events import HandoffRequested, UserUttered, from_json, to_jso
 from bot.dialogue.manager import Decision, DialogueModel, Turn, UserMessage, compile_assistant, turn
 from bot.dialogue.parsing import parse_payload, to_parse_data
 from bot.dialogue.tracker import SnapshotOutdated, Tracker
-from bot.errors import StaleConversation
+from bot.errors import StaleConversation, StorageError
 from bot.storage import conversations, inbox, outbox
 from bot.storage.database import Database
 from bot.storage.hub import Hub
@@ -74,7 +74,6 @@ class WorkerLimits:
     poll_s: float = 1.0  # a missed wake-up costs at most this
     max_attempts: int = 4  # then the customer gets an apology instead of silence
     backoff_s: float = 0.5  # doubled at each attempt
-    close_after_min: int = 24 * 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +243,8 @@ class Worker:
         turn_id.set(str(claim.inbound_id))
         started = time.perf_counter()
         try:
-            record = await self._decide(claim)
+            async with self._lease_kept(claim):
+                record = await self._decide(claim)
             sent = await self._db.write(lambda c: inbox.finish(c, claim, record, self._clock()))
         except StaleConversation:
             self._metrics.turns.labels("stale").inc()
@@ -256,6 +256,23 @@ class Worker:
         self._to_send.set()
         self._metrics.turns.labels("answered").inc()
         self._metrics.turn_seconds.observe(time.perf_counter() - started)
+
+    @asynccontextmanager
+    async def _lease_kept(self, claim: Claim) -> AsyncIterator[None]:
+        """Renew the lease while a slow custom action runs, so that nobody else begins the same turn."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(self._limits.lease_s / 3)
+                await self._db.write(lambda c: inbox.extend(c, claim, self._clock(), self._limits.lease_s))
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            with suppress(asyncio.CancelledError, StorageError):  # `finish` finds out for itself what a renewal met
+                await renewing
 
     async def _decide(self, claim: Claim) -> TurnRecord:
         bot = self.bot
@@ -337,7 +354,7 @@ class Worker:
                 log.exception("worker.close_idle_failed")
 
     async def _close_idle(self) -> None:
-        now, after_min = self._clock(), self._limits.close_after_min
+        now, after_min = self._clock(), self.bot.assistant.config.close_after_min
         await self._db.write(lambda c: conversations.close_idle(c, self.assistant_id, now, after_min))
 
     # ---- outbox (push channels; pull channels read the transcript) ----

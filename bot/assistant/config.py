@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bot.assistant.source import Node, Problems, resolve_variables
 from bot.errors import Where
@@ -46,18 +45,16 @@ class KefuConfig:
     Attributes:
         base: name of the base model that reads customers' messages.
         recipe: how it is trained; `quick` keeps the base as it is.
-        timezone: IANA name, for dates shown to people.
         close_after_min: idle minutes after which a conversation is closed.
     """
 
     base: str = "multilingual-e5-small"
     recipe: str = "quick"
-    timezone: str = "Europe/Berlin"
     close_after_min: float = 24 * 60
 
 
 _CONFIG_KEYS = frozenset({"recipe", "assistant_id", "language", "pipeline", "policies", "importers", "version"})
-_KEFU_KEYS = frozenset({"base", "recipe", "timezone", "close_after_min"})
+_KEFU_KEYS = frozenset({"base", "recipe", "close_after_min"})
 DEFAULT_POLICIES = (Policy(name="MemoizationPolicy"), Policy(name="RulePolicy"))
 
 
@@ -121,16 +118,9 @@ def read_kefu_config(root: Node | None, problems: Problems) -> KefuConfig:
     root.warn_unknown_keys(_KEFU_KEYS, problems)
     texts = {
         key: text
-        for key in ("base", "recipe", "timezone")
+        for key in ("base", "recipe")
         if (part := root.get(key)) is not None and not part.is_null and (text := part.text(problems))
     }
-    zone = root.get("timezone")
-    if zone and "timezone" in texts:
-        try:
-            ZoneInfo(texts["timezone"])
-        except (ZoneInfoNotFoundError, ValueError):
-            problems.error(zone, f"unknown timezone '{texts['timezone']}'", "Use an IANA name such as Europe/Berlin.")
-            texts.pop("timezone")
     close = root.get("close_after_min")
     minutes = close.number(problems) if close else None
     return KefuConfig(**texts, close_after_min=KefuConfig.close_after_min if minutes is None else minutes)

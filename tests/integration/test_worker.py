@@ -48,6 +48,15 @@ class Scripted:
         return [reading(text) for text in texts]
 
 
+class Slow(Scripted):
+    """Takes three leases' time to read."""
+
+    async def understand(self, texts: Sequence[str]) -> list[Understanding]:
+        answer = await super().understand(texts)
+        await asyncio.sleep(1.8)
+        return answer
+
+
 def reading(text: str) -> Understanding:
     return Understanding(
         text=text, ranking=(IntentScore(name=text, confidence=0.99), IntentScore(name="deny", confidence=0.01)),
@@ -183,6 +192,16 @@ async def test_a_push_channel_gets_the_answers_in_order_through_refusals(starter
         got = [await asyncio.wait_for(channel.sent.get(), 10) for _ in range(3)]
     assert got[0] == starter.assistant.brand.disclosure_text["en"]
     assert "welcome" in got[2].lower()
+
+
+async def test_a_turn_longer_than_its_lease_is_answered_once(starter: Bot, tmp_path: Path) -> None:
+    slow = Slow()
+    limits = WorkerLimits(poll_s=0.05, lease_s=0.6)
+    async with running(starter, tmp_path, slow, limits=limits) as platform:
+        assert await ask(platform, message("thank"))
+        log = await platform.ports.transcript("c", 0)
+    assert slow.seen == ["thank"]
+    assert sum(entry.author == "customer" for entry in log) == 1
 
 
 async def test_two_servers_never_share_one_home(starter: Bot, tmp_path: Path) -> None:

@@ -318,7 +318,6 @@ MISTAKES = {
         {"data/n.yml": "nlu:\n- regex: r\n  examples: |\n    - (\n"},
         ("n.yml", 4, "cannot be compiled", None),
     ),
-    "timezone": ({"kefu.yml": "timezone: Mars/Base\n"}, ("kefu.yml", 1, "unknown timezone", "IANA")),
 }
 
 
