@@ -172,7 +172,7 @@ def load_torch_model(base: BaseModel) -> Any:
     from transformers import AutoModel, BertConfig, BertModel
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # the caller shows its own
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller shows its own
     if not (base.folder / E5_FILE).is_file():
         try:
             return AutoModel.from_pretrained(base.folder, dtype=torch.float32, attn_implementation="eager").eval()

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from models.artifact import read_manifest, sha256_file, version_id, write_manifest
 from models.base import Manifest, Probe
@@ -176,7 +177,10 @@ def _train_tasks(
             progress(name, done, total)
 
         task = _task(utterances, recipe, encoder, progress)
-        fitted = fit_head(task, vocabulary, lambda texts: _vocabulary(texts, recipe), search, tick)
+        # Matrices this small gain little from a second thread, and lose half their speed where another process has
+        # the core.
+        with threadpool_limits(1, user_api="blas"):
+            fitted = fit_head(task, vocabulary, lambda texts: _vocabulary(texts, recipe), search, tick)
         trained[name] = _Trained(task=task, fitted=fitted)
     return trained
 
