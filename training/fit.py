@@ -23,18 +23,12 @@ from scipy import sparse as sp  # type: ignore[import-untyped]
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 from sklearn.utils.extmath import randomized_svd  # type: ignore[import-untyped]
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from models.heads import Floats, LinearHead, softmax
 from models.ngrams import NgramVocabulary, SparseVector
 
 # Held-out predictions of one fold of five are enough once that fold holds this many rows: more folds only take longer.
 ENOUGH_HELD_OUT = 800
-# With fewer rows a second thread brings nothing, and beside other work both spin: 881 examples took 156 s of processor
-# time with two threads on a busy machine, 24 s with one.
-MANY_ROWS = 4000
-# Settings are compared on fits of at most this many rows; the predictions that calibrate come from all.
-SEARCH_ROWS = 3000
 # A label that the rows of one fold lack must never win there.
 NEVER = -30.0
 # Up to this many rows the exact decomposition is the faster one.
@@ -131,19 +125,6 @@ def fit_head(
         learn: makes a fold's own vocabulary, so that held-out texts are as new to it as customers' texts will be.
         tick: called with (fits done, fits expected).
     """
-    with threadpool_limits(1 if len(task.texts) < MANY_ROWS else None):
-        return _fit_head(task, vocabulary, learn, search, tick)
-
-
-def _fit_head(
-    task: Task,
-    vocabulary: NgramVocabulary,
-    learn: Callable[[Sequence[str]], NgramVocabulary],
-    search: Search,
-    tick: Tick,
-) -> Fitted:
-    grams = to_csr([vocabulary.vector(text) for text in task.texts], len(vocabulary.grams))
-    space = _learn_space(task.dense, grams, search.rank)
     folds = list(_folds(task, grams, space, learn, search.rank))
     held_out = np.concatenate([fold.unseen for fold in folds])
     targets = task.targets[held_out]
