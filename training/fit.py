@@ -29,6 +29,8 @@ from models.ngrams import NgramVocabulary, SparseVector
 
 # Held-out predictions of one fold of five are enough once that fold holds this many rows: more folds only take longer.
 ENOUGH_HELD_OUT = 800
+# Settings are compared on fits of at most this many rows; what they choose is then fitted on all.
+SEARCH_ROWS = 4000
 # A label that the rows of one fold lack must never win there.
 NEVER = -30.0
 # Up to this many rows the exact decomposition is the faster one.
@@ -125,6 +127,8 @@ def fit_head(
         learn: makes a fold's own vocabulary, so that held-out texts are as new to it as customers' texts will be.
         tick: called with (fits done, fits expected).
     """
+    grams = to_csr([vocabulary.vector(text) for text in task.texts], len(vocabulary.grams))
+    space = _learn_space(task.dense, grams, search.rank)
     folds = list(_folds(task, grams, space, learn, search.rank))
     held_out = np.concatenate([fold.unseen for fold in folds])
     targets = task.targets[held_out]
