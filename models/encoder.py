@@ -45,7 +45,7 @@ class Encoder:
     def __init__(self, folder: Path, threads: int) -> None:
         try:
             self.spec = EncoderSpec(**json.loads((folder / ENCODER_JSON).read_text(encoding="utf-8")))
-            self._tokens = load_tokens(folder)
+            self._tokens = load_tokens(folder, self.spec.max_tokens)
             # Mapped, not read: of 250,000 words a shop's customers use a few thousand, and only those become memory.
             self._table: NDArray[np.int8] = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)  # (V, D)
             self._scales: NDArray[np.float32] = np.load(folder / SCALES, allow_pickle=False)  # (V,)
@@ -57,7 +57,7 @@ class Encoder:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """B texts → (B, D), in input order; similar lengths share a pass, so that little is spent on padding."""
-        tokens = self._tokens.ids([self.spec.prefix + text for text in texts], self.spec.max_tokens)
+        tokens = self._tokens.ids([self.spec.prefix + text for text in texts])
         out = np.zeros((len(texts), self.spec.dimensions), dtype=np.float32)
         for rows in length_buckets([len(ids) for ids in tokens], TOKEN_BUDGET):
             longest = max(len(tokens[row]) for row in rows)

@@ -25,6 +25,9 @@ give know still any some it i a money back late broken wrong cheers sorry sure
 """
 _ENGLISH = frozenset(_WORDS.split())
 
+# Written by speakers of any language between words of their own: alone they tell nothing.
+_ANYWHERE = frozenset(("bye", "thx", "yes", "no", "sorry", "wow", "good", "a", "i"))
+
 # A Chinese word is about one and a half characters long, which makes scripts comparable.
 _HAN_PER_WORD = 1.5
 # One English word in four is what the shortest full sentences show; other languages stay below with their chance hits.
@@ -49,5 +52,7 @@ def _weight(words: list[str]) -> float:
 
 
 def _is_english(words: list[str]) -> bool:
+    if set(words) <= _ANYWHERE:
+        return False
     hits = sum(word in _ENGLISH for word in words)
     return hits > 0 and hits / len(words) >= _ENGLISH_SHARE

@@ -27,18 +27,17 @@ _SHORT_WORD = 16
 
 
 class TextTokens(Protocol):
-    def ids(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-        """B texts → B lists of ids, the base's begin and end marks included, each at most `max_tokens` long."""
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """B texts → B lists of ids, the base's begin and end marks included; any number of threads may call at once."""
         ...
 
 
-def load_tokens(folder: Path) -> TextTokens:
-    """The tokenizer of an encoder folder."""
+def load_tokens(folder: Path, max_tokens: int) -> TextTokens:
+    """The tokenizer of an encoder folder; what goes past `max_tokens` is dropped from the end."""
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_JSON))
-    tokenizer.no_padding()
     if (folder / PIECES).is_file():
-        return UnigramTokens(tokenizer, folder / PIECES)
-    return LibraryTokens(tokenizer)
+        return UnigramTokens(tokenizer, folder / PIECES, max_tokens)
+    return LibraryTokens(tokenizer, max_tokens)
 
 
 def save_tokens(tokenizer: Tokenizer, folder: Path) -> None:
@@ -60,18 +59,20 @@ def save_tokens(tokenizer: Tokenizer, folder: Path) -> None:
 class LibraryTokens:
     """Everything done by `tokenizers`."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
+        # Set once: while another thread encodes, the library refuses to be changed.
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_tokens)
         self._tokenizer = tokenizer
 
-    def ids(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-        self._tokenizer.enable_truncation(max_tokens)
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
 
 
 class UnigramTokens:
     """Normalising and splitting by `tokenizers`, the best path through the pieces by Viterbi search here."""
 
-    def __init__(self, tokenizer: Tokenizer, pieces: Path) -> None:
+    def __init__(self, tokenizer: Tokenizer, pieces: Path, max_tokens: int) -> None:
         self._normalizer, self._splitter = tokenizer.normalizer, tokenizer.pre_tokenizer
         with np.load(pieces, allow_pickle=False) as stored:
             blob: NDArray[Any] = stored["pieces"]
@@ -80,6 +81,7 @@ class UnigramTokens:
             self._begin: list[int] = stored["begin"].tolist()
             self._end: list[int] = stored["end"].tolist()
             self._unknown = int(stored["unknown"])
+        self._room = max_tokens - len(self._begin) - len(self._end)
         self._ids = dict(zip(names, range(len(names)), strict=True))
         # A customer who types "</s>" means four characters.
         for index in {*self._begin, *self._end, self._unknown}:
@@ -88,9 +90,8 @@ class UnigramTokens:
         self._recent: dict[str, list[int]] = {}
         self._unknown_score = min(self._scores) - _UNKNOWN_PENALTY
 
-    def ids(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-        room = max_tokens - len(self._begin) - len(self._end)
-        return [[*self._begin, *self._text(text)[:room], *self._end] for text in texts]
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[*self._begin, *self._text(text)[: self._room], *self._end] for text in texts]
 
     def _text(self, text: str) -> list[int]:
         plain = text if self._normalizer is None else self._normalizer.normalize_str(text)

@@ -135,6 +135,12 @@ def _to_onnx(model: Any, pool: str, width: int, path: Path) -> None:
 
 
 def _quantise(source: Path, target: Path) -> None:
+    """Dynamic int8, one scale a channel, on the plain graph.
+
+    Measured with MiniLM on one core, 1 / 8 / 32 messages: 3.7 / 21 / 115 ms of CPU, cosine to float32 0.994; on the
+    fused graph
+    3.3 / 24 / 128 ms, 0.994; fused with one scale a tensor 3.1 / 23 / 132 ms, 0.968; float32 7.3 / 39 / 215 ms.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
 
     previous = logging.root.level

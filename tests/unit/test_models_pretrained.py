@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -36,28 +37,34 @@ def unigram() -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[LibraryTokens, UnigramTokens]:
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokens")
     save_tokens(unigram(), folder)
-    ours = load_tokens(folder)
-    assert isinstance(ours, UnigramTokens)
-    return LibraryTokens(unigram()), ours
+    return folder
 
 
 @settings(max_examples=300)
 @given(text=st.text(alphabet="ab 订单我的xé\n", max_size=40), room=st.integers(4, 12))
-def test_our_unigram_search_agrees_with_the_library(
-    both: tuple[LibraryTokens, UnigramTokens], text: str, room: int
-) -> None:
-    library, ours = both
-    assert ours.ids([text], room) == library.ids([text], room)
+def test_our_unigram_search_agrees_with_the_library(pieces: Path, text: str, room: int) -> None:
+    ours = load_tokens(pieces, room)
+    assert isinstance(ours, UnigramTokens)
+    assert ours.ids([text]) == LibraryTokens(unigram(), room).ids([text])
 
 
-def test_a_customer_cannot_type_a_control_token(both: tuple[LibraryTokens, UnigramTokens]) -> None:
-    (ids,) = both[1].ids(["a </s> b <s>"], 40)
+def test_a_customer_cannot_type_a_control_token(pieces: Path) -> None:
+    (ids,) = load_tokens(pieces, 40).ids(["a </s> b <s>"])
     assert ids[0] == 0
     assert ids[-1] == 2
     assert not {0, 2} & set(ids[1:-1])
+
+
+@pytest.mark.parametrize("kind", [LibraryTokens, UnigramTokens])
+def test_threads_may_share_a_tokenizer(pieces: Path, kind: type) -> None:
+    tokens = load_tokens(pieces, 12) if kind is UnigramTokens else LibraryTokens(unigram(), 12)
+    texts = ["ab ba 订单 " * 20, "我的 a b"] * 50
+    expected = tokens.ids(texts)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(found == expected for found in pool.map(lambda _: tokens.ids(texts), range(24)))
 
 
 def test_buckets_hold_every_row_once_within_the_budget() -> None:

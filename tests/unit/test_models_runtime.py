@@ -330,7 +330,8 @@ def test_serving_loads_no_training_library(trained: tuple[Registry, str, str]) -
         "import sys; from pathlib import Path; from models.runtime import ServedUnderstander; "
         "from models.understanding import load_understander; "
         f"load_understander(Path({str(registry.path(KIND, first))!r}), 1).read(['hello']); "
-        "heavy = {'torch', 'transformers', 'sklearn', 'scipy', 'training', 'matplotlib'}; print(heavy & set(sys.modules))"
+        "heavy = {'torch', 'transformers', 'sklearn', 'scipy', 'training', 'matplotlib'}; "
+        "print(heavy & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
