@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
@@ -21,6 +21,8 @@ from connectors.memory import MemoryPorts
 from connectors.webchat import WebChat
 from tests.serving import serving
 
+PATIENCE_MS = 20_000  # a page that is right waits for nothing; a busy machine may take seconds
+expect.set_options(timeout=PATIENCE_MS)
 SHOTS = Path(__file__).parent / "shots"
 BRAND = {
     "name": {"en": "Lantern & Loom", "zh": "灯与织"},
@@ -37,9 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.e2e)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium from the path, else Playwright's own; none: skipped here, a failure in CI."""
+    """Chromium from the path, else Playwright's own; none: skipped here, a failure in CI.
+
+    Not longer than this package: Playwright keeps an event loop running in the thread, where no other test could
+    start one.
+    """
     found = next(
         (path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))),
         None,
@@ -61,7 +67,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1280, "height": 820}, locale="en-GB", timezone_id="Europe/Berlin")
-    context.set_default_timeout(8_000)
+    context.set_default_timeout(PATIENCE_MS)
     yield context
     context.close()
 

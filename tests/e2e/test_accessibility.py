@@ -122,7 +122,7 @@ def test_every_text_is_readable(chat: ChatPage, shop: ScriptedShop) -> None:
     shop.stop()
     expect(chat.offline).to_contain_text("No connection")
     chat.say("during")
-    expect(chat.entries("own").last).to_contain_text("Not sent yet", timeout=10_000)
+    expect(chat.entries("own").last).to_contain_text("Not sent yet")
     found = chat.chat.evaluate(CONTRASTS)
     shop.start()
     assert len(found) > 20
