@@ -25,11 +25,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
+from watchfiles import Change
 
 from bot import __version__
 from bot.assistant.brand import Brand
 from bot.assistant.loader import Assistant, load_assistant
-from bot.errors import ConfigurationError, KefuError, SchemaOutdated
+from bot.errors import ConfigurationError, KefuError, SchemaOutdated, StorageError
 from bot.rasa.action_server import InProcessActions, RemoteActions
 from bot.settings import Settings, environment, publish_home
 from bot.storage import inbox
@@ -133,13 +134,17 @@ class Platform:
             traces=traces,
         )
 
+    @property
+    def webchat(self) -> WebChat:
+        return next(connector for connector in self.connectors if isinstance(connector, WebChat))
+
     def prepare(self) -> None:
         """Take KEFU_HOME and bring the schema up to date (SQLite), or check the schema (PostgreSQL).
 
         Raises ConfigurationError or SchemaOutdated: better before a server starts to listen than inside it.
         """
         if self.db.dialect == "sqlite":
-            self._lock = self._lock or lock_home(self.settings.home)
+            self._lock = self._lock or lock_database(self.settings.database)
             self.db.upgrade()
         elif not self.db.is_current():
             raise SchemaOutdated
@@ -175,8 +180,9 @@ class Platform:
         try:
             await self.db.read(lambda c: inbox.waiting(c, assistant_id))
             database = "ok"
-        except KefuError as error:
-            database = str(error)
+        except Exception:  # whatever it is, the page says so, and the log says what
+            log.exception("database.unreachable")
+            database = "unreachable"
         worker = any(not task.done() for task in self._tasks)
         version = self.understander.version
         status = self.understander.status() if isinstance(self.understander, ServedUnderstander) else None
@@ -202,15 +208,16 @@ def public_brand(brand: Brand) -> dict[str, Any]:
     }
 
 
-def lock_home(home: Path) -> TextIO:
-    """One serving process per KEFU_HOME on SQLite. Raises ConfigurationError when another one runs."""
-    file = (home / "serve.lock").open("w")
+def lock_database(url: str) -> TextIO:
+    """One serving process per SQLite file. Raises ConfigurationError when another one runs."""
+    database = Path(url.partition("///")[2])
+    file = database.with_name(f"{database.name}.lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.close()
         raise ConfigurationError(
-            f"another `kefu serve` already uses {home}; stop it, set KEFU_HOME to another folder, "
+            f"another `kefu serve` already answers from {database}; stop it, set KEFU_HOME to another folder, "
             "or use PostgreSQL (KEFU_DATABASE_URL)"
         ) from error
     return file
@@ -256,15 +263,17 @@ def _add_health(app: FastAPI, platform: Platform) -> None:
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
         token = platform.settings.api_token
-        if token and not hmac.compare_digest(request.headers.get("authorization", ""), f"Bearer {token}"):
+        given = request.headers.get("authorization", "").encode()
+        if token and not hmac.compare_digest(given, f"Bearer {token}".encode()):
             raise HTTPException(401, "this page needs KEFU_API_TOKEN as a bearer token")
         assistant_id = platform.bot.assistant.assistant_id
         platform.metrics.waiting.set(await platform.db.read(lambda c: inbox.waiting(c, assistant_id)))
         return Response(generate_latest(platform.metrics.registry), media_type="text/plain; version=0.0.4")
 
-    @app.get("/demo/debug/{token}")
-    async def debug(token: str) -> dict[str, Any]:
-        webchat = next(c for c in platform.connectors if isinstance(c, WebChat))
+    @app.get("/demo/debug")
+    async def debug(request: Request) -> dict[str, Any]:
+        webchat = platform.webchat
+        token = request.headers.get("x-kefu-visitor", "")  # not in the URL: proxies log those
         sender_id = webchat.sender_of(token) if webchat.debug else None
         if sender_id is None:
             raise HTTPException(404, "debugging is off; start with `kefu serve --debug`")
@@ -275,6 +284,7 @@ async def _answer_error(_: Request, error: Exception) -> Response:
     """Rasa's error shape, never a stack trace."""
     status = _http_status(error)
     is_ours = isinstance(error, KefuError | ConnectorError | ModelUnavailable | HTTPException)
+    is_ours = is_ours and not isinstance(error, StorageError)  # the driver's words name hosts and users
     if status >= 500:
         log.error("http.failed", exc_info=error)
     body = {
@@ -351,17 +361,29 @@ async def serve(
 
 async def follow_files(platform: Platform, tell: Callable[[str], None]) -> None:
     """`--reload`: take changed files at once; a broken file keeps the assistant from before and says what is wrong."""
-    from watchfiles import awatch
+    from watchfiles import DefaultFilter, awatch
 
     root = platform.bot.assistant.root
-    async for _ in awatch(root):
+    home = platform.settings.home
+
+    class OfTheAssistant(DefaultFilter):
+        """Not what we write ourselves: KEFU_HOME often lies inside the assistant's folder."""
+
+        def __call__(self, change: Change, path: str) -> bool:
+            hidden = any(part.startswith(".") for part in Path(path).relative_to(root).parts)
+            return not hidden and not Path(path).is_relative_to(home) and super().__call__(change, path)
+
+    replaced: ActionRunner | None = None
+    async for _ in awatch(root, watch_filter=OfTheAssistant()):
         try:
             fresh = await asyncio.to_thread(load_bot, root)
-        except KefuError as error:
+        except Exception as error:  # noqa: BLE001  an author's typo of any kind must not end the following
             tell(f"not reloaded, the assistant from before keeps serving:\n  {error}")
             continue
+        if replaced is not None:
+            await replaced.close()  # one generation late: turns that began before the change may still use its actions
+        replaced = platform.worker.bot.actions
         stale_model = fresh.assistant.nlu_fingerprint != platform.worker.bot.assistant.nlu_fingerprint
-        replaced = platform.worker.bot
         platform.bot = platform.worker.bot = fresh
-        await replaced.actions.close()
+        platform.webchat.brand.update(public_brand(fresh.assistant.brand))
         tell("assistant reloaded" + ("; its training examples changed: run `kefu train`" if stale_model else ""))

@@ -5,15 +5,31 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from bot.errors import KefuError
+from connectors.base import ConnectorError
+from models.base import ModelError
 
 turn_id: ContextVar[str | None] = ContextVar("turn_id", default=None)
 
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+
+
+def describe_error(error: BaseException | None) -> str:
+    """Type and places, innermost last; the message only of our own errors: others may carry what a customer typed."""
+    if error is None:
+        return "unknown"
+    said = f": {error}" if isinstance(error, KefuError | ModelError | ConnectorError | OSError) else ""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
+    return f"{type(error).__name__}{said} [{places}]"
 
 
 class JsonLines(logging.Formatter):
@@ -29,7 +45,7 @@ class JsonLines(logging.Formatter):
             line["turn"] = turn
         line.update({name: value for name, value in vars(record).items() if name not in _PLAIN})
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["error"] = describe_error(record.exc_info[1])
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
@@ -46,6 +62,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.handoffs = Counter("kefu_handoffs", "Customers who asked for a person.", registry=self.registry)
         self.turns = Counter("kefu_turns", "Turns finished, by outcome.", ["outcome"], registry=self.registry)
         self.turn_seconds = Histogram(
             "kefu_turn_seconds",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from bot.assistant.brand import Brand
 from bot.assistant.loader import Assistant
 from bot.dialogue.effects import EffectResult, RunAction, Steps
 from bot.dialogue.events import HandoffRequested, UserUttered, from_json, to_json
@@ -72,7 +73,8 @@ class WorkerLimits:
     lease_s: float = 30.0  # longer than the slowest turn (action deadline); a dead worker's messages wait at most this
     action_deadline_s: float = 10.0  # Rasa's action server default is 10 s
     poll_s: float = 1.0  # a missed wake-up costs at most this
-    max_attempts: int = 4  # then the customer gets an apology instead of silence
+    max_attempts: int = 4  # of a turn that fails; then the customer gets an apology instead of silence
+    give_up_after: int = 20  # tries in all, outages of the model and deaths of the process included: some seven minutes
     backoff_s: float = 0.5  # doubled at each attempt
 
 
@@ -242,6 +244,10 @@ class Worker:
     async def _answer(self, claim: Claim) -> None:
         turn_id.set(str(claim.inbound_id))
         started = time.perf_counter()
+        if claim.attempts > self._limits.give_up_after:
+            # Claimed again and again without an outcome: its turn ends the process. Let go of it before it does again.
+            await self._failed(claim, RuntimeError("the process ended in the middle of each try"))
+            return
         try:
             async with self._lease_kept(claim):
                 record = await self._decide(claim)
@@ -280,7 +286,7 @@ class Worker:
         started = time.perf_counter()
         reading = await read_message(claim.message.text, bot, self._understander)
         self._metrics.understand_seconds.observe(time.perf_counter() - started)
-        tracker = await self._tracker(bot, claim)
+        tracker, folded_to = await self._tracker(bot, claim)
         message = user_message(
             claim.message.text,
             reading,
@@ -292,7 +298,7 @@ class Worker:
         )
         now = self._clock().timestamp()
         if claim.status == "with_operator":
-            return silent_record(claim, tracker, message, now)
+            return silent_record(claim, reading, tracker, message, now)
         # The same message draws the same variations when its turn has to run again.
         rng = random.Random(f"{self.assistant_id}:{claim.inbound_id}")
         steps = turn(tracker, message, bot.dialogue, now, rng)
@@ -307,18 +313,21 @@ class Worker:
                     slots=outcome.tracker.situation.slots,
                 )
             )
-        return turn_record(claim, reading, outcome, self._delivery(claim))
+        if has_handoff(outcome):
+            self._metrics.handoffs.inc()
+            log.warning("handoff.requested", extra={"sender_id": claim.sender_id})
+        return turn_record(claim, reading, outcome, self._delivery(claim), folded_to)
 
-    async def _tracker(self, bot: Bot, claim: Claim) -> Tracker:
-        """From the snapshot where it fits today's code and domain, else from all events."""
+    async def _tracker(self, bot: Bot, claim: Claim) -> tuple[Tracker, int]:
+        """The conversation so far, and the event its snapshot stands for: 0 where there is none that fits."""
         domain = bot.assistant.domain
         bodies = claim.events
         if claim.snapshot is not None:
             try:
-                return Tracker.restore(domain, claim.snapshot, claim.events)
+                return Tracker.restore(domain, claim.snapshot, claim.events), claim.snapshot_seq
             except SnapshotOutdated:
                 bodies = await self._db.read(lambda c: conversations.events(c, self.assistant_id, claim.sender_id))
-        return Tracker.fold(domain, claim.sender_id, map(from_json, bodies))
+        return Tracker.fold(domain, claim.sender_id, map(from_json, bodies)), 0
 
     def _delivery(self, claim: Claim) -> Delivery:
         return "push" if claim.channel in self._push else "pull"
@@ -330,12 +339,13 @@ class Worker:
         self._metrics.turns.labels("failed").inc()
         now, why = self._clock(), repr(error)[:500]
         try:
-            if claim.attempts < self._limits.max_attempts or isinstance(error, ModelUnavailable):
-                wait_s = min(30.0, self._limits.backoff_s * 2 ** (claim.attempts - 1))
+            is_away = isinstance(error, ModelUnavailable) and claim.attempts < self._limits.give_up_after
+            if claim.attempts < self._limits.max_attempts or is_away:
+                wait_s = min(30.0, self._limits.backoff_s * 2 ** min(claim.attempts - 1, 10))
                 retry_at = now + timedelta(seconds=wait_s)
                 await self._db.write(lambda c: inbox.fail(c, claim, why, retry_at, now))
                 return
-            bodies, delivery = [{"text": apology(claim)}], self._delivery(claim)
+            bodies, delivery = apology(claim, self.bot.assistant.brand), self._delivery(claim)
             sent = await self._db.write(
                 lambda c: inbox.fail(c, claim, why, None, now, bodies=bodies, delivery=delivery)
             )
@@ -393,10 +403,13 @@ class Worker:
             await asyncio.wait_for((until or self._stopping).wait(), seconds)
 
 
-def turn_record(claim: Claim, reading: Reading, outcome: Turn, delivery: Delivery) -> TurnRecord:
+def has_handoff(outcome: Turn) -> bool:
+    return any(isinstance(event, HandoffRequested) for event in outcome.events)
+
+
+def turn_record(claim: Claim, reading: Reading, outcome: Turn, delivery: Delivery, folded_to: int) -> TurnRecord:
     seen = reading.understanding
-    handed_over = any(isinstance(event, HandoffRequested) for event in outcome.events)
-    is_far = outcome.tracker.event_count - claim.snapshot_seq >= SNAPSHOT_EVERY
+    is_far = outcome.tracker.event_count - folded_to >= SNAPSHOT_EVERY
     return TurnRecord(
         events=[to_json(event) for event in outcome.events],
         expected_event_seq=claim.event_seq,
@@ -404,7 +417,7 @@ def turn_record(claim: Claim, reading: Reading, outcome: Turn, delivery: Deliver
         bodies=[message.body for message in outcome.messages],
         body_metadata=[{"model_version": seen.model_version} if seen else {} for _ in outcome.messages],
         prediction=prediction(seen, reading) if seen else None,
-        status="waiting" if handed_over else None,
+        status="waiting" if has_handoff(outcome) else None,
         delivery=delivery,
     )
 
@@ -425,7 +438,7 @@ def prediction(seen: Understanding, reading: Reading) -> PredictionRecord:
     )
 
 
-def silent_record(claim: Claim, tracker: Tracker, message: UserMessage, now: float) -> TurnRecord:
+def silent_record(claim: Claim, reading: Reading, tracker: Tracker, message: UserMessage, now: float) -> TurnRecord:
     """An operator holds the conversation: the customer's message is logged, the bot says nothing."""
     event = UserUttered(
         timestamp=max(now, tracker.last_timestamp + 1e-6),
@@ -436,10 +449,18 @@ def silent_record(claim: Claim, tracker: Tracker, message: UserMessage, now: flo
         message_id=message.message_id,
     )
     tracker.apply(event)
-    return TurnRecord(events=[to_json(event)], expected_event_seq=claim.event_seq, snapshot=tracker.snapshot())
+    seen = reading.understanding
+    return TurnRecord(
+        events=[to_json(event)],
+        expected_event_seq=claim.event_seq,
+        prediction=prediction(seen, reading) if seen else None,
+    )
 
 
-def apology(claim: Claim) -> str:
-    """In the language of the conversation, else of the message."""
+def apology(claim: Claim, brand: Brand) -> list[dict[str, str]]:
+    """In the language of the conversation, else of the message; a first word says who speaks, as any other would."""
     is_chinese = claim.language == "zh" or any("\u4e00" <= char <= "\u9fff" for char in claim.message.text)
-    return APOLOGY["zh" if is_chinese else "en"]
+    language = "zh" if is_chinese else "en"
+    is_first = claim.event_seq == 0 and brand.disclosure_enabled
+    disclosure = [{"text": brand.disclosure(language)}] if is_first else []
+    return [*disclosure, {"text": APOLOGY[language]}]

@@ -5,6 +5,7 @@ made it.
 
 ModelError
 ├── ModelUnavailable     no model, or no answer in time; safe to retry
+├── ReadingFailed        the model broke on this very text; trying again will not help
 ├── ArtifactInvalid      the version folder is incomplete, altered or of another schema
 └── BaseModelNotFound    a base model's name leads to no weights
 """
@@ -27,6 +28,10 @@ class ModelError(Exception):
 
 class ModelUnavailable(ModelError):
     """No model answers; safe to retry."""
+
+
+class ReadingFailed(ModelError):
+    """The model broke on this text."""
 
 
 class ArtifactInvalid(ModelError):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from models.base import ArtifactInvalid, ModelError, ModelUnavailable, Understanding
+from models.base import ArtifactInvalid, ModelError, ModelUnavailable, ReadingFailed, Understanding
 from models.registry import Registry
 from models.understanding import TrainedUnderstander, load_understander
 
@@ -28,6 +28,9 @@ BATCH_TOKENS = 1024
 # About half a minute of work; past that a message is better retried by its sender's queue than kept here.
 MAX_WAITING = 4096
 POLL_S = 0.25
+
+
+Waiting = tuple[str, asyncio.Future[Understanding]]
 
 
 class MicroBatcher:
@@ -47,7 +50,8 @@ class MicroBatcher:
         self._read = read
         self._batch_tokens = batch_tokens
         self._max_waiting = max_waiting
-        self._waiting: deque[tuple[str, asyncio.Future[Understanding]]] = deque()
+        self._waiting: deque[Waiting] = deque()
+        self._alone: deque[Waiting] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="understand")
         self._draining: asyncio.Task[None] | None = None
 
@@ -82,23 +86,30 @@ class MicroBatcher:
         self._thread.shutdown(wait=False)
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
         while batch := self._take():
             try:
-                answers = await loop.run_in_executor(self._thread, self._read, [text for text, _ in batch])
-            except Exception as error:  # one broken pass must not stop the ones after it
-                if not isinstance(error, ModelError):
-                    log.exception("understanding.pass_failed")
-                for _, future in batch:
+                answers = await self._pass(batch)
+            except ModelError as error:
+                _fail(batch, error)
+            except Exception as error:  # one text must not take the answers of the others
+                log.exception("understanding.pass_failed", extra={"texts": len(batch)})
+                if len(batch) == 1:
+                    _fail(batch, ReadingFailed(f"the model broke on this text: {type(error).__name__}"))
+                else:
+                    self._alone.extend(batch)
+            else:
+                for (_, future), answer in zip(batch, answers, strict=True):
                     if not future.done():
-                        future.set_exception(_as_unavailable(error))
-                continue
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
+                        future.set_result(answer)
 
-    def _take(self) -> list[tuple[str, asyncio.Future[Understanding]]]:
-        batch: list[tuple[str, asyncio.Future[Understanding]]] = []
+    async def _pass(self, batch: Sequence[Waiting]) -> list[Understanding]:
+        texts = [text for text, _ in batch]
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, texts)
+
+    def _take(self) -> list[Waiting]:
+        if self._alone:  # of a batch that broke: one by one, to find the text that breaks it
+            return [self._alone.popleft()]
+        batch: list[Waiting] = []
         tokens = 0
         while self._waiting:
             text, future = self._waiting[0]
@@ -267,5 +278,7 @@ def _estimated_tokens(text: str) -> int:
     return 2 + wide + (len(text) - wide) // 4
 
 
-def _as_unavailable(error: Exception) -> ModelUnavailable:
-    return error if isinstance(error, ModelUnavailable) else ModelUnavailable(f"the model failed on a batch: {error!r}")
+def _fail(batch: Sequence[Waiting], error: ModelError) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from models.artifact import MANIFEST
-from models.base import ArtifactInvalid, ModelUnavailable, Understanding
+from models.base import ArtifactInvalid, ModelUnavailable, ReadingFailed, Understanding
 from models.registry import Registry
 from models.runtime import MicroBatcher, ServedUnderstander
 from models.understanding import KIND, load_understander
@@ -118,13 +118,19 @@ async def test_a_full_queue_is_refused_at_once() -> None:
     await batcher.close()
 
 
-async def test_a_broken_pass_fails_its_texts_and_not_the_next() -> None:
+async def test_a_text_that_breaks_the_model_fails_alone() -> None:
     gate = Gate()
-    gate.open.release(2)
     batcher = MicroBatcher(gate.read)
-    with pytest.raises(ModelUnavailable, match="a bug"):
-        await batcher.understand(["broken"])
-    assert (await batcher.understand(["fine"]))[0].text == "fine"
+    first = asyncio.create_task(batcher.understand(["a"]))
+    await gate.wait_entered()
+    others = [asyncio.create_task(batcher.understand([text])) for text in ("b", "broken", "c")]
+    await asyncio.sleep(0)
+    gate.open.release(10)
+    await first
+    said = await asyncio.gather(*others, return_exceptions=True)
+    assert isinstance(said[1], ReadingFailed)
+    assert [answers[0].text for answers in (said[0], said[2]) if isinstance(answers, list)] == ["b", "c"]
+    assert gate.batches == [["a"], ["b", "broken", "c"], ["b"], ["broken"], ["c"]]
     await batcher.close()
 
 
