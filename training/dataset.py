@@ -187,7 +187,8 @@ def _read_jsonl(path: Path) -> Iterable[tuple[int, Mapping[str, object]]]:
 
 
 def _utterance(path: Path, line: int, row: Mapping[str, object]) -> Utterance:
-    text = next((row[name] for name in TEXT_COLUMNS if row.get(name)), None)
+    # An empty text is data (public sets hold some): training drops it, a test asks about it.
+    text = next((row[name] for name in TEXT_COLUMNS if row.get(name) is not None), None)
     label = next((row[name] for name in LABEL_COLUMNS if row.get(name)), None)
     if not isinstance(text, str):
         raise DataError(f"{path}:{line}: no text; name the column {' or '.join(TEXT_COLUMNS)}")

@@ -55,6 +55,13 @@ def test_a_file_that_cannot_be_read_says_where_and_what(tmp_path: Path, name: st
         read_utterances(tmp_path / name)
 
 
+def test_an_empty_text_is_read_and_dropped_from_training(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "", "intent": "x"}\n{"text": "hi", "intent": "y"}\n')
+    rows = read_utterances(tmp_path / "a.jsonl")
+    assert [u.text for u in rows] == ["", "hi"]
+    assert [u.text for u in deduplicate(rows)] == ["hi"]
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.csv: No such file"):
         read_utterances(tmp_path / "gone.csv")
