@@ -38,7 +38,7 @@ from bot.worker import Bot
 from models.artifact import verify
 from models.base import BaseModelNotFound, Manifest, ModelError, ModelUnavailable, Understanding
 from models.pretrained import NGRAM, BaseModel, ngram_base, resolve_base
-from models.registry import Registry
+from models.registry import WHATEVER, CurrentMoved, Registry
 from models.understanding import TrainedUnderstander, load_understander
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ Promote = Literal["gate", "always", "never"]
 SCRATCH = ".training-"
 LOCK_POLL_S = 0.2
 RECIPES = ("quick",)
+MOVED = "another version was promoted meanwhile; compare again: kefu retrain"
 
 
 class Stopped(Exception):
@@ -158,7 +159,8 @@ def train(
         lessons = collect_lessons(assistant, labels, tests)
         for notice in (*tests.notices, *lessons.notices):
             run.say(f"note: {notice}")
-        champion = _champion(run)
+        serving = _serving(run)
+        champion = _champion(run, serving)
         version = _version_of(run, lessons.data, base or assistant.config.base, champion, scratch, force=force)
         manifest = registry.manifest(KIND, version)
         if version == champion:
@@ -169,7 +171,10 @@ def train(
         reason = judgement.reason if promote == "gate" else f"as asked for ({judgement.reason})"
         progress("promote", 0, 1)  # the last moment at which whoever asked can still stop it
         if may_serve:
-            registry.promote(KIND, version)
+            try:
+                registry.promote(KIND, version, expected=serving if promote == "gate" else WHATEVER)
+            except CurrentMoved:
+                may_serve, reason = False, MOVED
         progress("promote", 1, 1)
         return TrainOutcome(
             version=version,
@@ -236,16 +241,25 @@ def _locked(file: TextIO) -> bool:
     return True
 
 
-def _champion(run: _Run) -> str | None:
-    """The version that serves; None before the first, or where its folder is damaged and would not load again."""
+def _serving(run: _Run) -> str | None:
+    """What CURRENT names; None before the first version, or where nobody can read it."""
     try:
-        version = run.registry.current(KIND)
-        if version is not None:
-            verify(run.registry.path(KIND, version), run.registry.manifest(KIND, version))
+        return run.registry.current(KIND)
+    except ModelError as error:
+        run.say(f"note: nothing is compared with: {error}")
+        return None
+
+
+def _champion(run: _Run, serving: str | None) -> str | None:
+    """The version that serves; None where its folder is damaged and would not load again."""
+    if serving is None:
+        return None
+    try:
+        verify(run.registry.path(KIND, serving), run.registry.manifest(KIND, serving))
     except ModelError as error:
         run.say(f"note: the version that serves is damaged and is not compared with: {error}")
         return None
-    return version
+    return serving
 
 
 def _version_of(

@@ -7,21 +7,39 @@ half of one.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from models.artifact import MANIFEST, read_manifest, verify
-from models.base import ArtifactInvalid, Manifest, ModelUnavailable
+from models.base import ArtifactInvalid, Manifest, ModelError, ModelUnavailable
 
 CURRENT = "CURRENT"
 HISTORY = "history.jsonl"
+LOCK = ".switch.lock"
 VERSION = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
+
+
+class Whatever(Enum):
+    """The type of WHATEVER, so that None can mean "nothing served"."""
+
+    WHATEVER = "whatever"
+
+
+WHATEVER: Final = Whatever.WHATEVER
+
+
+class CurrentMoved(ModelError):
+    """Another version was promoted or rolled back to since the caller looked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,24 +134,35 @@ class Registry:
         _sync(target.parent)
         return manifest.version
 
-    def promote(self, kind: str, version: str) -> None:
-        """Make a version serve; its files are verified first, so that a damaged one never takes over."""
-        self._switch(kind, version, "promote")
+    def promote(self, kind: str, version: str, expected: str | Whatever | None = WHATEVER) -> None:
+        """Make a version serve; its files are verified first, so that a damaged one never takes over.
+
+        Args:
+            expected: what the caller compared with (None: nothing serves, or CURRENT is unreadable); WHATEVER asks not.
+        Raises:
+            CurrentMoved: something else than `expected` serves by now; nothing was changed.
+        """
+        with self._alone(kind):
+            serving = self._readable_current(kind)
+            if expected is not WHATEVER and serving != expected:
+                raise CurrentMoved(f"{kind} {serving or 'none'} serves by now, not {expected or 'none'}")
+            self._switch(kind, version, "promote", serving)
 
     def rollback(self, kind: str) -> str:
         """Serve the version that served before the current one; returns its name.
 
         A second rollback goes one further back, not forth again. Raises ModelUnavailable where nothing served before.
         """
-        current = self.current(kind)
-        stack = self._stack(kind)
-        # A crash between history and CURRENT can leave a promotion on top that never served.
-        while current in stack and stack[-1] != current:
-            stack.pop()
-        for version in reversed(stack):
-            if version != current and version in self.versions(kind):
-                self._switch(kind, version, "rollback")
-                return version
+        with self._alone(kind):
+            current = self.current(kind)
+            stack = self._stack(kind)
+            # A crash between history and CURRENT can leave a promotion on top that never served.
+            while current in stack and stack[-1] != current:
+                stack.pop()
+            for version in reversed(stack):
+                if version != current and version in self.versions(kind):
+                    self._switch(kind, version, "rollback", current)
+                    return version
         raise ModelUnavailable(f"no earlier {kind} model to go back to; `kefu models list` shows what there is")
 
     def history(self, kind: str) -> list[Change]:
@@ -159,10 +188,26 @@ class Registry:
                     stack.pop()
         return stack
 
-    def _switch(self, kind: str, version: str, action: Literal["promote", "rollback"]) -> None:
+    @contextmanager
+    def _alone(self, kind: str) -> Iterator[None]:
+        """Between the look at CURRENT and its replacement no other process replaces it."""
+        folder = self.root / kind
+        if not folder.is_dir():
+            yield  # no version was ever filed: there is nothing to switch to, and the caller says so
+            return
+        with (folder / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _readable_current(self, kind: str) -> str | None:
+        try:
+            return self.current(kind)
+        except ArtifactInvalid:  # promoting is what repairs it
+            return None
+
+    def _switch(self, kind: str, version: str, action: Literal["promote", "rollback"], replaced: str | None) -> None:
         folder = self.path(kind, version)
         verify(folder, read_manifest(folder))
-        replaced = self.current(kind)
         if replaced == version:
             return
         change = Change(

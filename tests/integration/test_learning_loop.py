@@ -219,6 +219,23 @@ def test_without_test_files_a_hold_out_is_tested_on_and_that_is_said(tmp_path: P
 # ---- interruptions ----
 
 
+def test_a_version_promoted_meanwhile_is_not_replaced_unseen(trained_shop: Shop) -> None:
+    first = serving(trained_shop)
+    trained_shop.write({"data/nlu.yml": nlu(EXAMPLES | {"greet": (*EXAMPLES["greet"], "good day")})})
+    second = trained_shop.train(promote="never").version
+    trained_shop.write({"data/nlu.yml": nlu(EXAMPLES | {"greet": (*EXAMPLES["greet"], "howdy")})})
+
+    def somebody_promotes(step: str, done: int, total: int) -> None:
+        if (step, done) == ("promote", 0):
+            trained_shop.registry.promote(KIND, second)
+
+    outcome = trained_shop.train(progress=somebody_promotes)
+    assert not outcome.promoted
+    assert "compare again: kefu retrain" in outcome.reason
+    assert (serving(trained_shop), first) == (second, trained_shop.registry.history(KIND)[0].version)
+    assert trained_shop.train().promoted
+
+
 def test_an_error_between_filing_and_promoting_leaves_current_alone(trained_shop: Shop) -> None:
     champion = serving(trained_shop)
 

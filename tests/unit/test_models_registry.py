@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 
 from models.artifact import MANIFEST, read_manifest, sha256_file, verify, version_id, write_manifest
 from models.base import ArtifactInvalid, Manifest, ModelUnavailable, Probe
-from models.registry import Registry
+from models.registry import LOCK, CurrentMoved, Registry
 
 KIND = "understanding"
 
@@ -163,6 +166,61 @@ def test_rollback_after_a_crash_between_history_and_current(registry: Registry, 
         stream.write(json.dumps(lost) + '\n{"at": "2026')
     assert registry.rollback(KIND) == first
     assert registry.history(KIND)[-1].version == first
+
+
+def test_a_promotion_that_compared_with_another_version_changes_nothing(registry: Registry, tmp_path: Path) -> None:
+    one, two, three = filed(registry, tmp_path, 3)
+    registry.promote(KIND, one, expected=None)
+    registry.promote(KIND, two, expected=one)
+    before = registry.history(KIND)
+    for stale in (one, None):
+        with pytest.raises(CurrentMoved, match=two):
+            registry.promote(KIND, three, expected=stale)
+    assert (registry.current(KIND), registry.history(KIND)) == (two, before)
+    registry.promote(KIND, three)
+    assert registry.current(KIND) == three
+
+
+def test_of_many_promotions_that_compared_with_the_same_version_one_wins(registry: Registry, tmp_path: Path) -> None:
+    first, *others = filed(registry, tmp_path, 9)
+    registry.promote(KIND, first)
+
+    def promote(version: str) -> bool:
+        try:
+            Registry(tmp_path / "models", "shop").promote(KIND, version, expected=first)
+        except CurrentMoved:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        won = list(threads.map(promote, others))
+    assert sum(won) == 1
+    assert registry.current(KIND) == others[won.index(True)]
+    assert len(registry.history(KIND)) == 2
+
+
+@pytest.mark.parametrize("switch", ["promote", "rollback"])
+def test_a_switch_waits_for_the_one_that_runs(registry: Registry, tmp_path: Path, switch: str) -> None:
+    one, two = filed(registry, tmp_path, 2)
+    registry.promote(KIND, one)
+    registry.promote(KIND, two)
+    with (registry.root / KIND / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        other = Registry(tmp_path / "models", "shop")
+        work = (lambda: other.promote(KIND, one)) if switch == "promote" else (lambda: other.rollback(KIND))
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(0.2)
+        assert (thread.is_alive(), registry.current(KIND)) == (True, two)
+    thread.join(10)
+    assert registry.current(KIND) == one
+
+
+def test_promoting_repairs_a_garbled_current(registry: Registry, tmp_path: Path) -> None:
+    (only,) = filed(registry, tmp_path, 1)
+    registry.current_file(KIND).write_text("../../etc\n", encoding="utf-8")
+    registry.promote(KIND, only, expected=None)
+    assert registry.current(KIND) == only
 
 
 def test_a_damaged_version_is_never_promoted(registry: Registry, tmp_path: Path) -> None:
