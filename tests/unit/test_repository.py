@@ -269,3 +269,10 @@ class TestContainer:
         assert service["read_only"] is True
         assert service["volumes"] == ["kefu-data:/data"]
         assert "KEFU_HOME=/data" in self.dockerfile
+
+
+def test_the_readme_s_figures_come_from_results() -> None:
+    from tests.bench.readme import README, with_table
+
+    text = README.read_text(encoding="utf-8")
+    assert with_table(text) == text, "run `python -m tests.bench.readme`"
