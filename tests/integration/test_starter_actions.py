@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import regex
 from rasa_sdk import Tracker
 from rasa_sdk.executor import CollectingDispatcher
 
@@ -419,6 +420,35 @@ def test_phone_numbers_match_with_and_without_country_code(typed: str, matches: 
     contact = read_contact(typed)
     assert contact is not None
     assert (find_order("A-1001", contact) is not None) is matches
+
+
+HOSTILE = ("㎭" * 4000, "a" * 4000, "a@" * 2000, "a." * 2000, "a@" + "b." * 2000, "a@" + "b" * 4000, "1-" * 2000)
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, " " * 4000, "A" + " -" * 2000, "A-1" + "." * 4000, "((((" * 1000])
+def test_no_message_is_slow_to_read(text: str) -> None:
+    start = time.process_time()
+    read_contact(text)
+    read_order_number(text)
+    assert time.process_time() - start < 0.02
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_message_is_slow_for_the_nlu_patterns(text: str) -> None:
+    lines = (STARTER / "data/nlu_en.yml").read_text(encoding="utf-8").splitlines()
+    written = [lines[at + 2].removeprefix("    - ") for at, line in enumerate(lines) if line.startswith("- regex:")]
+    patterns = [regex.compile(pattern, regex.IGNORECASE) for pattern in written]
+    assert len(patterns) == 3
+    start = time.process_time()
+    for pattern in patterns:
+        list(pattern.finditer(text))
+    assert time.process_time() - start < 0.2
+
+
+def test_an_address_within_254_characters_is_read() -> None:
+    assert read_contact("x" * 230 + " anna.weber@example.com") == ANNA
+    assert read_contact("x" * 255 + " anna.weber@example.com") is None
+    assert read_contact("a" * 65 + "@example.com") is None
 
 
 def test_the_nlu_patterns_are_those_of_the_actions() -> None:

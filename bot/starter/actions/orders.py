@@ -18,12 +18,15 @@ ORDERS_FILE = Path(__file__).with_name("orders.csv")
 # As in data/nlu_en.yml. The look-arounds name ASCII only, so that a number is found inside Chinese text without spaces.
 _ORDER_NUMBER = re.compile(r"(?<![A-Za-z0-9@._+-])([A-Za-z]{1,2})-?([0-9]{1,6})(?![A-Za-z0-9@_-])(?!\.[A-Za-z])")
 # A whole message may be looser than a number inside a sentence: "a 1042", "A – 1042".
-_ORDER_NUMBER_ALONE = re.compile(r"\s*#?([A-Za-z]{1,2})[\s\-–—]*([0-9]{1,6})[\s.!。]*")
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}")
+_ORDER_NUMBER_ALONE = re.compile(r"\s{0,8}#?([A-Za-z]{1,2})[\s\-–—]{0,8}([0-9]{1,6})[\s.!。]{0,8}")
+# Bounded as RFC 5321 bounds an address, and begun once per word: no message can make the search slow.
+_EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63}")
 _PHONE = re.compile(
     r"(?<![A-Za-z0-9@._-])(?!\d{4}-\d{1,2}-\d{1,2}(?!\d))(?:\+|00)?\(?\d(?:[ ()/.-]{0,2}\d){6,14}(?![A-Za-z0-9@])"
 )
 
+# No address is longer (RFC 5321); a number or a contact further back in a message is asked for again.
+_LONGEST_READ = 254
 # Fewer digits than this match too many numbers by their ending alone.
 _SHORTEST_LOCAL_PHONE = 9
 
@@ -88,19 +91,24 @@ def find_order(order_number: str, contact: str) -> Order | None:
 
 def read_order_number(text: str) -> str | None:
     """Find an order number in what a customer wrote, as the database writes it: "b77" gives "B-77"."""
-    folded = unicodedata.normalize("NFKC", text)
+    folded = _folded(text)
     match = _ORDER_NUMBER_ALONE.fullmatch(folded) or _ORDER_NUMBER.search(folded)
     return f"{match[1].upper()}-{match[2]}" if match else None
 
 
 def read_contact(text: str) -> str | None:
     """Find an e-mail address (lower case) or else a phone number (digits, + if international) in a message."""
-    folded = unicodedata.normalize("NFKC", text)
+    folded = _folded(text)
     email = _EMAIL.search(folded)
     if email:
         return email[0].lower()
     phone = _PHONE.search(folded)
     return _phone_digits(phone[0]) if phone else None
+
+
+def _folded(text: str) -> str:
+    """Full-width forms as ASCII. Cut before and after: one character of NFKC may become eighteen."""
+    return unicodedata.normalize("NFKC", text[:_LONGEST_READ])[:_LONGEST_READ]
 
 
 @lru_cache(maxsize=1)
