@@ -157,12 +157,15 @@ def set_status(conn: Connection, assistant_id: str, sender_id: str, status: Stat
 
 
 def close_idle(conn: Connection, assistant_id: str, now: datetime, after_min: float) -> int:
-    """Close what nobody wrote in for `after_min` minutes and no operator holds; how many they were."""
+    """Close what nobody wrote in for `after_min` minutes; how many they were.
+
+    What waits for a person stays open, however long that takes, and so does what an operator holds.
+    """
     closed = (
         update(conversations)
         .where(
             conversations.c.assistant_id == assistant_id,
-            conversations.c.status.in_(("open", "waiting", "resolved")),
+            conversations.c.status.in_(("open", "resolved")),
             conversations.c.updated_at < now - timedelta(minutes=after_min),
             conversations.c.claimable_at.is_(None),
         )

@@ -414,6 +414,19 @@ async def test_idle_conversations_close_unless_someone_is_owed_an_answer(databas
     assert states == ["closed", "with_operator", "open", "open"]
 
 
+async def test_a_request_for_a_person_outlasts_the_weekend(database: Database) -> None:
+    def steps(conn: Connection) -> None:
+        accept(conn, "a person please", sender="ann")
+        accept(conn, "thanks, that was it", sender="bob")
+        for held in claim(conn):
+            finish(conn, held, status="waiting" if held.sender_id == "ann" else "resolved")
+
+    await database.write(steps)
+    three_days_later = at(3 * 86_400)
+    assert await database.write(lambda conn: conversations.close_idle(conn, SHOP, three_days_later, 30)) == 1
+    assert [await status_of(database, sender) for sender in ("ann", "bob")] == ["waiting", "closed"]
+
+
 async def test_two_assistants_in_one_database_do_not_see_each_other(database: Database) -> None:
     await database.write(lambda conn: accept(conn, "a1"))
     assert await database.write(lambda conn: inbox.claim(conn, "other", "w1", NOON, 30, 10)) == []
