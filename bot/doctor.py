@@ -15,6 +15,7 @@ from bot.assistant.loader import load_assistant
 from bot.errors import KefuError
 from bot.settings import Settings, environment
 from bot.storage.database import Database
+from models.base import ModelError
 from models.pretrained import Licence, licences
 from models.registry import Registry
 
@@ -40,9 +41,6 @@ def examine(settings: Settings, folder: Path) -> list[Finding]:
 
 def _machine(settings: Settings) -> list[Finding]:
     supported = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    settings.home.mkdir(parents=True, exist_ok=True)
-    free_gb = shutil.disk_usage(settings.home).free / 1e9
-    writable = os.access(settings.home, os.W_OK)
     is_open = settings.host not in {"127.0.0.1", "::1", "localhost"} and not settings.api_token
     return [
         Finding(
@@ -50,12 +48,7 @@ def _machine(settings: Settings) -> list[Finding]:
             check="Python",
             found=f"{platform.python_version()} (3.11–3.13 are supported)",
         ),
-        Finding(
-            level="ok" if writable else "error",
-            check="KEFU_HOME",
-            found=f"{settings.home}{'' if writable else ' cannot be written'}",
-        ),
-        Finding(level="ok" if free_gb > 2 else "warning", check="free disk", found=f"{free_gb:.1f} GB"),
+        *_home(settings.home),
         Finding(level="info", check="training stack", found=_training_stack()),
         Finding(
             level="warning" if is_open else "ok",
@@ -63,6 +56,24 @@ def _machine(settings: Settings) -> list[Finding]:
             found=f"{settings.host}:{settings.port}"
             + (" (set KEFU_API_TOKEN: /metrics is open to all)" if is_open else ""),
         ),
+    ]
+
+
+def _home(home: Path) -> list[Finding]:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = f"{home} cannot be made ({error.strerror}); set KEFU_HOME to a folder that this user may write"
+        return [Finding(level="error", check="KEFU_HOME", found=found)]
+    writable = os.access(home, os.W_OK)
+    free_gb = shutil.disk_usage(home).free / 1e9
+    return [
+        Finding(
+            level="ok" if writable else "error",
+            check="KEFU_HOME",
+            found=f"{home}{'' if writable else ' cannot be written'}",
+        ),
+        Finding(level="ok" if free_gb > 2 else "warning", check="free disk", found=f"{free_gb:.1f} GB"),
     ]
 
 
@@ -79,7 +90,6 @@ def _assistant(settings: Settings, folder: Path) -> list[Finding]:
     except KefuError as error:
         return [Finding(level="error", check="assistant", found=f"{error} (all problems: kefu validate)")]
     brand = assistant.brand
-    current = Registry(settings.models_dir, assistant.assistant_id).current("understanding")
     return [
         Finding(level="ok", check="assistant", found=f"{assistant.assistant_id} in {folder}"),
         Finding(
@@ -90,22 +100,34 @@ def _assistant(settings: Settings, folder: Path) -> list[Finding]:
             else "OFF: customers are not told that they talk to a machine; in many places the law asks for it "
             "(brand.yml: disclosure.enabled)",
         ),
-        Finding(level="ok" if current else "warning", check="model", found=current or "none yet: kefu train"),
+        _model(Registry(settings.models_dir, assistant.assistant_id)),
     ]
 
 
+def _model(registry: Registry) -> Finding:
+    try:
+        current = registry.current("understanding")
+    except ModelError as error:
+        return Finding(level="error", check="model", found=str(error))
+    return Finding(level="ok" if current else "warning", check="model", found=current or "none yet: kefu train")
+
+
 def _database(settings: Settings) -> Finding:
-    shown = settings.database.split("@")[-1]
     try:
         db = Database.open(settings.database)
+    except KefuError as error:
+        return Finding(level="error", check="database", found=str(error))
+    try:
         current = db.is_current()
     except KefuError as error:
-        return Finding(level="error", check="database", found=f"{shown}: {error}")
+        return Finding(level="error", check="database", found=str(error))
+    finally:
+        db.dispose()
     level: Level = "ok" if current else "warning"
     return Finding(
         level=level,
         check="database",
-        found=shown if current else f"{shown} needs `kefu db upgrade` (serve does it on SQLite)",
+        found=db.place if current else f"{db.place} needs `kefu db upgrade` (serve does it on SQLite)",
     )
 
 

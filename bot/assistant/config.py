@@ -5,6 +5,7 @@ Invariant: only what Kefu honours is read; pipeline components beside FallbackCl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -53,6 +54,7 @@ class KefuConfig:
     close_after_min: float = 24 * 60
 
 
+_ASSISTANT_ID = re.compile(r"[\w-][\w.-]{0,63}")  # it names a folder under KEFU_HOME
 _CONFIG_KEYS = frozenset({"recipe", "assistant_id", "language", "pipeline", "policies", "importers", "version"})
 _KEFU_KEYS = frozenset({"base", "recipe", "close_after_min"})
 DEFAULT_POLICIES = (Policy(name="MemoizationPolicy"), Policy(name="RulePolicy"))
@@ -66,11 +68,25 @@ def read_config(root: Node | None, problems: Problems) -> RasaConfig:
     assistant_id, language = root.get("assistant_id"), root.get("language")
     pipeline, policies = root.get("pipeline"), root.get("policies")
     return RasaConfig(
-        assistant_id=assistant_id.text(problems) if assistant_id and not assistant_id.is_null else None,
+        assistant_id=_read_id(assistant_id, problems) if assistant_id and not assistant_id.is_null else None,
         language=(language.text(problems) if language and not language.is_null else None) or "en",
         policies=_read_policies(policies, problems) if policies and not policies.is_null else DEFAULT_POLICIES,
         fallback=_read_fallback(pipeline, problems) if pipeline else None,
     )
+
+
+def _read_id(node: Node, problems: Problems) -> str | None:
+    name = node.text(problems)
+    if name is None or _ASSISTANT_ID.fullmatch(name):
+        return name
+    hint = f"It names a folder: letters, digits, - _ and . (not first), at most 64. For instance: {id_from(name)}"
+    problems.error(node, f"assistant_id '{name}' cannot name a folder", hint)
+    return None
+
+
+def id_from(name: str) -> str:
+    """The assistant id that comes closest to a name, such as a folder's."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:64] or "assistant"
 
 
 def _components(section: Node, problems: Problems) -> list[tuple[str, Node]]:

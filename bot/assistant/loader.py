@@ -18,6 +18,7 @@ from bot.assistant.config import (
     FallbackClassifier,
     KefuConfig,
     Policy,
+    id_from,
     read_config,
     read_kefu_config,
     read_settings,
@@ -141,7 +142,7 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Ass
     config = read_config(_optional(folder / "config.yml", problems), problems)
     assistant = Assistant(
         root=folder,
-        assistant_id=config.assistant_id or folder.resolve().name,
+        assistant_id=config.assistant_id or id_from(folder.resolve().name),
         language=config.language,
         domain=domain,
         nlu=nlu.finish(),

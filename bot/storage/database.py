@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -30,6 +31,11 @@ BUSY_TIMEOUT_MS = 10_000  # another process (`kefu review import`) may hold SQLi
 MAX_TRIES = 5
 # hide_parameters: an error's text goes to the log, what a customer wrote does not.
 _ENGINE: dict[str, Any] = {"json_serializer": to_json, "json_deserializer": from_json, "hide_parameters": True}
+# The value is never shown: it holds a password.
+_MALFORMED = (
+    "KEFU_DATABASE_URL: not a database URL; write sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME, "
+    "PORT a number, and in USER and PASSWORD every @ : / as %40 %3A %2F"
+)
 _RETRYABLE = {"40001", "40P01"}  # serialization failure, deadlock
 
 
@@ -43,7 +49,7 @@ class Database:
         self.dialect = "sqlite" if url.get_backend_name() == "sqlite" else "postgresql"
         self._writer: GroupCommitWriter | None = None
         if self.dialect == "sqlite":
-            Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(Path(url.database or "").parent)
             self._engine = _sqlite_engine(url, "BEGIN IMMEDIATE", read_only=False, connections=2)
             self._reads = _sqlite_engine(url, "BEGIN", read_only=True, connections=SQLITE_READERS)
             self._threads = ThreadPoolExecutor(SQLITE_READERS, thread_name_prefix="kefu-sqlite-reader")
@@ -60,8 +66,10 @@ class Database:
         """
         try:
             parsed = make_url(url)
-        except ArgumentError as error:
-            raise ConfigurationError(f"KEFU_DATABASE_URL: {url!r} is not a database URL: {error}") from error
+        except (ArgumentError, ValueError):  # neither text is passed on: both quote parts of the value
+            raise ConfigurationError(_MALFORMED) from None
+        if parsed.host and "@" in f"{parsed.host}{parsed.database}":  # a password's own @ or /, not encoded
+            raise ConfigurationError(_MALFORMED)
         kind = parsed.get_backend_name()
         if kind == "postgresql":
             return cls(parsed.set(drivername="postgresql+psycopg"))
@@ -72,6 +80,14 @@ class Database:
         if parsed.database in (None, "", ":memory:"):
             raise ConfigurationError("KEFU_DATABASE_URL: SQLite needs a file (sqlite:///FILE); memory is not durable")
         return cls(parsed)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people; without user and password."""
+        if self.dialect == "sqlite":
+            return str(self.url.database)
+        host = self.url.host or self.url.query.get("host") or "localhost"
+        return f"{host}:{self.url.port or 5432}/{self.url.database or ''}"
 
     async def write(self, fn: Callable[[Connection], T]) -> T:
         """Run fn in a transaction; durable when it returns.
@@ -94,13 +110,21 @@ class Database:
         )
 
     def upgrade(self) -> None:
-        """Bring the schema to this program's version. Safe when several processes do it at once."""
-        with self._engine.begin() as conn:
+        """Bring the schema to this program's version. Safe when several processes do it at once.
+
+        Raises:
+            StorageError: the database cannot be reached.
+        """
+        with self._explained(), self._engine.begin() as conn:
             schema.upgrade(conn)
 
     def is_current(self) -> bool:
-        """Whether the schema is exactly the one this program was written for."""
-        with self._reads.connect() as conn:
+        """Whether the schema is exactly the one this program was written for.
+
+        Raises:
+            StorageError: the database cannot be reached.
+        """
+        with self._explained(), self._reads.connect() as conn:
             return schema.is_current(conn)
 
     async def close(self) -> None:
@@ -114,6 +138,21 @@ class Database:
         self._threads.shutdown(wait=True)
         self._reads.dispose()
         self._engine.dispose()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """A database that is not there is an everyday mistake: one sentence and what to do."""
+        try:
+            yield
+        except DBAPIError as error:
+            if not _is_away(error):
+                raise
+            remedy = (
+                "is the file a SQLite database that this user may write?"
+                if self.dialect == "sqlite"
+                else "is PostgreSQL running there, and is KEFU_DATABASE_URL right (host, port, name, user, password)?"
+            )
+            raise StorageError(f"the database {self.place} cannot be used: {error.orig}\n  {remedy}") from error
 
     def _run_now(self, engine: Engine, fn: Callable[[Connection], T], *, commits: bool) -> T:
         for attempt in range(1, MAX_TRIES + 1):
@@ -145,12 +184,25 @@ def _give_up_or_wait(error: DBAPIError, attempt: int) -> None:
         DBAPIError: the statement itself is wrong.
     """
     is_conflict = getattr(error.orig, "sqlstate", None) in _RETRYABLE
-    is_away = error.connection_invalidated or error.statement is None  # no statement: it could not even connect
-    if not (is_conflict or is_away):
+    if not (is_conflict or _is_away(error)):
         raise error
     if attempt == MAX_TRIES:
         raise StorageError(f"the database refused {MAX_TRIES} times: {error.orig}") from error
     time.sleep(random.uniform(0, 0.01 * 2**attempt))
+
+
+def _is_away(error: DBAPIError) -> bool:
+    return error.connection_invalidated or error.statement is None  # no statement: it could not even connect
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the database's folder {folder} cannot be made ({error.strerror}); set KEFU_HOME or KEFU_DATABASE_URL to "
+            "a place that this user may write"
+        ) from error
 
 
 def _sqlite_engine(url: URL, begin: str, *, read_only: bool, connections: int) -> Engine:

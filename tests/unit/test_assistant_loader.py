@@ -347,6 +347,24 @@ def test_check_lists_every_problem_errors_first(project: Write) -> None:
         assert part in found
 
 
+@pytest.mark.parametrize("name", ["my/shop", "my shop", "..", ".hidden", "a" * 65])
+def test_an_assistant_id_that_cannot_name_a_folder_is_an_error_with_its_line(project: Write, name: str) -> None:
+    folder = project({"config.yml": f'language: en\nassistant_id: "{name}"\n'})
+    with pytest.raises(AssistantError, match="cannot name a folder") as caught:
+        load_assistant(folder, {})
+    assert "config.yml:2" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [("shop", "shop"), ("Our shop (new)", "Our-shop-new"), ("客服 店", "客服-店"), ("!", "assistant")],
+)
+def test_without_an_assistant_id_the_folder_names_it(tmp_path: Path, folder: str, expected: str) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "domain.yml").write_text(DOMAIN, encoding="utf-8")
+    assert load_assistant(tmp_path / folder, {}).assistant_id == expected
+
+
 def test_a_folder_without_a_domain_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(AssistantError, match="no domain"):
         load_assistant(tmp_path, {})
