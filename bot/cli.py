@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,14 +17,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from bot import __version__
 from bot.errors import KefuError
 from bot.settings import STARTER, Settings, assistant_folder, environment, load_settings
 
 if TYPE_CHECKING:
-    from bot.app import Platform
-    from bot.worker import TurnTrace
+    from bot.assistant.loader import Assistant
+    from bot.storage.predictions import LabelledText
 
 app = typer.Typer(
     name="kefu",
@@ -31,7 +33,7 @@ app = typer.Typer(
         "Run a customer-service bot from a Rasa-format assistant folder.\n\n"
         "A first day: `kefu init shop`, `cd shop`, `kefu train`, `kefu chat`, `kefu serve`. "
         "Later: `kefu review export`, label, `kefu review import`, `kefu retrain`.\n\n"
-        "KEFU_HOME (default .kefu) holds models, database and logs."
+        "KEFU_HOME (default .kefu) holds models and database."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -65,8 +67,28 @@ def main() -> None:
     try:
         app()
     except (KefuError, ModelError) as error:
-        err.print(f"[bold red]kefu:[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        said = str(error)
+    except OSError as error:
+        said = _as_sentence(error)
+    else:
+        return
+    err.print(Text.assemble(("kefu:", "bold red"), f" {said}"), soft_wrap=True)
+    sys.exit(1)
+
+
+def _as_sentence(error: OSError) -> str:
+    """A full disk, a folder that may not be written, a file in a folder's place."""
+    if error.filename is None:
+        return f"the system refused: {error.strerror or error}"
+    return (
+        f"{error.filename}: {error.strerror}; is the path right, and may this user read and write there? "
+        "(KEFU_HOME names the folder where Kefu keeps its own files)"
+    )
+
+
+def _good(what: str, rest: str = "") -> None:
+    """Print that something went well; neither part is read as markup."""
+    out.print(Text.assemble((what, "bold green"), rest), soft_wrap=True)
 
 
 @contextmanager
@@ -74,7 +96,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A callback `(step, done, total)` drawn as one bar a step (total 0: a spinner)."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -98,12 +120,14 @@ def init(folder: Annotated[Path, typer.Argument(help="A new or empty folder.", m
     """Copy the bilingual starter shop into DIR, to be changed into yours."""
     import shutil
 
+    if folder.exists() and not folder.is_dir():
+        raise KefuError(f"{folder} is a file; give a new folder, nothing was copied")
     if folder.exists() and any(folder.iterdir()):
         raise KefuError(f"{folder} is not empty; give a new folder, nothing was copied")
     shutil.copytree(STARTER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    out.print(f"[bold green]{folder}[/] is a shop assistant in English and 中文. Next:\n")
+    _good(str(folder), " is a shop assistant in English and 中文. Next:\n")
     steps = {"kefu train": "a minute on one CPU", "kefu chat": "talk to it here", "kefu serve": "and in the browser"}
-    out.print(f"  cd {folder}", highlight=False)
+    out.print(Text(f"  cd {folder}"), soft_wrap=True)
     for command, what in steps.items():
         out.print(f"  {command:<12} # {what}", highlight=False)
 
@@ -121,15 +145,15 @@ def validate(folder: Folder = None) -> None:
     for problem in problems:
         colour = "red" if problem.level == "error" else "yellow"
         err.print(
-            f"[{colour}]{problem.level}[/] {problem.where or root}: {problem.message}", highlight=False, soft_wrap=True
+            Text.assemble((problem.level, colour), f" {problem.where or root}: {problem.message}"), soft_wrap=True
         )
         if problem.hint:
-            err.print(f"    {problem.hint}", highlight=False, soft_wrap=True)
+            err.print(Text(f"    {problem.hint}"), soft_wrap=True)
     errors = sum(problem.level == "error" for problem in problems)
     if errors:
-        err.print(f"[bold red]{errors} errors[/] in {root}")
+        err.print(Text.assemble((f"{errors} errors", "bold red"), f" in {root}"), soft_wrap=True)
         raise typer.Exit(1)
-    out.print(f"[bold green]ok[/] {root} ({len(problems)} warnings)", highlight=False)
+    _good("ok", f" {root} ({len(problems)} warnings)")
 
 
 @app.command()
@@ -140,15 +164,38 @@ def train(
         str | None, typer.Option(help="Base model: hub id, folder or known name; default: kefu.yml.")
     ] = None,
 ) -> None:
-    """Train the understanding model from the assistant's files; it serves once it is not worse than today's."""
+    """Train from the files and the labels reviewed so far; serve the result if it is not worse than today's."""
     from bot import learning
     from bot.assistant.loader import load_assistant
 
     settings = load_settings()
     assistant = load_assistant(assistant_folder(settings, folder), environment())
+    labels = _labels(settings, assistant)
     with progress_bar() as progress:
-        outcome = learning.train(settings, assistant, force=force, base=base, progress=progress, console=out)
+        outcome = learning.train(
+            settings, assistant, labels=labels, force=force, base=base, progress=progress, console=out
+        )
     _print_outcome(outcome)
+
+
+def _labels(settings: Settings, assistant: Assistant) -> Sequence[LabelledText]:
+    """The reviewed labels, so that `train` never unlearns what `retrain` learned; none before there is a database."""
+    from bot.storage import predictions
+    from bot.storage.database import Database
+
+    db = Database.open(settings.database)
+    if db.dialect == "sqlite" and not Path(db.place).exists():
+        db.dispose()
+        return []
+
+    async def read() -> Sequence[LabelledText]:
+        try:
+            await asyncio.to_thread(db.upgrade)
+            return await db.read(lambda c: predictions.labels(c, assistant.assistant_id))
+        finally:
+            await db.close()
+
+    return asyncio.run(read())
 
 
 @app.command()
@@ -193,7 +240,7 @@ def evaluate(
             figures = learning.evaluate_assistant(settings, bot, progress=progress, console=out)
     table = Table("measure", "value")
     for name, value in figures.items():
-        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+        table.add_row(name, Text(f"{value:.4f}" if isinstance(value, float) else str(value)))
     out.print(table)
     if json_out:
         import json
@@ -209,13 +256,11 @@ def _print_outcome(outcome: Any) -> None:
             highlight=False,
         )
     elif outcome.promoted:
-        out.print(f"[bold green]version {outcome.version} serves now[/]", highlight=False)
+        _good(f"version {outcome.version} serves now")
     else:
-        out.print(
-            f"[bold yellow]version {outcome.version} is kept but does not serve[/]: {outcome.reason}\n"
-            f"  serve it all the same: kefu models promote {outcome.version}",
-            highlight=False,
-        )
+        kept = (f"version {outcome.version} is kept but does not serve", "bold yellow")
+        remedy = f"\n  serve it all the same: kefu models promote {outcome.version}"
+        out.print(Text.assemble(kept, f": {outcome.reason}{remedy}"), soft_wrap=True)
 
 
 # ---- talking ----
@@ -265,7 +310,7 @@ def serve(
     platform = Platform.build(settings, bot, debug=on_loopback if debug is None else debug)
 
     def tell(text: str) -> None:
-        err.print(text, highlight=False, soft_wrap=True)
+        err.print(Text(text), soft_wrap=True)
 
     asyncio.run(
         serve_platform(platform, on_ready=lambda state: _banner(settings, state), reload=tell if reload else None)
@@ -278,7 +323,9 @@ def _banner(settings: Settings, state: Mapping[str, Any]) -> None:
         out.print("\n[bold green]Kefu answers.[/]")
     else:
         reason = state["model"].get("problem") or state["database"]
-        out.print(f"\n[bold red]Kefu listens, but cannot answer yet[/]: {reason}", highlight=False, soft_wrap=True)
+        out.print(
+            Text.assemble("\n", ("Kefu listens, but cannot answer yet", "bold red"), f": {reason}"), soft_wrap=True
+        )
     out.print(
         f"  demo shop   {url}/demo/        (中文: {url}/demo/?lang=zh, why it says so: {url}/demo/?debug)",
         highlight=False,
@@ -304,100 +351,16 @@ def chat(
     import tempfile
 
     from bot.app import load_bot
+    from bot.terminal import talk
 
     logging.getLogger("kefu").setLevel(logging.ERROR)
     settings = load_settings()
     bot = load_bot(assistant_folder(settings, folder))
     if _needs_model(settings, bot.assistant.assistant_id):
         _train_beside(settings, bot.assistant.root)
-    with tempfile.TemporaryDirectory() as scratch:
-        asyncio.run(_chat(settings, bot, f"sqlite:///{scratch}/chat.db", debug))
-
-
-async def _chat(settings: Settings, bot: Any, database_url: str, debug: bool) -> None:
-    from bot.app import Platform
-
-    private = settings.model_copy(
-        update={"database_url": database_url, "home": Path(database_url.removeprefix("sqlite:///")).parent}
-    )
-    traces: list[TurnTrace] = []
-    from bot.app import KIND
-    from models.registry import Registry
-    from models.runtime import ServedUnderstander
-
-    served = ServedUnderstander(
-        Registry(settings.models_dir, bot.assistant.assistant_id), KIND, threads=settings.inference_threads
-    )
-    await served.start()
-    platform = Platform.build(private, bot, understander=served, observer=traces.append)
-    await platform.start()
-    try:
-        await _chat_loop(platform, traces, debug)
-    finally:
-        await platform.stop()
-
-
-async def _chat_loop(platform: Platform, traces: list[TurnTrace], debug: bool) -> None:
-    from datetime import UTC, datetime
-
-    from connectors.base import InboundMessage
-
-    payloads: list[str] = []
-    number = 0
-    while True:
-        try:
-            text = (await asyncio.to_thread(input, "you> ")).strip()
-        except (EOFError, KeyboardInterrupt):
-            return
-        if text in {"/quit", "/exit"}:
-            return
-        if not text:
-            continue
-        if text.isdigit() and 1 <= int(text) <= len(payloads):
-            text = payloads[int(text) - 1]
-        number += 1
-        message = InboundMessage(
-            channel="rest",
-            account="",
-            external_id=f"chat-{number}",
-            customer="you",
-            sender_id="you",
-            text=text,
-            received_at=datetime.now(UTC),
-            input_channel="cmdline",
-        )
-        [receipt] = await platform.ports.receive([message])
-        replies = await platform.ports.wait_for_reply(receipt.inbound_id, 60.0) or []
-        payloads = _print_replies([reply.body for reply in replies])
-        if debug and traces:
-            _print_trace(traces[-1])
-
-
-def _print_replies(bodies: list[Any]) -> list[str]:
-    """Print Rasa bot messages; returns the payloads of the buttons, in the order of their numbers."""
-    payloads: list[str] = []
-    for body in bodies:
-        if body.get("text"):
-            out.print(f"[cyan]bot>[/] {body['text']}", highlight=False, markup=True)
-        if body.get("image"):
-            out.print(f"[cyan]bot>[/] (image) {body['image']}", highlight=False)
-        for button in body.get("buttons") or body.get("quick_replies") or []:
-            payloads.append(button.get("payload") or button["title"])
-            out.print(f"     [bold]{len(payloads)}[/]  {button['title']}", highlight=False)
-    return payloads
-
-
-def _print_trace(trace: TurnTrace) -> None:
-    shown = trace.to_json()
-    table = Table(show_header=False, box=None, style="dim")
-    ranking = ", ".join(f"{score['name']} {score['confidence']:.2f}" for score in shown["ranking"]) or "(payload)"
-    table.add_row("intent", f"{shown['intent']} {shown['confidence']:.2f}   of {ranking}")
-    table.add_row("sentiment, language", f"{shown['sentiment']}, {shown['language']}   model {shown['model_version']}")
-    table.add_row("entities", ", ".join(f"{e['entity']}={e['value']}" for e in shown["entities"]) or "-")
-    table.add_row("slots", ", ".join(f"{name}={value}" for name, value in shown["slots"].items()) or "-")
-    for decision in shown["decisions"]:
-        table.add_row(decision["action"], f"{decision['policy']} {decision['confidence']:.2f}   {decision['why']}")
-    out.print(table)
+    with tempfile.TemporaryDirectory(prefix="kefu-chat-") as scratch, suppress(KeyboardInterrupt):
+        asyncio.run(talk(settings, bot, Path(scratch), debug=debug, out=out))
+    out.print()
 
 
 # ---- learning ----
@@ -407,14 +370,18 @@ def _print_trace(trace: TurnTrace) -> None:
 def review_export(
     folder: Folder = None,
     file: Annotated[Path | None, typer.Option("--out", help="JSONL file; default: standard output.")] = None,
-    n: Annotated[int, typer.Option(help="How many, at most.")] = 200,
+    n: Annotated[int, typer.Option("-n", "--n", help="How many, at most.", min=1)] = 200,
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only messages from this day (UTC) on."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random part.")] = 0,
 ) -> None:
     """Write the uncertain, the fallen-back and some random messages as JSONL; fill in `label` and import them."""
     _learn(
         folder,
         lambda learning, settings, assistant, db: learning.export_review(
-            db, assistant.assistant_id, file, n=n, seed=seed, console=err
+            db, assistant.assistant_id, file, n=n, since=since and since.replace(tzinfo=UTC), seed=seed, console=err
         ),
     )
 
@@ -428,7 +395,7 @@ def review_import(
 ) -> None:
     """Take labels back. All lines or none: an error names file and line."""
 
-    async def take(learning: Any, settings: Settings, assistant: Any, db: Any) -> None:
+    async def take(learning: Any, settings: Settings, assistant: Assistant, db: Any) -> None:
         counts = await learning.import_review(db, assistant, file)
         out.print(counts)
 
@@ -441,7 +408,7 @@ def retrain(
 ) -> None:
     """Train from the files and the reviewed log; serve the result only if it is not worse than today's."""
 
-    async def run(learning: Any, settings: Settings, assistant: Any, db: Any) -> None:
+    async def run(learning: Any, settings: Settings, assistant: Assistant, db: Any) -> None:
         with progress_bar() as progress:
             outcome = await learning.retrain(settings, assistant, db, force=force, progress=progress, console=out)
         _print_outcome(outcome)
@@ -493,7 +460,7 @@ def models_list(folder: ModelFolder = None) -> None:
         manifest = registry.manifest(KIND, version)
         figures = (manifest.metrics.get(f"{task}_held_out_accuracy") for task in ("intent", "sentiment"))
         shown = ("-" if figure is None else f"{figure:.1%}" for figure in figures)
-        table.add_row("→" if version == current else "", version, manifest.base, manifest.recipe, *shown)
+        table.add_row("→" if version == current else "", version, Text(manifest.base), Text(manifest.recipe), *shown)
     out.print(table)
 
 
@@ -514,7 +481,7 @@ def models_show(
     path = registry.path(KIND, version)
     card = path / "MODEL_CARD.md"
     out.print(Markdown(card.read_text(encoding="utf-8")) if card.exists() else registry.manifest(KIND, version))
-    out.print(str(path), highlight=False)
+    out.print(Text(str(path)), soft_wrap=True)
 
 
 @models.command("promote")
@@ -523,7 +490,7 @@ def models_promote(version: str, folder: ModelFolder = None) -> None:
     from bot.app import KIND
 
     _registry(folder).promote(KIND, version)
-    out.print(f"[bold green]version {version} serves now[/]", highlight=False)
+    _good(f"version {version} serves now")
 
 
 @models.command("rollback")
@@ -532,7 +499,7 @@ def models_rollback(folder: ModelFolder = None) -> None:
     from bot.app import KIND
 
     version = _registry(folder).rollback(KIND)
-    out.print(f"[bold green]version {version} serves again[/]", highlight=False)
+    _good(f"version {version} serves again")
 
 
 # ---- operation ----
@@ -544,11 +511,12 @@ def db_upgrade() -> None:
     from bot.storage.database import Database
 
     settings = load_settings()
-    settings.home.mkdir(parents=True, exist_ok=True)
     db = Database.open(settings.database)
-    db.upgrade()
-    asyncio.run(db.close())
-    out.print(f"[bold green]ok[/] {settings.database.split('@')[-1]}", highlight=False)
+    try:
+        db.upgrade()
+    finally:
+        db.dispose()
+    _good("ok", f" {db.place}")
 
 
 @app.command()
@@ -561,7 +529,7 @@ def doctor(folder: Folder = None) -> None:
     table = Table("", "check", "found", show_lines=False)
     marks = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "error": "[red]error[/]", "info": ""}
     for finding in findings:
-        table.add_row(marks[finding.level], finding.check, finding.found)
+        table.add_row(marks[finding.level], Text(finding.check), Text(finding.found))
     out.print(table)
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)

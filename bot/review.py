@@ -109,7 +109,7 @@ async def export_review(
     elif items:
         _write_whole(path, text)
     if console is not None:
-        console.print(_summary(items, path), highlight=False, soft_wrap=True)
+        console.print(_summary(items, path), highlight=False, markup=False, soft_wrap=True)
     return len(items)
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from bot.storage import predictions
+from bot.storage.database import Database
+from bot.storage.predictions import Label
+from models.registry import Registry
+from tests.learning import SMALL_SHOP, TESTED_SHOP, log_messages, prediction, write_assistant
 from tests.server import STARTER, kefu
 
 COMMANDS = (
@@ -104,3 +111,96 @@ def test_evaluate_wants_both_files(tmp_path: Path) -> None:
     done = kefu("evaluate", "--train", "x.csv", home=tmp_path, check=False)
     assert done.returncode == 1
     assert "--test" in done.stderr
+
+
+def test_init_over_a_file_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    done = kefu("init", str(tmp_path / "mine.txt"), home=tmp_path / "home", check=False)
+    assert (done.returncode, "is a file" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+
+
+@pytest.mark.parametrize("command", ["doctor", "db upgrade"])
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://kefu:s3cr3t@127.0.0.1:1/shop", "127.0.0.1:1/shop"),
+        ("postgresql://kefu:s3cr3t@127.0.0.1:x/shop", "PORT a number"),
+    ],
+)
+def test_a_database_that_is_away_or_misspelt_is_one_message(command: str, url: str, says: str, tmp_path: Path) -> None:
+    done = kefu(*command.split(), home=tmp_path, check=False, KEFU_DATABASE_URL=url, COLUMNS="400")
+    printed = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert says in printed
+    assert "Traceback" not in printed
+    assert "s3cr3t" not in printed
+
+
+@pytest.mark.parametrize("command", ["doctor", "db upgrade", "train", "chat"])
+def test_a_home_that_cannot_be_made_is_one_message(command: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    write_assistant(tmp_path / "shop", SMALL_SHOP)
+    home = tmp_path / "file" / "home"
+    done = kefu(*command.split(), home=home, check=False, KEFU_ASSISTANT=str(tmp_path / "shop"), COLUMNS="400")
+    printed = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "KEFU_HOME" in printed
+    assert "Traceback" not in printed
+
+
+def test_what_looks_like_markup_is_printed_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "[red]shop[/sale]"
+    folder.mkdir(parents=True)
+    (folder / "domain.yml").write_text("intents: [greet]\n")
+    (folder / "config.yml").write_text("assistant_id: '[/x]'\n")
+    done = kefu("validate", str(folder), home=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "[red]shop[/sale]/config.yml:1" in done.stderr
+    assert "'[/x]' cannot name a folder" in done.stderr
+    done = kefu("train", str(folder), home=tmp_path, check=False)
+    assert "'[/x]' cannot name a folder" in done.stderr
+    assert "[/x]" in kefu("doctor", str(folder), home=tmp_path, check=False, COLUMNS="400").stdout
+
+
+def test_training_after_retraining_unlearns_nothing(tmp_path: Path) -> None:
+    assistant = write_assistant(tmp_path / "shop", TESTED_SHOP)
+    folder = str(tmp_path / "shop")
+    first = kefu("train", folder, home=tmp_path / "home").stdout
+    assert "serves now" in first
+    db = Database.open(f"sqlite:///{tmp_path / 'home' / 'kefu.db'}")
+    db.upgrade()
+
+    async def label() -> None:
+        one, two = await db.write(
+            lambda c: log_messages(c, "small-shop", prediction("zap zap zap"), prediction("zap it zap"))
+        )
+        labels = [Label(prediction_id=n, intent="return_item", sentiment=None, labelled_by="ann") for n in (one, two)]
+        await db.write(lambda c: predictions.add_labels(c, "small-shop", labels, datetime.now(UTC)))
+        await db.close()
+
+    asyncio.run(label())
+    assert "nothing changed" not in kefu("retrain", folder, home=tmp_path / "home").stdout
+    registry = Registry(tmp_path / "home" / "models", assistant.assistant_id)
+    serving, versions = registry.current("understanding"), registry.versions("understanding")
+    assert "nothing changed" in kefu("train", folder, home=tmp_path / "home").stdout
+    assert (registry.current("understanding"), registry.versions("understanding")) == (serving, versions)
+
+
+def test_an_export_takes_how_many_and_since_when(tmp_path: Path) -> None:
+    folder = str(tmp_path / "shop")
+    write_assistant(tmp_path / "shop", SMALL_SHOP)
+    db = Database.open(f"sqlite:///{tmp_path / 'home' / 'kefu.db'}")
+    db.upgrade()
+
+    async def log() -> None:
+        await db.write(lambda c: log_messages(c, "small-shop", *(prediction(f"message {n}") for n in range(6))))
+        await db.close()
+
+    asyncio.run(log())
+    exports = {
+        options: len(kefu("review", "export", folder, *options, home=tmp_path / "home").stdout.splitlines())
+        for options in (("-n", "3"), ("--n", "6"), ("--since", "2020-01-31"), ("--since", "2999-01-31"))
+    }
+    assert list(exports.values()) == [2, 4, 6, 0]  # a third each is for fallbacks, of which there are none
+    done = kefu("review", "export", folder, "--since", "yesterday", home=tmp_path / "home", check=False)
+    assert done.returncode == 2
