@@ -505,6 +505,35 @@ def models_rollback(folder: ModelFolder = None) -> None:
 # ---- operation ----
 
 
+@app.command()
+def handoffs(
+    folder: Folder = None,
+    done: Annotated[
+        str | None, typer.Option("--done", metavar="SENDER_ID", help="A person took care of this one: take it off.")
+    ] = None,
+) -> None:
+    """List who asked for a person and still waits, the latest first, with the contact they left."""
+    from bot.storage import conversations
+
+    async def show(_: Any, settings: Settings, assistant: Assistant, db: Any) -> None:
+        name = assistant.assistant_id
+        if done is not None:
+            if not await db.write(lambda c: conversations.settle_handoff(c, name, done, datetime.now(UTC))):
+                raise KefuError(f"no conversation '{done}' waits for a person; `kefu handoffs` lists those that do")
+            _good(f"{done} is resolved")
+            return
+        table = Table(
+            *(Column(title, overflow="fold") for title in ("since (UTC)", "sender", "channel", "contact", "reason"))
+        )
+        waiting = await db.read(lambda c: conversations.handoffs(c, name))
+        for request in waiting:
+            cells = (f"{request.requested_at:%Y-%m-%d %H:%M}", request.sender_id, request.channel)
+            table.add_row(*map(Text, (*cells, request.contact or "-", request.reason or "-")))
+        out.print(table if waiting else "nobody waits for a person")
+
+    _learn(folder, show)
+
+
 @database.command("upgrade")
 def db_upgrade() -> None:
     """Bring the database's schema up to date (`kefu serve` does it itself on SQLite)."""

@@ -6,10 +6,10 @@ Invariant: a transcript is inbox and outbox rows by `seq`, 1, 2, 3 … without g
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Text, bindparam, literal, select, union_all, update
+from sqlalchemy import Connection, Integer, Text, bindparam, func, literal, select, union_all, update
 
 from bot.storage.records import Status
 from bot.storage.tables import conversations, inbox, outbox
@@ -33,6 +33,17 @@ class Conversation:
     waiting: int
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handoff:
+    """A conversation that waits for a person; `contact` and `reason` as the customer's last request gave them."""
+
+    sender_id: str
+    channel: str
+    requested_at: datetime
+    contact: str | None
+    reason: str | None
 
 
 _mine = (
@@ -144,6 +155,56 @@ _EVENTS = (
 def events(conn: Connection, assistant_id: str, sender_id: str) -> list[dict[str, Any]]:
     """The whole log of a conversation, Rasa's event JSON, in order."""
     return list(conn.execute(_EVENTS, {"assistant": assistant_id, "sender": sender_id}).scalars())
+
+
+_requests = (
+    select(event_rows.c.conversation_id, func.max(event_rows.c.seq).label("seq"))
+    .join(conversations, conversations.c.id == event_rows.c.conversation_id)
+    .where(
+        conversations.c.assistant_id == bindparam("assistant"),
+        conversations.c.status == "waiting",
+        event_rows.c.type == "handoff",
+    )
+    .group_by(event_rows.c.conversation_id)
+    .subquery("requests")
+)
+_HANDOFFS = (
+    select(conversations.c.sender_id, conversations.c.channel, event_rows.c.timestamp, event_rows.c.body)
+    .join(_requests, _requests.c.conversation_id == conversations.c.id)
+    .join(
+        event_rows,
+        (event_rows.c.conversation_id == _requests.c.conversation_id) & (event_rows.c.seq == _requests.c.seq),
+    )
+    .order_by(event_rows.c.timestamp.desc(), conversations.c.id.desc())
+)
+
+
+def handoffs(conn: Connection, assistant_id: str) -> list[Handoff]:
+    """Who asked for a person and still waits for one, the latest request first."""
+    return [
+        Handoff(
+            sender_id=row.sender_id,
+            channel=row.channel,
+            requested_at=datetime.fromtimestamp(row.timestamp, UTC),
+            contact=row.body.get("contact"),
+            reason=row.body.get("reason"),
+        )
+        for row in conn.execute(_HANDOFFS, {"assistant": assistant_id})
+    ]
+
+
+def settle_handoff(conn: Connection, assistant_id: str, sender_id: str, now: datetime) -> bool:
+    """A person took care of it: the conversation is resolved; False when it does not wait for a person."""
+    settled = (
+        update(conversations)
+        .where(
+            conversations.c.assistant_id == assistant_id,
+            conversations.c.sender_id == sender_id,
+            conversations.c.status == "waiting",
+        )
+        .values(status="resolved", updated_at=now)
+    )
+    return conn.execute(settled).rowcount == 1
 
 
 def set_status(conn: Connection, assistant_id: str, sender_id: str, status: Status, now: datetime) -> bool:

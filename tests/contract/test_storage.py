@@ -516,3 +516,38 @@ async def test_what_an_action_returned_is_stored_whatever_it_is(database: Databa
     assert await database.read(lambda conn: conversations.events(conn, SHOP, "ann")) == [
         {"event": "bot", "timestamp": 1.0, "text": "ab ? \\u0000 😀 NaN", "data": {"deep": deep}}
     ]
+
+
+async def test_handoffs_are_those_who_still_wait_the_latest_request_first(database: Database) -> None:
+    def handoff(contact: str | None, seconds: float) -> dict[str, object]:
+        return {"event": "handoff", "contact": contact, "reason": None, "timestamp": at(seconds).timestamp()}
+
+    asked = {
+        "ann": [handoff("ann@old", 0), handoff("ann@new", 5)],
+        "bob": [handoff(None, 9)],
+        "cid": [handoff("cid@x", 7)],
+    }
+
+    def steps(conn: Connection) -> None:
+        for sender, requests in asked.items():
+            accept(conn, f"{sender}, a person please", sender=sender)
+            (held,) = claim(conn)
+            finish(conn, held, events=requests, status="waiting")
+        accept(conn, "just a question", sender="dan")
+        (held,) = claim(conn)
+        finish(conn, held)
+
+    await database.write(steps)
+    waiting = await database.read(lambda conn: conversations.handoffs(conn, SHOP))
+    assert [(h.sender_id, h.contact) for h in waiting] == [("bob", None), ("cid", "cid@x"), ("ann", "ann@new")]
+    assert waiting[2].requested_at == at(5)
+    assert await database.read(lambda conn: conversations.handoffs(conn, "other")) == []
+
+    settled = [
+        await database.write(lambda conn, sender=sender: conversations.settle_handoff(conn, SHOP, sender, at(20)))
+        for sender in ("cid", "cid", "dan", "nobody")
+    ]
+    assert settled == [True, False, False, False]
+    assert await status_of(database, "cid") == "resolved"
+    left = await database.read(lambda conn: conversations.handoffs(conn, SHOP))
+    assert [h.sender_id for h in left] == ["bob", "ann"]

@@ -10,16 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
-from bot.storage import predictions
+from bot.storage import arrivals, inbox, predictions
 from bot.storage.database import Database
 from bot.storage.predictions import Label
 from models.registry import Registry
+from tests.contract.turns import NOON, finish, message
 from tests.learning import SMALL_SHOP, TESTED_SHOP, log_messages, prediction, write_assistant
 from tests.server import STARTER, kefu
 
 COMMANDS = (
-    "init", "train", "serve", "chat", "validate", "evaluate", "review", "retrain", "models", "db", "doctor",
+    "init", "train", "serve", "chat", "validate", "evaluate", "review", "retrain", "models", "db", "doctor", "handoffs",
 )  # fmt: skip
 
 
@@ -204,3 +206,30 @@ def test_an_export_takes_how_many_and_since_when(tmp_path: Path) -> None:
     assert list(exports.values()) == [2, 4, 6, 0]  # a third each is for fallbacks, of which there are none
     done = kefu("review", "export", folder, "--since", "yesterday", home=tmp_path / "home", check=False)
     assert done.returncode == 2
+
+
+def test_a_handoff_is_listed_with_its_contact_until_a_person_took_it(tmp_path: Path) -> None:
+    write_assistant(tmp_path / "shop", SMALL_SHOP)
+    db = Database.open(f"sqlite:///{tmp_path / 'home' / 'kefu.db'}")
+    db.upgrade()
+    request = {"event": "handoff", "contact": "[ann]@example.com", "reason": None, "timestamp": 1763900000.0}
+
+    def ask(conn: Connection) -> None:
+        arrivals.accept(conn, "small-shop", [message("a person please", "ann")], [], NOON)
+        (held,) = inbox.claim(conn, "small-shop", "test", NOON, 60.0, 1)
+        finish(conn, held, events=[request], status="waiting")
+
+    async def log() -> None:
+        await db.write(ask)
+        await db.close()
+
+    asyncio.run(log())
+
+    def handoffs(*options: str, check: bool = True) -> str:
+        done = kefu("handoffs", str(tmp_path / "shop"), *options, home=tmp_path / "home", check=check, COLUMNS="200")
+        return done.stdout + done.stderr
+
+    assert "[ann]@example.com" in handoffs()
+    assert "no conversation 'bob'" in handoffs("--done", "bob", check=False)
+    assert "ann is resolved" in handoffs("--done", "ann")
+    assert "nobody waits" in handoffs()
