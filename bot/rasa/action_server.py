@@ -59,6 +59,13 @@ def _result(events: object, responses: object) -> Outcome:
     return ActionResult(events=tuple(events), responses=tuple(responses))  # type: ignore[arg-type]
 
 
+def _log_crash(action: str, error: Exception) -> None:
+    """Type and places for whoever runs the service; the message, often what a customer typed, at DEBUG only."""
+    frames = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    log.error("action.crashed", extra={"action": action, "error_type": type(error).__name__, "frames": frames})
+    log.debug("action.crash_message", extra={"action": action, "error_message": str(error)})
+
+
 # ---- in this process ----
 
 _load_count = itertools.count(1)
@@ -117,7 +124,7 @@ class InProcessActions:
             return await asyncio.wait_for(asyncio.wrap_future(future), deadline_s)
         except TimeoutError:
             future.cancel()
-            log.warning("action.timed_out", extra={"fields": {"action": effect.name}})
+            log.warning("action.timed_out", extra={"action": effect.name})
             return ActionCrashed(error=f"no answer within {deadline_s:g} s")
 
     async def _run(self, effect: RunAction) -> Outcome:
@@ -134,8 +141,8 @@ class InProcessActions:
             known = ", ".join(self.names) or "none"
             return ActionCrashed(error=f"actions/ has no action '{effect.name}' (there: {known})")
         except Exception as error:
-            # The company's code may raise anything; its traceback is for the log, not for the customer.
-            log.exception("action.crashed", extra={"fields": {"action": effect.name}})
+            # The company's code may raise anything.
+            _log_crash(effect.name, error)
             return ActionCrashed(error=f"{type(error).__name__}: {error}")
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import logging
+import re
 import sys
 import threading
 import time
@@ -17,6 +19,7 @@ import pytest
 from bot.dialogue.effects import ActionCrashed, ActionRejected, ActionResult, RunAction
 from bot.errors import AssistantError
 from bot.rasa.action_server import InProcessActions, RemoteActions
+from bot.telemetry import JsonLines
 
 HEADER = """
 import asyncio, threading, time
@@ -53,6 +56,11 @@ class Rejects(Named):
     action_name = "action_rejects"
     def run(self, dispatcher, tracker, domain):
         raise ActionExecutionRejection(self.name(), "not today")
+
+class Counts(Named):
+    action_name = "action_counts"
+    def run(self, dispatcher, tracker, domain):
+        return [SlotSet("seen", int(tracker.get_slot("seen")))]
 
 class Crashes(Named):
     action_name = "action_crashes"
@@ -155,6 +163,26 @@ async def test_what_goes_wrong_is_an_answer(actions: InProcessActions, name: str
     result = await actions.run(effect(name), 5)
     assert isinstance(result, kind)
     assert words in (result.reason if isinstance(result, ActionRejected) else result.error)
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
+async def test_what_was_typed_is_logged_at_debug_only(
+    actions: InProcessActions, caplog: pytest.LogCaptureFixture, level: int
+) -> None:
+    typed = "my card is 4111 1111 1111 1111"
+    with caplog.at_level(level, logger="kefu.actions"):
+        result = await actions.run(effect("action_counts", seen=typed), 5)
+    assert isinstance(result, ActionCrashed)
+    assert typed in result.error
+    [crash, *messages] = [record for record in caplog.records if record.name == "kefu.actions"]
+    shown = JsonLines().format(crash)
+    assert "ValueError" in shown
+    assert re.search(r"actions\.py:\d+:run", shown)
+    assert typed not in shown
+    assert crash.exc_info is None
+    assert [record.levelno for record in messages if typed in JsonLines().format(record)] == (
+        [logging.DEBUG] if level == logging.DEBUG else []
+    )
 
 
 async def test_deadline_ends_the_waiting_and_other_actions_go_on(actions: InProcessActions) -> None:
