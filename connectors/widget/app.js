@@ -283,6 +283,8 @@ class KefuChat extends HTMLElement {
     parts.disclosure.textContent = this.#disclosure;
     parts.disclosure.hidden = !this.#disclosure;
     parts.person.replaceChildren(icon("person"), texts.person);
+    const replyWithin = localized(this.#brand.reply_within, this.#locale);
+    parts.person.title = replyWithin ? texts.replyWithin(replyWithin) : "";
     parts.language.replaceChildren(texts.language);
     parts.language.setAttribute("aria-label", texts.languageLabel);
     parts.language.lang = this.#locale === "zh" ? "en" : "zh-CN";

@@ -133,7 +133,8 @@ export class MessageLog {
 
   #entry(author, body, ...meta) {
     const { texts, names } = this.#context;
-    const name = author === "customer" ? texts.you : author === "bot" ? names().assistant : texts.operator;
+    // What the system says (its words come from the shop, no person wrote them) counts as the assistant's.
+    const name = author === "customer" ? texts.you : author === "operator" ? texts.operator : names().assistant;
     const side = author === "customer" ? "own" : author === "operator" ? "operator" : "bot";
     return make("div", { class: `kefu-entry kefu-${side}` },
       make("span", { class: "kefu-hidden" }, texts.says(name)),

@@ -29,6 +29,7 @@ BRAND = {
     "assistant_name": {"en": "Lumi", "zh": "小灯"},
     "greeting": {"en": "Hello! I'm Lumi. How can I help?", "zh": "您好，我是小灯。有什么可以帮您？"},
     "disclosure": {"enabled": True, "text": {"en": "I'm an automated assistant.", "zh": "我是自动客服。"}},
+    "reply_within": {"en": "within one working day", "zh": "一个工作日内"},
     "colors": {"primary": "#8A3D14", "on_primary": "#FFFFFF", "background": "#FFF9F1", "text": "#2E231C"},
 }
 

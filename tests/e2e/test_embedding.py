@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+from playwright.sync_api import Route as PageRoute
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -180,8 +181,16 @@ def test_the_demo_page_explains_each_turn(page: Page, scripted: Callable[..., Sc
             {"action": "order_status_form", "policy": "RulePolicy", "confidence": 1.0, "why": "rule 'Ask for an order'"}
         ],
     }
-    page.route("**/demo/debug/*", lambda route: route.fulfill(json={"turns": [turn]}))
+    asked: list[str | None] = []
+
+    def explain(route: PageRoute) -> None:
+        asked.append(route.request.headers.get("x-kefu-visitor"))
+        route.fulfill(json={"turns": [turn]})
+
+    page.route(f"{shop.url}/demo/debug", explain)
     page.goto(f"{shop.url}/demo/?lang=en&debug")
     panel = page.get_by_role("complementary", name="Debug")
     for words in ("<b>where</b>", "order_status", "93.0 %", "A-1001", "neutral", "rule 'Ask for an order'"):
         expect(panel).to_contain_text(words)
+    assert asked
+    assert all(asked), "the visitor's token goes in the header, never in an address that gets logged"

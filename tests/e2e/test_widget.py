@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from connectors.base import InboundMessage, Receipt, StateChange
+from connectors.base import Author, InboundMessage, OutboundMessage, Receipt, StateChange
 from connectors.memory import MemoryPorts
 from tests.e2e.chat_page import ChatPage
 from tests.e2e.conftest import ScriptedShop, ShopBot
@@ -92,6 +93,41 @@ def test_a_person_is_always_in_reach(chat: ChatPage, bot: ShopBot) -> None:
     chat.open().panel.get_by_role("button", name="Talk to a person").click()
     chat.hears("a person will write to you")
     assert bot.texts == ["/human_handoff"]
+
+
+def test_when_a_person_answers_is_told_before_asking(chat: ChatPage) -> None:
+    person = chat.open().panel.get_by_role("button", name="Talk to a person")
+    expect(person).to_have_accessible_description("A person answers within one working day")
+    chat.panel.get_by_role("button", name="切换到中文").click()
+    person = chat.panel.get_by_role("button", name="转人工客服")
+    expect(person).to_have_accessible_description("人工客服回复时间：一个工作日内")
+
+
+class SystemPorts(MemoryPorts):
+    """Everything that is answered is answered by one author."""
+
+    author: Author = "system"
+
+    async def transcript(self, sender_id: str, after_seq: int, limit: int = 200) -> list[OutboundMessage]:
+        entries = await super().transcript(sender_id, after_seq, limit)
+        return [entry if entry.author == "customer" else replace(entry, author=self.author) for entry in entries]
+
+
+class OperatorPorts(SystemPorts):
+    author = "operator"
+
+
+@pytest.mark.parametrize(
+    ("ports", "side", "name"), [(SystemPorts, "bot", "Lumi: "), (OperatorPorts, "operator", "Our team: ")]
+)
+def test_only_an_operator_speaks_as_the_team(
+    page: Page, scripted: Callable[..., ScriptedShop], bot: ShopBot, ports: type[MemoryPorts], side: str, name: str
+) -> None:
+    chat = ChatPage(page, scripted(ports(bot)).url).visit().open()
+    chat.say("hello")
+    entry = chat.entries(side).last
+    expect(entry).to_contain_text("You said hello")
+    expect(entry.locator(".kefu-hidden")).to_have_text(name)
 
 
 def test_typing_is_shown_until_the_answer_comes(page: Page, scripted: Callable[..., ScriptedShop], shot: Shot) -> None:
