@@ -38,5 +38,9 @@ class ChatPage:
         """Messages of one side: own, bot, operator. The greeting is none."""
         return self.log.locator(f".kefu-confirmed .kefu-{side}, .kefu-waiting .kefu-{side}")
 
+    def confirmed(self, side: str) -> Locator:
+        """As `entries`, less what is still on its way."""
+        return self.log.locator(f".kefu-confirmed .kefu-{side}")
+
     def texts(self) -> list[str]:
         return self.log.locator(".kefu-confirmed .kefu-bubble, .kefu-waiting .kefu-bubble").all_inner_texts()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -14,13 +15,14 @@ pytestmark = pytest.mark.e2e
 ANSWER_WITHIN_MS = 20_000
 
 
-def ask(chat: ChatPage, text: str, expected: str) -> None:
-    """Say it and wait for a new answer that holds the words."""
-    before = chat.entries("bot").count()
+def ask(chat: ChatPage, text: str, expected: str | re.Pattern[str]) -> None:
+    """Say it and wait for an answer with these words, below the question and in the bot's own entries only."""
+    asked = chat.entries("own").count()
     chat.say(text)
-    answers = chat.entries("bot").nth(before)
-    expect(answers).to_be_visible(timeout=ANSWER_WITHIN_MS)
-    expect(chat.log).to_contain_text(expected, timeout=ANSWER_WITHIN_MS)
+    question = chat.confirmed("own").nth(asked)
+    expect(question).to_contain_text(text, timeout=ANSWER_WITHIN_MS)
+    answers = question.locator("xpath=following-sibling::*").and_(chat.entries("bot"))
+    expect(answers.filter(has_text=expected)).not_to_have_count(0, timeout=ANSWER_WITHIN_MS)
 
 
 def test_an_english_customer(page: Page, serve: Callable[..., Server], shot: Callable[[str], None]) -> None:
@@ -37,9 +39,9 @@ def test_an_english_customer(page: Page, serve: Callable[..., Server], shot: Cal
     expect(chat.log).to_contain_text("order A-1001")
     assert chat.texts() == before
     ask(chat, "anna.weber@example.com", "DHL")
-    ask(chat, "THIS TOOK FOREVER, I'm so angry", "I'm sorry")
+    ask(chat, "THIS TOOK FOREVER, I'm so angry", "you're annoyed")
     # Out of scope or not understood: the model decides which; either way a person is offered.
-    ask(chat, "what's the capital of Peru?", "Peru")
+    ask(chat, "what's the capital of Peru?", re.compile("beyond me|not sure I understood"))
     expect(chat.entries("bot").last.get_by_role("button", name="Talk to a person")).to_be_visible()
     ask(chat, "are you a robot?", "I'm an automated assistant, not a person")
     shot("shop-en")
@@ -56,8 +58,8 @@ def test_a_chinese_customer(page: Page, serve: Callable[..., Server], shot: Call
     chat.open()
     expect(chat.log).to_contain_text("订单 A-1003")
     ask(chat, "wang.fang@example.com", "顺丰")
-    ask(chat, "等了这么久，气死我了！", "抱歉")
-    ask(chat, "你是机器人吗？", "自动客服")
+    ask(chat, "等了这么久，气死我了！", "您生气完全可以理解")
+    ask(chat, "你是机器人吗？", "我是自动客服，不是真人")
     shot("shop-zh")
 
 
@@ -69,6 +71,6 @@ def test_a_crash_of_the_server_in_the_middle(page: Page, serve: Callable[..., Se
     expect(chat.offline).to_contain_text("No connection", timeout=ANSWER_WITHIN_MS)
     chat.say("A-1001")
     server.start()
-    expect(chat.log).to_contain_text("order A-1001", timeout=ANSWER_WITHIN_MS)
+    expect(chat.entries("bot").last).to_contain_text("order A-1001", timeout=ANSWER_WITHIN_MS)
     expect(chat.offline).to_be_hidden()
     assert [text for text in chat.texts() if text == "A-1001"] == ["A-1001"]
