@@ -140,8 +140,7 @@ class InProcessActions:
         except ActionNotFoundException:
             known = ", ".join(self.names) or "none"
             return ActionCrashed(error=f"actions/ has no action '{effect.name}' (there: {known})")
-        except Exception as error:
-            # The company's code may raise anything.
+        except Exception as error:  # noqa: BLE001 — the company's code may raise anything
             _log_crash(effect.name, error)
             return ActionCrashed(error=f"{type(error).__name__}: {error}")
 
