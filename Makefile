@@ -17,7 +17,7 @@ setup: ## Make .venv with the locked packages (again: at once; PYTHON=/path/to/p
 	echo "kefu: install one, or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 1
 
 run: setup ## Serve the starter shop on http://127.0.0.1:8000/demo/, trained first where needed (PORT=8077 for another port)
-	@exec $(BIN)/kefu serve --port $(PORT)
+	@exec $(BIN)/kefu serve --debug --port $(PORT)
 
 test: setup ## Run every test (ARGS="-k widget -x" goes to pytest)
 	@$(BIN)/python .ci/environment.py browser

@@ -292,9 +292,8 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; default KEFU_PORT or 8000.")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Follow changes of the assistant's files.")] = False,
     debug: Annotated[
-        bool | None,
-        typer.Option(help="Let /demo/?debug show why the bot says what it says; default: on loopback only."),
-    ] = None,
+        bool, typer.Option("--debug", help="Let /demo/?debug show a visitor why the bot said what it said.")
+    ] = False,
 ) -> None:
     """Serve the web chat, REST and the demo shop; trains a first model and migrates SQLite where needed."""
     from bot.app import Platform, load_bot
@@ -306,19 +305,21 @@ def serve(
     if _needs_model(settings, bot.assistant.assistant_id):
         _train_beside(settings, bot.assistant.root)
     configure_logging()
-    on_loopback = settings.host in {"127.0.0.1", "::1", "localhost"}
-    platform = Platform.build(settings, bot, debug=on_loopback if debug is None else debug)
+    platform = Platform.build(settings, bot, debug=debug)
 
     def tell(text: str) -> None:
         err.print(Text(text), soft_wrap=True)
 
     asyncio.run(
-        serve_platform(platform, on_ready=lambda state: _banner(settings, state), reload=tell if reload else None)
+        serve_platform(
+            platform, on_ready=lambda state: _banner(settings, state, debug=debug), reload=tell if reload else None
+        )
     )
 
 
-def _banner(settings: Settings, state: Mapping[str, Any]) -> None:
+def _banner(settings: Settings, state: Mapping[str, Any], *, debug: bool) -> None:
     url = f"http://{settings.host}:{settings.port}"
+    why = f", why it says so: {url}/demo/?debug" if debug else ""
     if state["ready"]:
         out.print("\n[bold green]Kefu answers.[/]")
     else:
@@ -327,7 +328,7 @@ def _banner(settings: Settings, state: Mapping[str, Any]) -> None:
             Text.assemble("\n", ("Kefu listens, but cannot answer yet", "bold red"), f": {reason}"), soft_wrap=True
         )
     out.print(
-        f"  demo shop   {url}/demo/        (中文: {url}/demo/?lang=zh, why it says so: {url}/demo/?debug)",
+        f"  demo shop   {url}/demo/        (中文: {url}/demo/?lang=zh{why})",
         highlight=False,
         soft_wrap=True,
     )

@@ -26,7 +26,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="KEFU_", frozen=True, extra="ignore")
 
-    home: Path = Field(Path(".kefu"), description="Folder for models, database, logs and the generated secret.")
+    home: Path = Field(Path(".kefu"), description="Folder for models, database and the generated secret.")
     assistant: Path | None = Field(
         None, description="Assistant folder; default: the current folder if it is one, else the starter."
     )
