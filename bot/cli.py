@@ -296,6 +296,8 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the web chat, REST and the demo shop; trains a first model and migrates SQLite where needed."""
+    import uvloop
+
     from bot.app import Platform, load_bot
     from bot.app import serve as serve_platform
     from bot.telemetry import configure_logging
@@ -310,7 +312,7 @@ def serve(
     def tell(text: str) -> None:
         err.print(Text(text), soft_wrap=True)
 
-    asyncio.run(
+    uvloop.run(
         serve_platform(
             platform, on_ready=lambda state: _banner(settings, state, debug=debug), reload=tell if reload else None
         )

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated origins that may embed the widget; empty: all."
     )
-    threads: int = Field(0, ge=0, description="Inference threads; 0: as many as the machine has, at most 4.")
+    threads: int = Field(0, ge=0, description="Inference threads; 0: half of the machine's cores, at most 4.")
     max_waiting: int = Field(2_000, ge=1, description="Unanswered messages above which new ones get 503.")
 
     @field_validator("home", "assistant")
@@ -66,7 +66,8 @@ class Settings(BaseSettings):
 
     @property
     def inference_threads(self) -> int:
-        return self.threads or min(4, os.cpu_count() or 1)
+        # The other half answers requests and writes the database: with all cores for the model, both wait for each other.
+        return self.threads or max(1, min(4, (os.cpu_count() or 1) // 2))
 
     def secret(self) -> bytes:
         """The signing secret: KEFU_SECRET_KEY, else one generated once and kept under KEFU_HOME (mode 0600)."""
