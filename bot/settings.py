@@ -66,7 +66,7 @@ class Settings(BaseSettings):
 
     @property
     def inference_threads(self) -> int:
-        # The other half answers requests and writes the database: with all cores for the model, both wait for each other.
+        # The other half answers requests and writes the database; with all cores in the model they only wait.
         return self.threads or max(1, min(4, (os.cpu_count() or 1) // 2))
 
     def secret(self) -> bytes:
