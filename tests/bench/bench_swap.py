@@ -102,19 +102,28 @@ async def speak(port: int, beat: Beat, seconds: float) -> None:
 
 
 async def switch(home: Path, old: str, new: str, seconds: float) -> list[Switch]:
-    """Promote and roll back in turn, evenly over the time; the first half a gap after the start."""
-    switches = []
-    gap = seconds / (SWITCHES + 1)
-    start = time.time()
+    """Promote and roll back in turn, evenly over the time; each only once the one before has reached the customers."""
+    switches: list[Switch] = []
+    start, gap = time.time(), seconds / (SWITCHES + 1)
     for number in range(SWITCHES):
         await asyncio.sleep(start + (number + 0.75) * gap - time.time())
-        command = ("promote", new) if number % 2 == 0 else ("rollback",)
+        command, version = (("promote", new), new) if number % 2 == 0 else (("rollback",), old)
         began = time.time()
         await asyncio.to_thread(kefu, "models", *command, "--assistant", str(STARTER), home=home)
-        switches.append(
-            Switch(action=command[0], version=new if number % 2 == 0 else old, began=began, ended=time.time())
-        )
+        switches.append(Switch(action=command[0], version=version, began=began, ended=time.time()))
+        await reached(home, version)
     return switches
+
+
+async def reached(home: Path, version: str) -> None:
+    """Wait until the newest prediction in the log is by that version; `swap_of` says infinite if it never is."""
+    query = "SELECT model_version FROM predictions ORDER BY id DESC LIMIT 1"
+    deadline = time.time() + 4 * MAX_SWAP_S
+    while time.time() < deadline:
+        newest = await asyncio.to_thread(rows, home, query)
+        if newest and newest[0]["model_version"] == version:
+            return
+        await asyncio.sleep(0.05)
 
 
 @dataclass(frozen=True, kw_only=True)
