@@ -43,13 +43,12 @@ from bot.worker import ActionRunner, Bot, TurnTrace, Worker
 from connectors.base import Connector, ConnectorError
 from connectors.rest import Rest
 from connectors.webchat import WebChat
-from models.base import ModelUnavailable, Understander
+from models.base import KIND, ModelUnavailable, Understander
 from models.registry import Registry
 from models.runtime import ServedUnderstander
 
 log = logging.getLogger("kefu.app")
 
-KIND = "understanding"
 DEBUG_TURNS = 500
 
 

@@ -267,7 +267,7 @@ def _print_outcome(outcome: Any) -> None:
 
 
 def _needs_model(settings: Settings, assistant_id: str) -> bool:
-    from bot.app import KIND
+    from models.base import KIND
     from models.registry import Registry
 
     return Registry(settings.models_dir, assistant_id).current(KIND) is None
@@ -454,7 +454,7 @@ ModelFolder = Annotated[Path | None, typer.Option("--assistant", help="Assistant
 @models.command("list")
 def models_list(folder: ModelFolder = None) -> None:
     """All versions, newest first, and which one serves."""
-    from bot.app import KIND
+    from models.base import KIND
 
     registry = _registry(folder)
     current = registry.current(KIND)
@@ -475,7 +475,7 @@ def models_show(
     """A version's model card, and where its folder is."""
     from rich.markdown import Markdown
 
-    from bot.app import KIND
+    from models.base import KIND
 
     registry = _registry(folder)
     version = version or registry.current(KIND)
@@ -490,7 +490,7 @@ def models_show(
 @models.command("promote")
 def models_promote(version: str, folder: ModelFolder = None) -> None:
     """Let VERSION serve; the running server swaps it in without a restart."""
-    from bot.app import KIND
+    from models.base import KIND
 
     _registry(folder).promote(KIND, version)
     _good(f"version {version} serves now")
@@ -499,7 +499,7 @@ def models_promote(version: str, folder: ModelFolder = None) -> None:
 @models.command("rollback")
 def models_rollback(folder: ModelFolder = None) -> None:
     """Take the last promotion back; the running server follows."""
-    from bot.app import KIND
+    from models.base import KIND
 
     version = _registry(folder).rollback(KIND)
     _good(f"version {version} serves again")

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from bot.app import KIND, actions_of
+from bot.app import actions_of
 from bot.assistant.loader import Assistant, TestConversation
 from bot.errors import AssistantError, ConfigurationError
 from bot.lessons import FixedTests, collect_lessons, fixed_tests, training_data
@@ -36,7 +36,7 @@ from bot.storage.database import Database
 from bot.storage.predictions import LabelledText
 from bot.worker import Bot
 from models.artifact import verify
-from models.base import BaseModelNotFound, Manifest, ModelError, ModelUnavailable, Understanding
+from models.base import KIND, BaseModelNotFound, Manifest, ModelError, ModelUnavailable, Understanding
 from models.pretrained import NGRAM, BaseModel, ngram_base, resolve_base
 from models.registry import WHATEVER, CurrentMoved, Registry
 from models.understanding import TrainedUnderstander, load_understander

@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bot.app import KIND, Platform
+from bot.app import Platform
 from bot.settings import Settings
 from bot.worker import Bot, TurnTrace
 from connectors.base import InboundMessage
+from models.base import KIND
 from models.registry import Registry
 from models.runtime import ServedUnderstander
 

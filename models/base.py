@@ -16,6 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+# The one kind of model so far: what a version folder, and the registry's path to it, are named by.
+KIND = "understanding"
+
 Sentiment = Literal["negative", "neutral", "positive"]
 SENTIMENTS: tuple[Sentiment, ...] = ("negative", "neutral", "positive")
 # Intents whose examples stand for "none of the others": how an assistant gives what it cannot help with its own answer.

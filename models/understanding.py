@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from models.artifact import read_manifest, verify
-from models.base import SENTIMENTS, ArtifactInvalid, IntentScore, Manifest, Sentiment, Understanding
+from models.base import KIND, SENTIMENTS, ArtifactInvalid, IntentScore, Manifest, Sentiment, Understanding
 from models.encoder import ENCODER_ONNX, Encoder
 from models.entities import EntityMatcher, EntityRules
 from models.heads import Features, Floats, LinearHead, head_from, load_arrays
@@ -23,7 +23,6 @@ from models.languages import identify_language
 from models.ngrams import NgramVocabulary
 from models.scope import ScopeScorer, scorer_from
 
-KIND = "understanding"
 HEADS = "heads.npz"
 NGRAMS = "ngrams.npz"
 ENTITIES = "entities.json"

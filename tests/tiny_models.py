@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.base import Manifest
+from models.base import KIND, Manifest
 from models.pretrained import ngram_base
 from models.registry import Registry
-from models.understanding import KIND
 from training.dataset import EntityValue, UnderstandingData, Utterance
 from training.finetune_understanding import Recipe, train_understanding
 

@@ -20,12 +20,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from models.artifact import read_manifest, sha256_file, version_id, write_manifest
-from models.base import Manifest, Probe
+from models.base import KIND, Manifest, Probe
 from models.encoder import Encoder
 from models.heads import save_heads, softmax
 from models.ngrams import NgramVocabulary
 from models.pretrained import BaseModel
-from models.understanding import ENTITIES, HEADS, KIND, NGRAMS, OUT_OF_SCOPE, load_understander
+from models.understanding import ENTITIES, HEADS, NGRAMS, OUT_OF_SCOPE, load_understander
 from training.dataset import UnderstandingData, Utterance, assign_folds, deduplicate
 from training.fit import Fitted, Search, Task, fit_head
 from training.report import HeldOut, before_after, write_report

@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from bot import learning
-from bot.app import KIND, Bot, actions_of
+from bot.app import Bot, actions_of
 from bot.assistant.loader import Assistant
 from bot.errors import AssistantError, ConfigurationError
 from bot.learning import (
@@ -36,7 +36,7 @@ from bot.lessons import fixed_tests
 from bot.settings import Settings
 from bot.storage.database import Database
 from models.artifact import read_manifest, sha256_file, write_manifest
-from models.base import ModelUnavailable
+from models.base import KIND, ModelUnavailable
 from models.registry import Registry
 from models.understanding import load_understander
 from tests.learning import EXAMPLES, HELD_OUT, SMALL_SHOP, TESTED_SHOP, log_messages, nlu, prediction, write_assistant

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from models.artifact import MANIFEST
-from models.base import ArtifactInvalid, ModelUnavailable, ReadingFailed, Understanding
+from models.base import KIND, ArtifactInvalid, ModelUnavailable, ReadingFailed, Understanding
 from models.registry import Registry
 from models.runtime import MicroBatcher, ServedUnderstander
-from models.understanding import KIND, load_understander
+from models.understanding import load_understander
 from tests.tiny_models import ASSISTANT, filed, tiny_data, train_tiny
 from training.dataset import Utterance
 
