@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 from bot.app import Platform, load_bot
 from bot.errors import ConfigurationError
 from bot.settings import load_settings
-from bot.storage import conversations
+from bot.storage import conversations, inbox
 from bot.worker import SNAPSHOT_EVERY, Bot, Worker, WorkerLimits
 from connectors.base import (
     ChannelLimits,
@@ -142,9 +142,33 @@ async def test_a_turn_that_always_fails_ends_in_an_apology_and_the_next_one_is_a
     async with running(starter, tmp_path, broken) as platform:
         said = await ask(platform, message("thank", 1))
         after = await ask(platform, message("thank", 2))
+        assert said[0] == starter.assistant.brand.disclosure_text["en"]
         assert "boom" not in " ".join(said)
         assert any("Sorry" in text for text in said)
         assert any("welcome" in text for text in after)
+
+
+async def test_a_message_that_ends_the_process_each_time_is_let_go_of(starter: Bot, tmp_path: Path) -> None:
+    reader = Scripted()
+    limits = WorkerLimits(poll_s=0.05, backoff_s=0.01, max_attempts=2, give_up_after=3)
+    async with running(starter, tmp_path, reader, limits=limits) as platform:
+        assert await ask(platform, message("greet", 1))
+        platform.worker.stop()  # from here on nobody claims but this test
+        [receipt] = await platform.ports.receive([message("thank", 2)])
+        now = datetime.now(UTC)
+        for _ in range(3):  # three workers that died with it, without a word
+            assert await platform.db.write(lambda c: inbox.claim(c, "kefu-starter", "dead", now, 60, 1))
+            await platform.db.write(lambda c: inbox.release(c, "kefu-starter", "dead", now))
+        worker = Worker(
+            db=platform.db, hub=platform.hub, bot=starter, understander=reader, worker_id="next", limits=limits
+        )
+        working = asyncio.create_task(worker.run())
+        replies = await platform.ports.wait_for_reply(receipt.inbound_id, 20)
+        worker.stop()
+        await working
+    assert replies is not None
+    assert ["Sorry" in str(reply.body["text"]) for reply in replies] == [True]
+    assert reader.seen == ["greet"]
 
 
 async def test_the_bot_says_once_per_session_that_it_is_a_machine(starter: Bot, tmp_path: Path) -> None:
