@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from bot.assistant.loader import Assistant, TestConversation, load_tests
-from bot.assistant.nlu_data import EntitySpan, IntentExample, SentimentExample, read_sentiment
+from bot.assistant.nlu_data import IntentExample, SentimentExample, read_sentiment
 from bot.assistant.source import Problems
 from bot.redaction import redact
 from bot.settings import STARTER
 from bot.storage.predictions import LabelledText
+from training.annotations import EntitySpan
 
 if TYPE_CHECKING:
     from models.entities import EntityRules
@@ -211,7 +212,15 @@ def _entity_value(example: IntentExample, span: EntitySpan) -> EntityValue:
 
     surface = example.text[span.start : span.end]
     value = span.value if span.value != surface else None
-    return EntityValue(entity=span.entity, text=surface, value=value, role=span.role, group=span.group)
+    return EntityValue(
+        entity=span.entity,
+        text=surface,
+        value=value,
+        role=span.role,
+        group=span.group,
+        start=span.start,
+        end=span.end,
+    )
 
 
 def _sentiment_examples(assistant: Assistant) -> tuple[SentimentExample, ...]:

@@ -30,13 +30,19 @@ class DataError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class EntityValue:
-    """A value annotated in an example; becomes a lookup of its entity."""
+    """A value annotated in an example; becomes a lookup of its entity.
+
+    Attributes:
+        start, end: where it stands in the example's text, code points, end exclusive; None where nobody said.
+    """
 
     entity: str
     text: str
     value: str | None = None
     role: str | None = None
     group: str | None = None
+    start: int | None = None
+    end: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

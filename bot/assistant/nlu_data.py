@@ -6,30 +6,14 @@ Invariant: `IntentExample.text` is plain text; spans are code-point offsets into
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bot.assistant.source import Node, Problems
 from bot.errors import Where
-
-
-@dataclass(frozen=True, kw_only=True)
-class EntitySpan:
-    start: int
-    end: int
-    entity: str
-    value: str
-    role: str | None = None
-    group: str | None = None
-
-    def as_entity(self) -> dict[str, Any]:
-        """The entity as Rasa's parse data names it, without the span."""
-        parts = {"entity": self.entity, "value": self.value, "role": self.role, "group": self.group}
-        return {key: value for key, value in parts.items() if value is not None}
+from training.annotations import EntitySpan, split_annotations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,50 +56,6 @@ def language_of(text: str, file: Path) -> str | None:
     if _HAN.search(text):
         return "zh"
     return "en" if _LETTER.search(text) else None
-
-
-# `[text](entity)`, `[text](entity:value)`, `[text]{"entity": …, "role": …}` and the list form `[text][{…}, {…}]`.
-_ANNOTATION = re.compile(
-    r"\[(?P<text>[^\]]+?)\]"
-    r"(?:\((?P<entity>[^:)]+?)(?::(?P<value>[^)]+))?\)|(?P<object>\{[^}]+?\})|(?P<list>\[\s*\{.*?\}\s*\]))"
-)
-
-
-def split_annotations(text: str) -> tuple[str, list[EntitySpan]]:
-    """The plain text and the entities annotated in it; a broken annotation stays in the text."""
-    plain, spans, position = "", [], 0
-    for found in _ANNOTATION.finditer(text):
-        described = _annotated(found)
-        if not described:
-            continue
-        plain += text[position : found.start()]
-        start, surface = len(plain), found["text"]
-        plain += surface
-        position = found.end()
-        spans += [
-            EntitySpan(
-                start=start,
-                end=len(plain),
-                entity=str(item["entity"]),
-                value=str(item.get("value", surface)),
-                role=item.get("role"),
-                group=item.get("group"),
-            )
-            for item in described
-        ]
-    return plain + text[position:], spans
-
-
-def _annotated(found: re.Match[str]) -> list[dict[str, Any]]:
-    if found["entity"]:
-        value = {"value": found["value"]} if found["value"] else {}
-        return [{"entity": found["entity"].strip(), **value}]
-    try:
-        described = json.loads(found["object"] or found["list"])
-    except ValueError:
-        return []
-    items = described if isinstance(described, list) else [described]
-    return items if all(isinstance(item, dict) and "entity" in item for item in items) else []
 
 
 _ITEM_KEYS = frozenset({"intent", "synonym", "regex", "lookup", "examples", "metadata"})

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from bot.assistant.nlu_data import split_annotations
 from bot.assistant.source import Node, Problems
 from bot.errors import Where
+from training.annotations import split_annotations
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ import pytest
 
 from bot.assistant.domain import MappingCondition
 from bot.assistant.loader import check_assistant, load_assistant, load_tests
-from bot.assistant.nlu_data import EntitySpan, split_annotations
 from bot.assistant.stories import ActionStep, CheckpointStep, LoopStep, OrStep, SlotStep, UserStep
 from bot.errors import AssistantError
+from training.annotations import EntitySpan, split_annotations
 
 Write = Callable[..., Path]
 
