@@ -1,27 +1,22 @@
-"""Labelled utterances as plain values: read from files, de-duplicated, split by group, hashed.
+"""Labelled utterances as plain values: de-duplicated, split by group, drawn, hashed.
 
-Knows no assistant folder and no database: `bot/learning.py` brings those. Invariant: a group never lies on both sides
-of a split.
+Reading files is `readers.py`'s; assistant folder and database are `bot/learning.py`'s.
+Invariant: a group never lies on both sides of a split.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from models.base import SENTIMENTS
 from models.entities import EntityRules, LookupValue
-
-TEXT_COLUMNS = ("text", "utterance", "sentence")
-LABEL_COLUMNS = ("intent", "label", "category")
 
 
 class DataError(Exception):
@@ -150,60 +145,11 @@ def assign_folds(utterances: Sequence[Utterance], folds: int, seed: int) -> list
     return out
 
 
-def read_utterances(path: Path) -> tuple[Utterance, ...]:
-    """Read `.csv`, `.tsv` or `.jsonl` with a text column (text, utterance, sentence) and a label column (intent,
-    label, category).
-
-    Raises:
-        DataError: naming the file, the line and the column.
-    """
-    readers = {".csv": _read_table, ".tsv": _read_table, ".jsonl": _read_jsonl, ".json": _read_jsonl}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(
-            f"{path}: cannot read {path.suffix or 'a file without suffix'}; use {', '.join(sorted(readers))}"
-        )
-    try:
-        rows = list(reader(path))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    if not rows:
-        raise DataError(f"{path}: no examples in it")
-    return tuple(_utterance(path, line, row) for line, row in rows)
-
-
-def _read_table(path: Path) -> Iterable[tuple[int, Mapping[str, object]]]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        rows = csv.DictReader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        for row in rows:
-            yield rows.line_num, row
-
-
-def _read_jsonl(path: Path) -> Iterable[tuple[int, Mapping[str, object]]]:
-    with path.open(encoding="utf-8-sig") as stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    raise DataError(f"{path}:{number}: not JSON ({error}); write one object a line") from error
-                if not isinstance(row, dict):
-                    raise DataError(f"{path}:{number}: an object was expected, with text and intent")
-                yield number, row
-
-
-def _utterance(path: Path, line: int, row: Mapping[str, object]) -> Utterance:
-    # An empty text is data (public sets hold some): training drops it, a test asks about it.
-    text = next((row[name] for name in TEXT_COLUMNS if row.get(name) is not None), None)
-    label = next((row[name] for name in LABEL_COLUMNS if row.get(name)), None)
-    if not isinstance(text, str):
-        raise DataError(f"{path}:{line}: no text; name the column {' or '.join(TEXT_COLUMNS)}")
-    if not isinstance(label, str):
-        raise DataError(f"{path}:{line}: no label; name the column {' or '.join(LABEL_COLUMNS)}")
-    language = row.get("language")
-    return Utterance(
-        text=text,
-        label=label.strip(),
-        language=language if isinstance(language, str) else None,
-        source=f"{path.name}:{line}",
-    )
+def draw_shots(utterances: Sequence[Utterance], shots: int, seed: int) -> tuple[Utterance, ...]:
+    """`shots` utterances of every label, all of one that has fewer; the same for the same seed, in the given order."""
+    rng = np.random.default_rng(seed)
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for row, utterance in enumerate(utterances):
+        by_label[utterance.label].append(row)
+    drawn = [int(row) for _, rows in sorted(by_label.items()) for row in rng.permutation(rows)[:shots]]
+    return tuple(utterances[row] for row in sorted(drawn))

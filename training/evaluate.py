@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from models.heads import Floats
 from models.pretrained import BaseModel
 from models.understanding import TrainedUnderstander, load_understander
-from training.dataset import DataError, UnderstandingData, Utterance, deduplicate, read_utterances
+from training.dataset import DataError, UnderstandingData, Utterance, deduplicate
 from training.finetune_understanding import Progress, Recipe, quiet, train_understanding
+from training.readers import read_utterances
 from training.scores import calibration_error, macro_f1, out_of_scope_auroc, reliability
 
 READ_CHUNK = 256

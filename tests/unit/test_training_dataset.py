@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,54 +16,12 @@ from training.dataset import (
     Utterance,
     assign_folds,
     deduplicate,
-    read_utterances,
+    draw_shots,
 )
 
 
 def said(text: str, label: str, group: str | None = None) -> Utterance:
     return Utterance(text=text, label=label, group=group)
-
-
-def test_csv_and_jsonl_of_the_public_sets_are_read(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text('text,category\n"Hello, you",greet\n再见,bye\n', encoding="utf-8-sig")
-    (tmp_path / "b.jsonl").write_text(
-        '{"text": "hi", "intent": "greet", "language": "en"}\n\n{"text": "x", "intent": "y"}'
-    )
-    table, lines = read_utterances(tmp_path / "a.csv"), read_utterances(tmp_path / "b.jsonl")
-    assert [(u.text, u.label, u.source) for u in table] == [
-        ("Hello, you", "greet", "a.csv:2"),
-        ("再见", "bye", "a.csv:3"),
-    ]
-    assert [(u.text, u.language, u.source) for u in lines] == [("hi", "en", "b.jsonl:1"), ("x", None, "b.jsonl:3")]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.csv", "text,other\nhello,1\n", r"a\.csv:2: no label; name the column intent or label or category"),
-        ("a.csv", "words,intent\nhello,greet\n", r"a\.csv:2: no text"),
-        ("a.csv", "text,intent\n", "no examples"),
-        ("a.jsonl", '{"text": "hi", "intent": "x"}\n{"text"\n', r"a\.jsonl:2: not JSON"),
-        ("a.jsonl", "[1]\n", r"a\.jsonl:1: an object"),
-        ("a.xml", "<x/>", r"cannot read \.xml"),
-    ],
-)
-def test_a_file_that_cannot_be_read_says_where_and_what(tmp_path: Path, name: str, content: str, message: str) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(DataError, match=message):
-        read_utterances(tmp_path / name)
-
-
-def test_an_empty_text_is_read_and_dropped_from_training(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"text": "", "intent": "x"}\n{"text": "hi", "intent": "y"}\n')
-    rows = read_utterances(tmp_path / "a.jsonl")
-    assert [u.text for u in rows] == ["", "hi"]
-    assert [u.text for u in deduplicate(rows)] == ["hi"]
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.csv: No such file"):
-        read_utterances(tmp_path / "gone.csv")
 
 
 def test_copies_become_one_with_the_label_most_of_them_carry() -> None:
@@ -154,3 +111,11 @@ def test_data_that_teaches_nothing_is_refused_with_what_to_add(
 ) -> None:
     with pytest.raises(DataError, match=message):
         UnderstandingData(intents=intents, sentiment=sentiment).check()
+
+
+def test_shots_are_so_many_of_each_label_and_differ_by_seed() -> None:
+    rows = [said(f"{label} {i}", label) for i in range(30) for label in "ab"] + [said("lonely", "c")]
+    drawn = draw_shots(rows, 5, 1)
+    assert {label: sum(u.label == label for u in drawn) for label in "abc"} == {"a": 5, "b": 5, "c": 1}
+    assert drawn == draw_shots(rows, 5, 1)
+    assert drawn != draw_shots(rows, 5, 2)
