@@ -27,11 +27,12 @@ e2e: setup ## Run the browser tests alone
 	@$(BIN)/python .ci/environment.py browser
 	$(BIN)/python -m pytest -m e2e $(ARGS)
 
-check: setup ## Lint, formatting, strict types, directions of imports
+check: setup ## Lint, formatting, strict types, directions of imports, texts that repeat each other
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.data_quality
 
 bench: setup ## Measure; writes results/*.json (minutes)
 	@set -e; for file in tests/bench/bench_*.py; do echo "== $$file"; $(BIN)/python -m tests.bench.$$(basename $$file .py); done

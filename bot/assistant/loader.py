@@ -25,6 +25,7 @@ from bot.assistant.config import (
 )
 from bot.assistant.domain import Domain, read_domain
 from bot.assistant.nlu_data import NluData, NluDraft, SentimentExample, read_sentiment
+from bot.assistant.quality import Finding, Kind, find_all, samples_of, warn
 from bot.assistant.source import Node, Problem, Problems, read_yaml
 from bot.assistant.stories import Rule, Story, read_rules, read_stories
 from bot.errors import AssistantError, Where
@@ -97,10 +98,26 @@ def load_assistant(folder: Path, variables: Mapping[str, str]) -> Assistant:
 
 
 def check_assistant(folder: Path, variables: Mapping[str, str]) -> tuple[Problem, ...]:
-    """Every problem of the files, errors first. Contradicting rules are the compiler's to find (`bot.dialogue`)."""
+    """Every problem of the files, errors first; warnings also of texts that repeat each other or the tests.
+
+    Contradicting rules are the compiler's to find (`bot.dialogue`).
+    """
     problems = Problems()
-    _read(folder, variables, problems)
+    assistant = _read(folder, variables, problems)
+    tests = _read_tests(folder, problems)
+    if assistant is not None:
+        warn(find_repetition(assistant, tests), problems)
     return tuple(sorted(problems.found, key=lambda problem: problem.level != "error"))
+
+
+def find_repetition(assistant: Assistant, tests: AssistantTests) -> dict[Kind, list[Finding]]:
+    """What `bot.assistant.quality` finds in the assistant's examples, moods and fixed tests."""
+    return find_all(
+        samples_of(assistant.nlu.examples),
+        samples_of(assistant.sentiment),
+        samples_of(tests.nlu.examples),
+        samples_of(tests.sentiment),
+    )
 
 
 def load_tests(folder: Path) -> AssistantTests:
@@ -110,6 +127,13 @@ def load_tests(folder: Path) -> AssistantTests:
         AssistantError: a test file cannot be read.
     """
     problems = Problems()
+    tests = _read_tests(folder, problems)
+    if error := problems.first_error:
+        raise error.as_error()
+    return tests
+
+
+def _read_tests(folder: Path, problems: Problems) -> AssistantTests:
     nlu = NluDraft(problems=problems)
     for file in sorted((folder / "tests").glob("nlu*.y*ml")):
         root = read_yaml(file, problems)
@@ -118,14 +142,11 @@ def load_tests(folder: Path) -> AssistantTests:
     conversations_file = folder / "tests" / "conversations.yml"
     root = read_yaml(conversations_file, problems) if conversations_file.exists() else None
     section = root.get("conversations") if root else None
-    tests = AssistantTests(
+    return AssistantTests(
         nlu=nlu.finish(),
         sentiment=read_sentiment(sorted((folder / "tests").glob("sentiment_*.csv")), problems),
         conversations=tuple(_read_conversations(section, problems)) if section else (),
     )
-    if error := problems.first_error:
-        raise error.as_error()
-    return tests
 
 
 def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Assistant | None:

@@ -1,0 +1,88 @@
+"""`python -m tests.data_quality`: fails where a shipped assistant's texts repeat each other or its tests.
+
+Part of `make check`. Writes results/starter_data.json, the same bytes for the same texts: counts, distinct-n and a
+random 50 to read.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bot.assistant.loader import Assistant, AssistantTests, find_repetition, load_assistant, load_tests
+from bot.assistant.quality import Sample, distinct, samples_of
+from bot.settings import STARTER
+
+REPOSITORY = Path(__file__).parents[1]
+RESULT = REPOSITORY / "results" / "starter_data.json"
+TO_READ = 50
+SEED = 7
+
+
+def shipped() -> list[Path]:
+    """The folders of the starter and of every template."""
+    templates = REPOSITORY / "bot" / "templates"
+    folders = sorted(templates.iterdir()) if templates.is_dir() else []
+    return [STARTER, *(folder for folder in folders if (folder / "config.yml").is_file())]
+
+
+def complaints(assistant: Assistant, tests: AssistantTests) -> Iterator[str]:
+    """One line a finding: where, what."""
+    for kind, found in find_repetition(assistant, tests).items():
+        for finding in found:
+            where = finding.samples[0].where
+            yield f"{where.file}:{where.line}: {kind}: {finding}"
+
+
+def figures(assistant: Assistant, tests: AssistantTests) -> dict[str, Any]:
+    """Counts and distinct-n by language, and messages drawn at random (seed 7)."""
+    texts = {
+        "intents": samples_of(assistant.nlu.examples),
+        "sentiment": samples_of(assistant.sentiment),
+        "test_intents": samples_of(tests.nlu.examples),
+        "test_sentiment": samples_of(tests.sentiment),
+    }
+    drawn = random.Random(SEED).sample(texts["intents"], min(TO_READ, len(texts["intents"])))
+    return {
+        **{name: _described(samples) for name, samples in texts.items()},
+        "random_messages": [f"{sample.label}: {sample.text}" for sample in drawn],
+    }
+
+
+def _described(samples: Sequence[Sample]) -> dict[str, Any]:
+    languages = sorted({sample.language or "und" for sample in samples})
+    return {language: _of([s for s in samples if (s.language or "und") == language]) for language in languages}
+
+
+def _of(samples: Sequence[Sample]) -> dict[str, Any]:
+    counts = Counter(sample.label for sample in samples)
+    return {
+        "n": len(samples),
+        **{f"distinct_{n}": round(distinct(samples, n), 4) for n in (1, 2, 3)},
+        "by_label": dict(sorted(counts.items())),
+    }
+
+
+def main() -> int:
+    found = []
+    for folder in shipped():
+        assistant, tests = load_assistant(folder, {}), load_tests(folder)
+        found += complaints(assistant, tests)
+        if folder == STARTER:
+            RESULT.parent.mkdir(exist_ok=True)
+            RESULT.write_text(
+                json.dumps(figures(assistant, tests), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+            )
+    for line in found:
+        print(line.removeprefix(f"{REPOSITORY}/"), file=sys.stderr)
+    print(f"data quality: {len(found)} findings in {len(shipped())} assistants")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
