@@ -201,52 +201,70 @@ def _labels(settings: Settings, assistant: Assistant) -> Sequence[LabelledText]:
 @app.command()
 def evaluate(
     folder: Folder = None,
-    task: Annotated[str, typer.Option(help="What to measure: intent.")] = "intent",
+    task: Annotated[str, typer.Option(help="What is measured on files: intent or sentiment.")] = "intent",
     train_file: Annotated[
-        Path | None, typer.Option("--train", help="Training file (csv, jsonl, Rasa nlu yml).")
+        Path | None, typer.Option("--train", help="csv, tsv, jsonl, Rasa NLU yml, or CLINC's json with all splits.")
     ] = None,
     test_file: Annotated[Path | None, typer.Option("--test", help="Test file, read once.")] = None,
     oos: Annotated[Path | None, typer.Option("--oos", help="Out-of-scope messages, for the AUROC.")] = None,
-    base: Annotated[str | None, typer.Option(help="Base model; default: kefu.yml's.")] = None,
-    recipe: Annotated[str, typer.Option(help="Training recipe: quick.")] = "quick",
-    seed: Annotated[int, typer.Option(help="Seed of splits and fits.")] = 0,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base model: hub id, folder or known name.")] = None,
+    recipe: Annotated[str, typer.Option(help="Training recipe.")] = "quick",
+    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Seeds of splits and fits: 0,1,2.")] = "0",
+    shots: Annotated[int | None, typer.Option(help="Learn from so many examples of each label.", min=2)] = None,
+    draws: Annotated[int, typer.Option(help="Draw them so many times.", min=1)] = 3,
+    folds: Annotated[int | None, typer.Option(help="Cross-validate the training file.", min=2)] = None,
+    baseline: Annotated[str | None, typer.Option(help="tfidf: character n-grams alone beside, as the floor.")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write everything here too.")] = None,
 ) -> None:
-    """Measure: the serving model on the assistant's own tests, or (--train --test) a recipe on any data set."""
-    if (train_file is None) != (test_file is None):
-        raise KefuError("--train and --test belong together; give both, or neither to test the serving model")
-    if task != "intent":
-        raise KefuError(f"--task {task}: only `intent` can be measured")
-    from bot import learning
+    """Measure: the serving model on the assistant's own tests, or (--train) a recipe on any data set."""
+    if train_file is None and (test_file or oos or shots or folds or baseline):
+        raise KefuError(
+            "--test, --oos, --shots, --folds and --baseline belong to --train FILE; without it, the serving model is "
+            "tested on the assistant's own files"
+        )
+    if task not in ("intent", "sentiment"):
+        raise KefuError(f"--task {task}: intent or sentiment can be measured")
+    if baseline not in (None, "tfidf"):
+        raise KefuError(f"--baseline {baseline}: only tfidf is there")
+    if not all(part.strip().isdecimal() for part in seeds.split(",")):
+        raise KefuError(f"--seeds {seeds}: whole numbers joined by commas, such as 0,1,2")
+    from bot import evaluation
 
     settings = load_settings()
-    figures: Mapping[str, object]
-    with progress_bar() as progress:
-        if train_file and test_file:
-            figures = learning.evaluate_files(
+    if train_file is None:
+        from bot.assistant.loader import load_assistant
+
+        assistant = load_assistant(assistant_folder(settings, folder), environment())
+        with progress_bar() as progress:
+            report = evaluation.evaluate_assistant(settings, assistant, progress=progress, console=out)
+        shown, found = evaluation.assistant_tables(report), report.as_json()
+    else:
+        from training.experiment import Plan
+
+        plan = Plan(
+            task="sentiment" if task == "sentiment" else "intent",
+            seeds=tuple(int(part) for part in seeds.split(",")),
+            shots=shots,
+            draws=draws,
+            folds=folds,
+            baseline=baseline is not None,
+        )
+        with progress_bar() as progress:
+            experiment = evaluation.evaluate_files(
                 settings,
                 train_file,
                 test_file,
                 oos=oos,
-                base=base or "all-MiniLM-L6-v2",
+                base=base or evaluation.BASE,
                 recipe=recipe,
-                seed=seed,
+                plan=plan,
                 progress=progress,
             )
-        else:
-            from bot.app import load_bot
-
-            bot = load_bot(assistant_folder(settings, folder))
-            figures = learning.evaluate_assistant(settings, bot, progress=progress, console=out)
-    table = Table("measure", "value")
-    for name, value in figures.items():
-        table.add_row(name, Text(f"{value:.4f}" if isinstance(value, float) else str(value)))
-    out.print(table)
+        shown, found = evaluation.experiment_tables(experiment), experiment.as_json()
+    for part in shown:
+        out.print(part)
     if json_out:
-        import json
-
-        json_out.parent.mkdir(parents=True, exist_ok=True)
-        json_out.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        evaluation.write_json(json_out, found)
 
 
 def _print_outcome(outcome: Any) -> None:

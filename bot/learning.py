@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -26,7 +26,7 @@ from rich.panel import Panel
 
 from bot.app import actions_of
 from bot.assistant.loader import Assistant, TestConversation
-from bot.errors import AssistantError, ConfigurationError
+from bot.errors import AssistantError
 from bot.lessons import FixedTests, collect_lessons, fixed_tests, training_data
 from bot.rehearsal import ConversationResult, play_conversations
 from bot.review import export_review, import_review
@@ -36,7 +36,7 @@ from bot.storage.database import Database
 from bot.storage.predictions import LabelledText
 from bot.worker import Bot
 from models.artifact import verify
-from models.base import KIND, BaseModelNotFound, Manifest, ModelError, ModelUnavailable, Understanding
+from models.base import KIND, BaseModelNotFound, Manifest, ModelError, Understanding
 from models.pretrained import NGRAM, BaseModel, ngram_base, resolve_base
 from models.registry import WHATEVER, CurrentMoved, Registry
 from models.understanding import TrainedUnderstander, load_understander
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TrainOutcome",
-    "evaluate_assistant",
-    "evaluate_files",
     "export_review",
     "fixed_tests",
     "import_review",
@@ -438,86 +436,3 @@ def _print_conversations(run: _Run, results: Sequence[ConversationResult]) -> No
     for result in results:
         if not result.passed:
             run.say(result.diff())
-
-
-# ---- measure ----
-
-
-def evaluate_assistant(
-    settings: Settings,
-    bot: Bot,
-    *,
-    progress: Progress = lambda step, done, total: None,
-    console: Console,
-) -> dict[str, float | int | str]:
-    """Figures of the version that serves, on the assistant's fixed tests and test conversations.
-
-    Raises:
-        ModelUnavailable: no version serves.
-    """
-    assistant = bot.assistant
-    registry = Registry(settings.models_dir, assistant.assistant_id)
-    run = _Run(
-        settings=settings,
-        assistant=assistant,
-        registry=registry,
-        tests=fixed_tests(assistant),
-        progress=progress,
-        console=console,
-    )
-    for notice in run.tests.notices:
-        run.say(f"note: {notice}")
-    version = registry.current(KIND)
-    if version is None:
-        raise ModelUnavailable(f"no model of {assistant.assistant_id!r} serves under {settings.home}; run `kefu train`")
-    reader = run.load(version)
-    figures: dict[str, float | int | str] = {"version": version}
-    for task, judged in _judged(run, reader).items():
-        figures |= _figures(task, judged)
-    results = _rehearse(run, reader, run.tests.conversations)
-    _print_conversations(run, results)
-    return figures | {"conversations": len(results), "conversations_passed": sum(r.passed for r in results)}
-
-
-def _figures(task: str, judged: Sequence[Judged]) -> dict[str, float | int]:
-    from training.evaluate import evaluate_intents
-
-    report = evaluate_intents(judged)
-    figures: dict[str, float | int] = {
-        f"{task}_n": report.n,
-        f"{task}_accuracy": report.accuracy,
-        f"{task}_macro_f1": report.macro_f1,
-        f"{task}_ece": report.ece,
-    }
-    return figures | {f"{task}_accuracy_{language}": accuracy for language, (accuracy, _) in report.by_language.items()}
-
-
-def evaluate_files(
-    settings: Settings,
-    train_file: Path,
-    test_file: Path,
-    *,
-    oos: Path | None,
-    base: str,
-    recipe: str,
-    seed: int,
-    progress: Progress = lambda step, done, total: None,
-) -> dict[str, float | int | None]:
-    """Train a recipe on one file and test it on another; the figures that `kefu evaluate --json` writes.
-
-    Raises:
-        ConfigurationError: a file or the recipe's name is wrong.
-        BaseModelNotFound: the base is not there; no other takes its place, since the figures would be another's.
-    """
-    from training import evaluate
-    from training.dataset import DataError
-    from training.finetune_understanding import Recipe
-
-    if recipe not in RECIPES:
-        raise ConfigurationError(f"--recipe {recipe}: unknown; one of {', '.join(RECIPES)}")
-    model = resolve_base(base, settings.bases_dir)
-    chosen = replace(Recipe(name=recipe), threads=settings.inference_threads)
-    try:
-        return evaluate.evaluate_files(train_file, test_file, oos, model, chosen, seed, progress)
-    except DataError as error:
-        raise ConfigurationError(str(error)) from error

@@ -1,12 +1,14 @@
 """How good a model is on labelled utterances that it has not seen. No decision here (`gate.py` decides).
 
-Invariant: figures come from predictions of the version folder that serves, read in by the loader that serves it.
+Several runs of one recipe are `experiment.py`'s, entities `parts.py`'s. Invariant: figures come from predictions of
+the version folder that serves, read in by the loader that serves it.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +17,28 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.base import Understanding
 from models.heads import Floats
 from models.pretrained import BaseModel
 from models.understanding import TrainedUnderstander, load_understander
 from training.dataset import DataError, UnderstandingData, Utterance, deduplicate
 from training.finetune_understanding import Progress, Recipe, quiet, train_understanding
-from training.readers import read_utterances
-from training.scores import calibration_error, macro_f1, out_of_scope_auroc, reliability
+from training.readers import as_moods, read_utterances
+from training.scores import (
+    CoverageRow,
+    calibration_error,
+    coverage_risk,
+    macro_f1,
+    out_of_scope_auroc,
+    reliability,
+    wilson_interval,
+)
+from training.slices import Gap, SliceScore, gaps, slice_scores
 
 READ_CHUNK = 256
+CONFUSIONS = 20
+# A version always names intents; where only moods are measured, so many messages a mood stand in for intents.
+STAND_IN = 5
 
 Task = Literal["intent", "sentiment"]
 
@@ -38,6 +53,7 @@ class Judged:
     predicted: str
     confidence: float
     out_of_scope_score: float
+    is_out_of_scope: bool = False
 
     @property
     def is_right(self) -> bool:
@@ -56,64 +72,141 @@ class ClassScore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntentReport:
+class Report:
     """Figures over one set of judged utterances.
 
     Attributes:
+        n: texts; read by several models, each counts once.
+        low, high: 95 % Wilson interval of the accuracy.
         ece: expected calibration error, 15 equal-width bins.
         oos_auroc: chance that an out-of-scope text scores above an in-scope one; None where no such texts were given.
-        by_language: language → (accuracy, n).
+        rejected: share of the texts that the served threshold takes for out of scope.
+        caught: share of the out-of-scope texts that it does.
         reliability: (mean confidence, accuracy, n) of each bin that holds any.
+        confusions: (meant, understood, times), most frequent first.
     """
 
     n: int
     accuracy: float
+    low: float
+    high: float
     macro_f1: float
     ece: float
     oos_auroc: float | None
-    by_intent: tuple[ClassScore, ...]
-    by_language: dict[str, tuple[float, int]]
+    rejected: float
+    caught: float | None
+    by_label: tuple[ClassScore, ...]
+    slices: tuple[SliceScore, ...]
+    gaps: tuple[Gap, ...]
+    coverage: tuple[CoverageRow, ...]
     reliability: tuple[tuple[float, float, int], ...]
+    confusions: tuple[tuple[str, str, int], ...]
 
 
 def judge(reader: TrainedUnderstander, utterances: Sequence[Utterance], task: Task = "intent") -> tuple[Judged, ...]:
     """Read every utterance with the model and keep its answer to the task beside the right label."""
-    out = []
-    for start in range(0, len(utterances), READ_CHUNK):
-        chunk = utterances[start : start + READ_CHUNK]
-        for utterance, answer in zip(chunk, reader.read([u.text for u in chunk]), strict=True):
-            is_intent = task == "intent"
-            out.append(
-                Judged(
-                    text=utterance.text,
-                    label=utterance.label,
-                    language=utterance.language,
-                    predicted=answer.intent.name if is_intent else answer.sentiment,
-                    confidence=answer.intent.confidence if is_intent else answer.sentiment_confidence,
-                    out_of_scope_score=answer.out_of_scope_score,
-                )
-            )
-    return tuple(out)
+    answers = read_all(reader, utterances)
+    return tuple(judged(utterance, answer, task) for utterance, answer in zip(utterances, answers, strict=True))
 
 
-def evaluate_intents(judged: Sequence[Judged], out_of_scope: Sequence[Judged] = ()) -> IntentReport:
-    """Sum up judged utterances; `out_of_scope` holds texts that belong to no intent, their labels do not count."""
+def read_all(reader: TrainedUnderstander, utterances: Sequence[Utterance]) -> list[Understanding]:
+    """Everything that the model reads in each utterance, in order, a few hundred at a time."""
+    starts = range(0, len(utterances), READ_CHUNK)
+    return [a for start in starts for a in reader.read([u.text for u in utterances[start : start + READ_CHUNK]])]
+
+
+def judged(utterance: Utterance, answer: Understanding, task: Task) -> Judged:
+    """One answer beside its right label."""
+    is_intent = task == "intent"
+    return Judged(
+        text=utterance.text,
+        label=utterance.label,
+        language=utterance.language,
+        predicted=answer.intent.name if is_intent else answer.sentiment,
+        confidence=answer.intent.confidence if is_intent else answer.sentiment_confidence,
+        out_of_scope_score=answer.out_of_scope_score,
+        is_out_of_scope=answer.is_out_of_scope,
+    )
+
+
+def sum_up(judged: Sequence[Judged], out_of_scope: Sequence[Judged] = (), *, repeats: int = 1) -> Report:
+    """Sum up judged utterances.
+
+    Args:
+        out_of_scope: texts that belong to no intent; their labels do not count.
+        repeats: how often each text occurs, once for each model that read it; intervals count it once.
+    """
     labels = sorted({j.label for j in judged} | {j.predicted for j in judged})
     index = {label: k for k, label in enumerate(labels)}
     targets = np.array([index[j.label] for j in judged], dtype=np.int64)
     predicted = np.array([index[j.predicted] for j in judged], dtype=np.int64)
     confidence = np.array([j.confidence for j in judged], dtype=np.float32)
     right = predicted == targets
-    return IntentReport(
-        n=len(judged),
-        accuracy=float(right.mean()),
+    accuracy, n = float(right.mean()), len(judged) // repeats
+    low, high = wilson_interval(accuracy, n)
+    slices = slice_scores([(j.text, j.language, j.is_right) for j in judged], repeats)
+    wrong = Counter((j.label, j.predicted) for j in judged if not j.is_right)
+    return Report(
+        n=n,
+        accuracy=accuracy,
+        low=low,
+        high=high,
         macro_f1=macro_f1(predicted, targets),
         ece=calibration_error(confidence, right),
         oos_auroc=out_of_scope_auroc(_scores(judged), _scores(out_of_scope)) if out_of_scope else None,
-        by_intent=tuple(_class_score(label, predicted == k, targets == k) for label, k in index.items()),
-        by_language=_by_language(judged),
+        rejected=_rejected(judged),
+        caught=_rejected(out_of_scope) if out_of_scope else None,
+        by_label=tuple(_class_score(label, predicted == k, targets == k) for label, k in index.items()),
+        slices=slices,
+        gaps=gaps(slices),
+        coverage=coverage_risk(confidence, right),
         reliability=reliability(confidence, right),
+        confusions=tuple((meant, said, times) for (meant, said), times in wrong.most_common(CONFUSIONS)),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one trained model said, and what it took.
+
+    `train_s` is everything from labelled texts to a loadable version, export of a new base included; `predict_s`
+    loads nothing.
+    """
+
+    judged: tuple[Judged, ...]
+    out_of_scope: tuple[Judged, ...]
+    n_train: int
+    train_s: float
+    predict_s: float
+
+
+def measure(
+    learned: Sequence[Utterance],
+    held: Sequence[Utterance],
+    strange: Sequence[Utterance],
+    base: BaseModel,
+    recipe: Recipe,
+    task: Task = "intent",
+    progress: Progress = quiet,
+) -> Measured:
+    """Train a version on `learned`, load it as a server would, and judge it on `held` and `strange`."""
+    learned = deduplicate(learned)
+    with tempfile.TemporaryDirectory(prefix="kefu-evaluate-") as folder:
+        started = time.perf_counter()
+        version = Path(folder) / "version"
+        train_understanding(_data(learned, task), recipe, base, version, "evaluate", progress)
+        train_s = time.perf_counter() - started
+        reader = load_understander(version, recipe.threads)
+        started = time.perf_counter()
+        answers = judge(reader, held, task)
+        predict_s = time.perf_counter() - started
+        return Measured(
+            judged=answers,
+            out_of_scope=judge(reader, strange, task),
+            n_train=len(learned),
+            train_s=round(train_s, 2),
+            predict_s=round(predict_s, 2),
+        )
 
 
 def evaluate_files(
@@ -124,43 +217,57 @@ def evaluate_files(
     recipe: Recipe,
     seed: int,
     progress: Progress = quiet,
+    task: Task = "intent",
 ) -> dict[str, float | int | None]:
-    """Train on one file, test the served artifact on another: what `kefu evaluate --task intent` writes.
-
-    `train_s` is everything from labelled texts to a loadable version, export of a new base included; `predict_s`
-    loads nothing.
-    """
-    learned, held = deduplicate(read_utterances(train)), read_utterances(test)
+    """Train on one file, test the served artifact on another: the flat figures of one run, for benches."""
+    learned, held = read_labelled(train, task), read_labelled(test, task)
     strange = read_utterances(oos) if oos else ()
-    if overlap := {u.label for u in held} - {u.label for u in learned}:
-        raise DataError(
-            f"{test}: intents that {train} lacks: {', '.join(sorted(overlap)[:5])}; give --oos a file for those"
-        )
-    with tempfile.TemporaryDirectory(prefix="kefu-evaluate-") as folder:
-        started = time.perf_counter()
-        data = UnderstandingData(intents=learned)
-        train_understanding(data, replace(recipe, seed=seed), base, Path(folder) / "version", "evaluate", progress)
-        train_s = time.perf_counter() - started
-        reader = load_understander(Path(folder) / "version", recipe.threads)
-        started = time.perf_counter()
-        judged = judge(reader, held)
-        predict_s = time.perf_counter() - started
-        report = evaluate_intents(judged, judge(reader, strange))
+    check_labels(learned, held, test, train)
+    measured = measure(learned, held, strange, base, replace(recipe, seed=seed), task, progress)
+    report = sum_up(measured.judged, measured.out_of_scope)
     return {
         "accuracy": report.accuracy,
         "macro_f1": report.macro_f1,
         "ece": report.ece,
         "oos_auroc": report.oos_auroc,
-        "n_train": len(learned),
+        "n_train": measured.n_train,
         "n_test": len(held),
-        "train_s": round(train_s, 2),
-        "predict_s": round(predict_s, 2),
+        "train_s": measured.train_s,
+        "predict_s": measured.predict_s,
         "seed": seed,
     }
 
 
+def read_labelled(path: Path, task: Task) -> tuple[Utterance, ...]:
+    """The file's rows, moods under their names where moods are measured."""
+    rows = read_utterances(path)
+    return as_moods(rows) if task == "sentiment" else rows
+
+
+def check_labels(learned: Sequence[Utterance], held: Sequence[Utterance], test: Path | str, train: Path | str) -> None:
+    """Raise DataError where the test holds labels that training cannot know."""
+    if overlap := {u.label for u in held} - {u.label for u in learned}:
+        raise DataError(f"{test}: labels that {train} lacks: {', '.join(sorted(overlap)[:5])}; give --oos those rows")
+
+
+def _data(learned: Sequence[Utterance], task: Task) -> UnderstandingData:
+    if task == "intent":
+        return UnderstandingData(intents=tuple(learned))
+    seen: Counter[str] = Counter()
+    stand_in = []
+    for utterance in learned:
+        seen[utterance.label] += 1
+        if seen[utterance.label] <= STAND_IN:
+            stand_in.append(utterance)
+    return UnderstandingData(intents=tuple(stand_in), sentiment=tuple(learned))
+
+
 def _scores(judged: Sequence[Judged]) -> Floats:
     return np.array([j.out_of_scope_score for j in judged], dtype=np.float32)
+
+
+def _rejected(judged: Sequence[Judged]) -> float:
+    return sum(j.is_out_of_scope for j in judged) / len(judged)
 
 
 def _class_score(label: str, said: NDArray[np.bool_], meant: NDArray[np.bool_]) -> ClassScore:
@@ -172,11 +279,3 @@ def _class_score(label: str, said: NDArray[np.bool_], meant: NDArray[np.bool_]) 
         f1=2 * both / max(1, int(said.sum() + meant.sum())),
         n=int(meant.sum()),
     )
-
-
-def _by_language(judged: Sequence[Judged]) -> dict[str, tuple[float, int]]:
-    out = {}
-    for language in sorted({j.language for j in judged if j.language}):
-        right = [j.is_right for j in judged if j.language == language]
-        out[language] = (sum(right) / len(right), len(right))
-    return out

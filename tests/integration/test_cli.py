@@ -109,12 +109,6 @@ def test_db_upgrade_makes_the_schema(tmp_path: Path) -> None:
     assert "kefu.db" in kefu("db", "upgrade", home=tmp_path).stdout
 
 
-def test_evaluate_wants_both_files(tmp_path: Path) -> None:
-    done = kefu("evaluate", "--train", "x.csv", home=tmp_path, check=False)
-    assert done.returncode == 1
-    assert "--test" in done.stderr
-
-
 def test_init_over_a_file_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     done = kefu("init", str(tmp_path / "mine.txt"), home=tmp_path / "home", check=False)

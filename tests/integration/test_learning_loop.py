@@ -20,14 +20,11 @@ import pytest
 from rich.console import Console
 
 from bot import learning
-from bot.app import Bot, actions_of
 from bot.assistant.loader import Assistant
-from bot.errors import AssistantError, ConfigurationError
+from bot.errors import AssistantError
 from bot.learning import (
     Stopped,
     TrainOutcome,
-    evaluate_assistant,
-    evaluate_files,
     export_review,
     import_review,
     retrain,
@@ -36,10 +33,10 @@ from bot.lessons import fixed_tests
 from bot.settings import Settings
 from bot.storage.database import Database
 from models.artifact import read_manifest, sha256_file, write_manifest
-from models.base import KIND, ModelUnavailable
+from models.base import KIND
 from models.registry import Registry
 from models.understanding import load_understander
-from tests.learning import EXAMPLES, HELD_OUT, SMALL_SHOP, TESTED_SHOP, log_messages, nlu, prediction, write_assistant
+from tests.learning import EXAMPLES, SMALL_SHOP, TESTED_SHOP, log_messages, nlu, prediction, write_assistant
 
 CONVERSATIONS = """
 conversations:
@@ -428,40 +425,3 @@ def test_what_cannot_be_trained_is_said_with_its_place(shop: Shop, files: dict[s
     assert says in str(refused.value)
     assert str(shop.folder) in str(refused.value)
     assert shop.registry.versions(KIND) == []
-
-
-def test_evaluating_measures_what_serves(shop: Shop) -> None:
-    bot = Bot.of(shop.assistant, actions_of(shop.assistant))
-    with pytest.raises(ModelUnavailable, match="kefu train"):
-        evaluate_assistant(shop.settings, bot, console=shop.console)
-    version = shop.train().version
-    shop.write({"tests/conversations.yml": CONVERSATIONS})
-    bot = Bot.of(shop.assistant, actions_of(shop.assistant))
-    figures = evaluate_assistant(shop.settings, bot, console=shop.console)
-    assert figures["version"] == version
-    assert figures["intent_n"] == 20
-    assert isinstance(figures["intent_accuracy"], float)
-    assert 0.7 <= figures["intent_accuracy"] <= 1.0
-    assert figures["intent_accuracy"] == figures["intent_accuracy_en"]
-    assert (figures["conversations"], figures["conversations_passed"]) == (1, 0)
-    assert "zap zap zap" in shop.printed.getvalue()
-
-
-def test_a_recipe_is_measured_on_any_files(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home")
-    files = {"train": EXAMPLES, "test": HELD_OUT}
-    for name, examples in files.items():
-        rows = (f"{text},{intent}\n" for intent, texts in examples.items() for text in texts)
-        (tmp_path / f"{name}.csv").write_text("text,intent\n" + "".join(rows))
-    (tmp_path / "oos.csv").write_text("text,intent\nwhat is the capital of peru,oos\nsolve for x,oos\n")
-    paths = (tmp_path / "train.csv", tmp_path / "test.csv")
-    oos = tmp_path / "oos.csv"
-    figures = evaluate_files(settings, *paths, oos=oos, base="ngram", recipe="quick", seed=3)
-    assert set(figures) == {
-        *("accuracy", "macro_f1", "ece", "oos_auroc", "n_train", "n_test", "train_s", "predict_s", "seed")
-    }
-    assert (figures["n_train"], figures["n_test"], figures["seed"]) == (40, 20, 3)
-    with pytest.raises(ConfigurationError, match="--recipe slow: unknown"):
-        evaluate_files(settings, *paths, oos=None, base="ngram", recipe="slow", seed=0)
-    with pytest.raises(ConfigurationError, match=r"nowhere\.csv"):
-        evaluate_files(settings, tmp_path / "nowhere.csv", paths[1], oos=None, base="ngram", recipe="quick", seed=0)
