@@ -16,13 +16,15 @@ import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from models.base import ArtifactInvalid
-from models.tokens import load_tokens
+from models.tokens import Tokens, load_tokens
 
 ENCODER_ONNX = "encoder.onnx"
 ENCODER_JSON = "encoder.json"
 EMBEDDINGS = "embeddings.npy"
 SCALES = "embedding_scales.npy"
-
+# What the graph gives: one vector a text, and one a token.
+EMBEDDING = "embedding"
+HIDDEN = "hidden"
 
 # One forward pass reads at most this many tokens, padding included: more does not run faster on a CPU, it only takes
 # memory.
@@ -37,6 +39,14 @@ class EncoderSpec:
     max_tokens: int
     pad_id: int
     dimensions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """B texts' vectors (B, D), length 1 each, and their tokens' (T, D) where asked for."""
+
+    vectors: NDArray[np.float32]
+    hidden: list[NDArray[np.float32]] | None
 
 
 class Encoder:
@@ -57,18 +67,44 @@ class Encoder:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """B texts → (B, D), in input order; similar lengths share a pass, so that little is spent on padding."""
-        tokens = self._tokens.ids([self.spec.prefix + text for text in texts])
-        out = np.zeros((len(texts), self.spec.dimensions), dtype=np.float32)
-        for rows in length_buckets([len(ids) for ids in tokens], TOKEN_BUDGET):
-            longest = max(len(tokens[row]) for row in rows)
+        return self.run(self.tokens(texts)).vectors
+
+    def tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        """B texts as the encoder reads them; spans are in code points of the text without the prefix."""
+        prefix = self.spec.prefix
+        found = self._tokens.encode([prefix + text for text in texts])
+        if not prefix:
+            return found
+        return [Tokens(ids=one.ids, spans=[_moved(span, len(prefix)) for span in one.spans]) for one in found]
+
+    def words(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Token ids of any shape → their word embeddings, (…, D)."""
+        out: NDArray[np.float32] = self._table[ids] * self._scales[ids][..., None]
+        return out
+
+    def run(self, tokens: Sequence[Tokens], *, with_hidden: bool = False) -> Encoded:
+        """One vector a text; with `with_hidden` one a token too."""
+        vectors = np.zeros((len(tokens), self.spec.dimensions), dtype=np.float32)
+        hidden: list[NDArray[np.float32]] = [vectors[:0]] * len(tokens)
+        for rows in length_buckets([len(one.ids) for one in tokens], TOKEN_BUDGET):
+            longest = max(len(tokens[row].ids) for row in rows)
             ids = np.full((len(rows), longest), self.spec.pad_id, dtype=np.int64)  # (b, t)
             mask = np.zeros_like(ids)
             for line, row in enumerate(rows):
-                ids[line, : len(tokens[row])] = tokens[row]
-                mask[line, : len(tokens[row])] = 1
-            words = self._table[ids] * self._scales[ids][..., None]  # (b, t, D)
-            out[rows] = self._session.run(None, {"inputs_embeds": words, "attention_mask": mask})[0]
-        return out
+                ids[line, : len(tokens[row].ids)] = tokens[row].ids
+                mask[line, : len(tokens[row].ids)] = 1
+            wanted = [EMBEDDING, HIDDEN] if with_hidden else [EMBEDDING]
+            found = self._session.run(wanted, {"inputs_embeds": self.words(ids), "attention_mask": mask})
+            vectors[rows] = found[0]
+            if with_hidden:
+                for line, row in enumerate(rows):
+                    hidden[row] = found[1][line, : len(tokens[row].ids)]
+        return Encoded(vectors=vectors, hidden=hidden if with_hidden else None)
+
+
+def _moved(span: tuple[int, int], by: int) -> tuple[int, int]:
+    """A span over prefix and text → over the text; (0, 0) for what lies in the prefix."""
+    return (max(0, span[0] - by), span[1] - by) if span[1] > by else (0, 0)
 
 
 def write_spec(folder: Path, spec: EncoderSpec) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,11 +25,25 @@ _UNKNOWN_PENALTY = 10.0
 # Words come back, in languages that part them; a few thousand are most of what is written.
 _RECENT_WORDS = 8192
 _SHORT_WORD = 16
+# What SentencePiece puts where a word begins.
+_WORD_MARK = "▁"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """One text's token ids, the base's begin and end marks included, and where in the text each stands.
+
+    Attributes:
+        spans: (start, end) in code points, end exclusive; (0, 0) for a mark. Blanks before a word are not its own.
+    """
+
+    ids: list[int]
+    spans: list[tuple[int, int]]
 
 
 class TextTokens(Protocol):
-    def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """B texts → B lists of ids, the base's begin and end marks included; any number of threads may call at once."""
+    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+        """B texts → B token lists; any number of threads may call at once."""
         ...
 
 
@@ -65,8 +80,11 @@ class LibraryTokens:
         tokenizer.enable_truncation(max_tokens)
         self._tokenizer = tokenizer
 
-    def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+        return [
+            Tokens(ids=found.ids, spans=_without_blanks(text, found.offsets))
+            for text, found in zip(texts, self._tokenizer.encode_batch(list(texts)), strict=True)
+        ]
 
 
 class UnigramTokens:
@@ -87,20 +105,33 @@ class UnigramTokens:
         for index in {*self._begin, *self._end, self._unknown}:
             self._ids.pop(names[index], None)
         self._longest = max(map(len, names))
-        self._recent: dict[str, list[int]] = {}
+        self._recent: dict[str, list[tuple[int, int]]] = {}
         self._unknown_score = min(self._scores) - _UNKNOWN_PENALTY
 
-    def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return [[*self._begin, *self._text(text)[: self._room], *self._end] for text in texts]
+    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+        return [self._text(text) for text in texts]
 
-    def _text(self, text: str) -> list[int]:
+    def _text(self, text: str) -> Tokens:
         plain = text if self._normalizer is None else self._normalizer.normalize_str(text)
-        out: list[int] = []
+        at = _origins(text, plain, self._normalizer)
+        ids: list[int] = []
+        spans: list[tuple[int, int]] = []
+        place = 0  # in `plain`, of the next character that is no mark of a word's beginning
         for word, _ in self._splitter.pre_tokenize_str(plain):
-            out += self._word(word)
-        return out
+            for piece, length in self._word(word):
+                ids.append(piece)
+                start = place
+                place += length
+                spans.append((start, place))
+        room = slice(0, self._room)
+        marks = [(0, 0)]
+        return Tokens(
+            ids=[*self._begin, *ids[room], *self._end],
+            spans=[*marks * len(self._begin), *_spans_of(text, at, spans[room]), *marks * len(self._end)],
+        )
 
-    def _word(self, word: str) -> list[int]:
+    def _word(self, word: str) -> list[tuple[int, int]]:
+        """A word's pieces, each with how many characters of the text it takes, blanks not counted."""
         if (path := self._recent.get(word)) is None:
             path = self._search(word)
             if len(word) <= _SHORT_WORD:
@@ -109,7 +140,7 @@ class UnigramTokens:
                 self._recent[word] = path
         return path
 
-    def _search(self, word: str) -> list[int]:
+    def _search(self, word: str) -> list[tuple[int, int]]:
         size = len(word)
         best = [-1e18] * (size + 1)
         best[0] = 0.0
@@ -128,16 +159,52 @@ class UnigramTokens:
                     best[end], via[end] = score, (start, piece)
             if not single and so_far + self._unknown_score > best[start + 1]:
                 best[start + 1], via[start + 1] = so_far + self._unknown_score, (start, self._unknown)
-        return self._trace(via, size)
+        return self._trace(via, word)
 
-    def _trace(self, via: list[tuple[int, int]], end: int) -> list[int]:
-        path: list[int] = []
+    def _trace(self, via: list[tuple[int, int]], word: str) -> list[tuple[int, int]]:
+        path: list[tuple[int, int]] = []
+        end = len(word)
         while end > 0:
-            end, piece = via[end]
+            start, piece = via[end]
+            length = end - start - word.count(_WORD_MARK, start, end)
             # Neighbouring unknown characters count as one.
-            if piece != self._unknown or not path or path[-1] != self._unknown:
-                path.append(piece)
+            if piece == self._unknown and path and path[-1][0] == self._unknown:
+                path[-1] = (piece, path[-1][1] + length)
+            else:
+                path.append((piece, length))
+            end = start
         return path[::-1]
+
+
+def _origins(text: str, plain: str, normalizer: Any) -> list[int] | None:
+    """For each character of `plain` that is no blank, which character of `text` it comes from; None where that cannot
+    be told (characters that melt into one)."""
+    if plain == text:
+        return [at for at, char in enumerate(text) if not char.isspace()]
+    at: list[int] = []
+    out: list[str] = []
+    for place, char in enumerate(text):
+        became = char if char.isascii() else normalizer.normalize_str(char)
+        kept = [one for one in became if not one.isspace()]
+        at += [place] * len(kept)
+        out += kept
+    return at if "".join(out) == "".join(plain.split()) else None
+
+
+def _spans_of(text: str, at: list[int] | None, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans over characters that are no blanks → spans over the text; all empty where these cannot be told."""
+    if at is None or (spans and spans[-1][1] > len(at)):
+        return [(0, 0)] * len(spans)
+    return [(at[start], at[end - 1] + 1) if start < end else (0, 0) for start, end in spans]
+
+
+def _without_blanks(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    out = []
+    for start, end in spans:
+        while start < end and text[start].isspace():
+            start += 1
+        out.append((start, end) if start < end else (0, 0))
+    return out
 
 
 def _is_plain_unigram(described: dict[str, Any]) -> bool:

@@ -22,12 +22,12 @@ from tokenizers import Tokenizer
 
 from models.base import BaseModelNotFound
 from models.e5_file import read_e5_file
-from models.encoder import EMBEDDINGS, ENCODER_ONNX, SCALES, EncoderSpec, write_spec
+from models.encoder import EMBEDDING, EMBEDDINGS, ENCODER_ONNX, HIDDEN, SCALES, EncoderSpec, write_spec
 from models.pretrained import E5_FILE, TOKENIZER, BaseModel, load_torch_model, pooling
 from models.tokens import save_tokens
 
 # Part of the export's name: raise it when the exporter changes what it writes.
-FORMAT = "1"
+FORMAT = "2"
 # Chat messages are short; 128 tokens hold about 90 English words or 180 Chinese characters.
 MAX_TOKENS = 128
 
@@ -79,6 +79,16 @@ def _export(base: BaseModel, made: Path, work: Path, progress: Callable[[str, in
     progress("encoder", 3, 3)
 
 
+def export_tuned(model: Any, base: BaseModel, out: Path) -> None:
+    """Put a tuned model's graph in the place of the base's in the encoder folder `out`; table and tokenizer stay."""
+    width = int(model.get_input_embeddings().weight.shape[1])
+    with tempfile.TemporaryDirectory(dir=out, prefix=".export-") as work:
+        _to_onnx(model, pooling(base), width, Path(work) / "float.onnx")
+        _quantise(Path(work) / "float.onnx", Path(work) / ENCODER_ONNX)
+        # Replaced, never written into: the file that lies there is a link to the base's export.
+        (Path(work) / ENCODER_ONNX).replace(out / ENCODER_ONNX)
+
+
 def _tokenizer(base: BaseModel, work: Path) -> Tokenizer:
     assert base.folder is not None  # `exported_encoder` has checked
     if (base.folder / E5_FILE).is_file():
@@ -102,6 +112,8 @@ def _save_table(table: NDArray[np.float32], made: Path) -> None:
 def _to_onnx(model: Any, pool: str, width: int, path: Path) -> None:
     import torch
 
+    from training.tuning import pooled
+
     class Sentence(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -109,16 +121,11 @@ def _to_onnx(model: Any, pool: str, width: int, path: Path) -> None:
 
         def forward(self, inputs_embeds: Any, attention_mask: Any) -> Any:
             hidden = self.model(inputs_embeds=inputs_embeds, attention_mask=attention_mask).last_hidden_state
-            if pool == "cls":
-                vector = hidden[:, 0]
-            else:
-                mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
-                vector = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
-            return torch.nn.functional.normalize(vector, dim=-1)  # (B, D)
+            return pooled(hidden, attention_mask, pool), hidden  # (B, D), (B, T, D)
 
     sample = (torch.randn(2, 9, width), torch.ones(2, 9, dtype=torch.int64))
     names = ["inputs_embeds", "attention_mask"]
-    axes = {name: {0: "batch", 1: "tokens"} for name in names} | {"embedding": {0: "batch"}}
+    axes = {name: {0: "batch", 1: "tokens"} for name in (*names, HIDDEN)} | {EMBEDDING: {0: "batch"}}
     with warnings.catch_warnings(), torch.no_grad():
         # The tracing exporter: the newer one needs two more packages and, measured on these models, gains nothing.
         warnings.simplefilter("ignore")
@@ -127,7 +134,7 @@ def _to_onnx(model: Any, pool: str, width: int, path: Path) -> None:
             sample,
             str(path),
             input_names=names,
-            output_names=["embedding"],
+            output_names=[EMBEDDING, HIDDEN],
             dynamic_axes=axes,
             opset_version=17,
             dynamo=False,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,22 +19,28 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from models.artifact import read_manifest, sha256_file, version_id, write_manifest
-from models.base import KIND, Manifest, Probe
+from models.base import KIND, Entity, Manifest, Probe
 from models.encoder import Encoder
 from models.heads import save_heads, softmax
 from models.ngrams import NgramVocabulary
 from models.pretrained import BaseModel
+from models.tagging import Tagger, TagName
 from models.understanding import ENTITIES, HEADS, NGRAMS, OUT_OF_SCOPE, load_understander
-from training.dataset import UnderstandingData, Utterance, assign_folds, deduplicate
+from training.dataset import UnderstandingData, assign_folds, deduplicate
 from training.fit import Fitted, Search, Task, fit_head
+from training.readings import Reading
+from training.recipes import RECIPES, Recipe
 from training.report import HeldOut, before_after, write_report
 from training.scope import fit_scope
 from training.scores import calibration_error, macro_f1
+from training.tagger import annotated_spans, fit_tagger, learnable, tag_labels, tag_targets
+
+__all__ = ["RECIPES", "Progress", "Recipe", "fingerprint", "quiet", "train_understanding"]
 
 Progress = Callable[[str, int, int], None]
 
 # Raise when the same data and recipe would now make another model.
-TRAINER = 3
+TRAINER = 4
 PROBES = 12
 # Texts that no training set holds and every channel brings.
 ODD_PROBES = ("OK", "A-1001", "👍")
@@ -46,34 +51,6 @@ FEW_TEXTS = 200
 
 def quiet(step: str, done: int, total: int) -> None:
     """A progress callback that shows nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a version is trained; values chosen on held-out parts of BANKING77's and the starter's training data."""
-
-    name: str = "quick"
-    # Seeds the split on which C, weight, temperature and threshold are chosen; the fits themselves are deterministic.
-    seed: int = 0
-    folds: int = 5
-    # Five characters gave no more than four and cost half again.
-    longest_ngram: int = 4
-    word_pairs: bool = True
-    # A gram of one text can only memorise it.
-    min_count: int = 2
-    max_features: int = 30_000
-    # With embeddings beside, 400 directions of the n-grams did as well as all of them.
-    rank: int = 400
-    # Alone they need more: 89.4 against 88.7 on held-out BANKING77.
-    rank_alone: int = 1000
-    regularisation: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-    start_c: float = 10.0
-    sparse_weights: tuple[float, ...] = (0.25, 0.5, 0.7, 1.0, 1.4)
-    # Best on BANKING77's 8,000 messages; few examples a label want less, sentiment in Chinese more.
-    start_weight: float = 0.7
-    # Share of held-out in-scope messages that may be taken for out of scope.
-    rejected_in_scope: float = 0.05
-    threads: int = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +72,8 @@ def train_understanding(
     """Train into the empty or absent folder `out`, ready for `Registry.add`.
 
     Args:
-        progress: called with (step, done, total); steps are "encoder", "read", "intent", "sentiment", "write".
+        progress: called with (step, done, total); steps are "encoder", "read", "tune", "intent", "sentiment",
+            "entities", "write".
     Raises:
         DataError: nothing can be learned from the data; says what to add.
         BaseModelNotFound: the base's files do not make an encoder.
@@ -104,19 +82,23 @@ def train_understanding(
     data = replace(data, intents=deduplicate(data.intents), sentiment=deduplicate(data.sentiment))
     data.check()
     out.mkdir(parents=True, exist_ok=True)
-    encoder = _place_encoder(base, out, recipe, progress)
+    readings = _read(data, recipe, base, out, progress)
     vocabulary = _vocabulary([u.text for u in (*data.intents, *data.sentiment)], recipe)
-    trained = _train_tasks(data, recipe, encoder, vocabulary, progress)
+    trained = _train_tasks(readings, recipe, vocabulary, progress)
+    tagged = _train_tagger(data, recipe, readings, out, progress)
     progress("write", 0, 1)
     intent = trained["intent"]
     scorer, threshold = fit_scope(intent.task, intent.fitted, rejected_in_scope=recipe.rejected_in_scope)
-    save_heads(out / HEADS, {name: one.fitted.head for name, one in trained.items()}, scorer.arrays())
+    extra = scorer.arrays() | (tagged.tagger.arrays() if tagged else {})
+    save_heads(out / HEADS, {name: one.fitted.head for name, one in trained.items()}, extra)
     vocabulary.save(out / NGRAMS)
     data.entity_rules().save(out / ENTITIES)
     manifest = _manifest(data, recipe, base, assistant_id, trained, threshold, time.perf_counter() - started)
     held_out = [_held_out(name, one) for name, one in trained.items()]
     lines = before_after(held_out, base.name)
-    manifest = replace(manifest, training={**manifest.training, "before_after": [asdict(line) for line in lines]})
+    metrics = {**manifest.metrics, **({"entity_held_out_f1": tagged.f1} if tagged and tagged.f1 is not None else {})}
+    training = {**manifest.training, "before_after": [asdict(line) for line in lines]}
+    manifest = replace(manifest, metrics=metrics, training=training)
     write_report(out, manifest, held_out, lines)
     _seal(out, manifest, data, recipe)
     progress("write", 1, 1)
@@ -130,22 +112,19 @@ def fingerprint(data: UnderstandingData, recipe: Recipe, base: BaseModel) -> str
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _place_encoder(base: BaseModel, out: Path, recipe: Recipe, progress: Progress) -> Encoder | None:
+def _read(
+    data: UnderstandingData, recipe: Recipe, base: BaseModel, out: Path, progress: Progress
+) -> dict[str, Reading]:
+    """Every task's rows as the encoder that will serve reads them, that encoder left in `out`."""
+    sets = {"intent": data.intents, "sentiment": data.sentiment}
+    plain = {name: rows for name, rows in sets.items() if len({u.label for u in rows}) >= 2}
+    folds = {name: np.array(assign_folds(rows, recipe.folds, recipe.seed)) for name, rows in plain.items()}
     if base.folder is None:
-        return None
-    from training.export import exported_encoder  # the n-gram base trains without what this module needs
+        return {name: Reading.without_encoder(rows, folds[name]) for name, rows in plain.items()}
+    from training.encoders import frozen, tuned  # the n-gram base trains without what these need
 
-    for source in sorted(exported_encoder(base, progress).iterdir()):
-        _link(source, out / source.name)
-    return Encoder(out, recipe.threads)
-
-
-def _link(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        target.hardlink_to(source)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
+    make = tuned if recipe.tunes else frozen
+    return make(plain, folds, data.entities, recipe, base, out, progress)
 
 
 def _vocabulary(texts: Sequence[str], recipe: Recipe) -> NgramVocabulary:
@@ -159,24 +138,22 @@ def _vocabulary(texts: Sequence[str], recipe: Recipe) -> NgramVocabulary:
 
 
 def _train_tasks(
-    data: UnderstandingData, recipe: Recipe, encoder: Encoder | None, vocabulary: NgramVocabulary, progress: Progress
+    readings: dict[str, Reading], recipe: Recipe, vocabulary: NgramVocabulary, progress: Progress
 ) -> dict[str, _Trained]:
-    search = Search(
-        rank=recipe.rank if encoder else recipe.rank_alone,
-        regularisation=recipe.regularisation,
-        start_c=recipe.start_c,
-        sparse_weights=recipe.sparse_weights,
-        start_weight=recipe.start_weight,
-    )
     trained = {}
-    for name, utterances in (("intent", data.intents), ("sentiment", data.sentiment)):
-        if len({u.label for u in utterances}) < 2:
-            continue
+    for name, reading in readings.items():
 
         def tick(done: int, total: int, name: str = name) -> None:
             progress(name, done, total)
 
-        task = _task(utterances, recipe, encoder, progress)
+        task = reading.task()
+        search = Search(
+            rank=recipe.rank if task.dense.shape[1] else recipe.rank_alone,
+            regularisation=recipe.regularisation,
+            start_c=recipe.start_c,
+            sparse_weights=recipe.sparse_weights,
+            start_weight=recipe.start_weight,
+        )
         # Matrices this small gain little from a second thread, and lose half their speed where another process has
         # the core.
         with threadpool_limits(1, user_api="blas"):
@@ -185,22 +162,55 @@ def _train_tasks(
     return trained
 
 
-def _task(utterances: Sequence[Utterance], recipe: Recipe, encoder: Encoder | None, progress: Progress) -> Task:
-    dense = np.zeros((len(utterances), encoder.spec.dimensions if encoder else 0), dtype=np.float32)
-    for start in range(0, len(utterances) if encoder else 0, EMBED_CHUNK):
-        rows = slice(start, start + EMBED_CHUNK)
-        if encoder:
-            dense[rows] = encoder.embed([u.text for u in utterances[rows]])
-        progress("read", min(start + EMBED_CHUNK, len(utterances)), len(utterances))
-    labels = tuple(sorted({u.label for u in utterances}))
-    index = {label: k for k, label in enumerate(labels)}
-    return Task(
-        texts=tuple(u.text for u in utterances),
-        dense=dense,
-        targets=np.array([index[u.label] for u in utterances], dtype=np.int64),
-        labels=labels,
-        folds=np.array(assign_folds(utterances, recipe.folds, recipe.seed), dtype=np.int64),
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Tagged:
+    """The tagger, and the span F1 on the first fold of one fitted without it.
+
+    `f1` is None for a tuned encoder: its last tuning has seen every fold.
+    """
+
+    tagger: Tagger
+    f1: float | None
+
+
+def _train_tagger(
+    data: UnderstandingData, recipe: Recipe, readings: dict[str, Reading], out: Path, progress: Progress
+) -> _Tagged | None:
+    """Entities from token vectors; None without an encoder or where too few are annotated."""
+    learned = learnable(data.intents, tuple(name for name, _ in data.entities.regexes))
+    if not learned or not readings["intent"].dense.shape[1]:
+        return None
+    encoder = Encoder(out, recipe.threads)
+    progress("entities", 0, 3)
+    tokens = encoder.tokens([u.text for u in data.intents])
+    hidden = encoder.run(tokens, with_hidden=True).hidden
+    assert hidden is not None
+    progress("entities", 1, 3)
+    labels = tag_labels(data.intents, learned)
+    targets = tag_targets(data.intents, tokens, learned, labels)
+    folds = readings["intent"].folds
+    with threadpool_limits(1, user_api="blas"):
+        tagger = fit_tagger(hidden, targets, labels, recipe.seed)
+        progress("entities", 2, 3)
+        if readings["intent"].tuned:
+            return _Tagged(tagger=tagger, f1=None)
+        seen = [row for row in range(len(folds)) if folds[row]]
+        rehearsed = fit_tagger([hidden[r] for r in seen], [targets[r] for r in seen], labels, recipe.seed)
+    unseen = [row for row in range(len(folds)) if not folds[row]]
+    found = [rehearsed.find(data.intents[row].text, tokens[row].spans, hidden[row]) for row in unseen]
+    meant = [annotated_spans(data.intents[row], learned) for row in unseen]
+    progress("entities", 3, 3)
+    return _Tagged(tagger=tagger, f1=_span_f1(found, meant))
+
+
+def _span_f1(found: Sequence[Sequence[Entity]], meant: Sequence[Sequence[tuple[str, int, int]]]) -> float:
+    said = {
+        (row, str(TagName(entity=e.entity, role=e.role, group=e.group)), e.start, e.end)
+        for row, line in enumerate(found)
+        for e in line
+    }
+    true = {(row, *one) for row, line in enumerate(meant) for one in line}
+    return 2 * len(said & true) / max(1, len(said) + len(true))
 
 
 def _held_out(name: str, trained: _Trained) -> HeldOut:

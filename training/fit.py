@@ -13,8 +13,8 @@ validation).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,8 @@ class Task:
         dense: (N, D); D is 0 without an encoder.
         targets: (N,), indices into `labels`.
         folds: (N,), which fold each row is held out in.
+        tuned: fold → (N, D), what an encoder tuned without that fold makes of all rows; empty for a frozen encoder.
+            Then only these folds are held out.
     """
 
     texts: tuple[str, ...]
@@ -56,6 +58,11 @@ class Task:
     targets: NDArray[np.int64]
     labels: tuple[str, ...]
     folds: NDArray[np.int64]
+    tuned: Mapping[int, Floats] = field(default_factory=dict)
+
+    def dense_without(self, fold: int) -> Floats:
+        """(N, D), made without the labels of `fold`."""
+        return self.tuned.get(fold, self.dense)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +161,14 @@ def fit_head(
     return Fitted(head=head, regularisation=c, sparse_weight=weight, held_out=held_out, logits=logits, floor=floor)
 
 
+def probe(dense: Floats, targets: NDArray[np.int64], classes: int, c: float) -> tuple[Floats, Floats]:
+    """Weights (D, K) and bias (K,) of a logistic regression on plain vectors (N, D): where a tuning begins from."""
+    mean, scale = _centre(dense)
+    weights, bias = _fit((dense - mean) / scale, targets, classes, c)
+    weights = weights / np.float32(scale)
+    return weights, (bias - mean @ weights).astype(np.float32)
+
+
 def fit_temperature(logits: Floats, targets: NDArray[np.int64]) -> float:
     """The temperature with the smallest log-loss, within `TEMPERATURES`. Source: Guo et al. 2017."""
     found = minimize_scalar(
@@ -192,20 +207,23 @@ def _climb(values: Sequence[float], start: float, loss: Callable[[float], float]
 def _folds(
     task: Task, grams: Any, space: _Space, learn: Callable[[Sequence[str]], NgramVocabulary], rank: int
 ) -> Iterator[_Fold]:
-    numbers = sorted(set(task.folds.tolist()))
+    numbers = sorted(task.tuned) or sorted(set(task.folds.tolist()))
     is_large = int(np.sum(task.folds == numbers[0])) >= ENOUGH_HELD_OUT
     for number in numbers[:1] if is_large else numbers:
         seen, unseen = np.flatnonzero(task.folds != number), np.flatnonzero(task.folds == number)
-        columns = grams
+        dense, columns = task.dense_without(number), grams
         if not is_large:  # among thousands, what held-out texts add to vocabulary and directions (no labels) is nothing
             vocabulary = learn([task.texts[row] for row in seen])
             columns = to_csr([vocabulary.vector(text) for text in task.texts], len(vocabulary.grams))
-            space = _learn_space(task.dense[seen], columns[seen], rank)
+            space = _learn_space(dense[seen], columns[seen], rank)
+        elif task.tuned:
+            mean, scale = _centre(dense[seen])
+            space = replace(space, mean=mean, scale=scale)
         yield _Fold(
             seen=seen,
             unseen=unseen,
             searched=_thinned(seen, task.targets),
-            dense=(task.dense - space.mean) / space.scale,
+            dense=(dense - space.mean) / space.scale,
             sparse=columns @ space.directions,
         )
 
@@ -217,13 +235,20 @@ def _thinned(rows: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.
 
 
 def _learn_space(dense: Floats, grams: Any, rank: int) -> _Space:
-    mean = dense.mean(axis=0)
-    # Some encoders (e5) put all texts into a narrow cone; centred and scaled, C means the same for every base.
-    scale = float(np.sqrt(((dense - mean) ** 2).sum(axis=1).mean())) if dense.shape[1] else 1.0
+    mean, scale = _centre(dense)
     rank = min(rank, grams.shape[0] - 1, grams.shape[1] - 1)
     if rank < 1:
         return _Space(mean=mean, scale=scale, directions=np.zeros((grams.shape[1], 0), dtype=np.float32))
     return _Space(mean=mean, scale=scale, directions=_main_directions(grams, rank))
+
+
+def _centre(dense: Floats) -> tuple[Floats, float]:
+    """Mean (D,) and mean distance to it.
+
+    Some encoders (e5) put all texts into a narrow cone; centred and scaled, C means the same for every base.
+    """
+    mean = dense.mean(axis=0)
+    return mean, float(np.sqrt(((dense - mean) ** 2).sum(axis=1).mean())) if dense.shape[1] else 1.0
 
 
 def _main_directions(grams: Any, rank: int) -> Floats:

@@ -40,7 +40,8 @@ def _held_out_distances(task: Task, rows: np.ndarray, belongs: np.ndarray) -> Fl
     for fold in np.unique(task.folds[rows]):
         others = np.flatnonzero(belongs & (task.folds != fold))
         at = task.folds[rows] == fold
-        out[at] = Neighbourhood.of(task.dense[_sample(others)]).distance(task.dense[rows[at]])
+        dense = task.dense_without(int(fold))
+        out[at] = Neighbourhood.of(dense[_sample(others)]).distance(dense[rows[at]])
     return out
 
 

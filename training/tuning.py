@@ -1,0 +1,356 @@
+"""Fine-tune an encoder on several labelled sets at once, in PyTorch; every task has its own head.
+
+Texts and targets in, a tuned transformers model out; what serves is exported by `export.py` and read by the heads of
+`fit.py`.
+Invariant: word embeddings stay as they came, and tokens are those that serving will read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from training.recipes import Recipe
+
+# Pooled vectors have length 1; times ten, the softmax of a linear head can become sure of itself. Longer ones only
+# sharpen what the temperature softens again.
+SPREAD = 10.0
+# What cross-entropy skips: tokens that stand for no text.
+NO_TAG = -100
+# Where so many messages carry no entity, they teach nothing more about them.
+TAG_WEIGHT = 1.0
+# One forward pass holds this many tokens at most; longer batches are cut into parts.
+LONGEST = 96
+
+Tick = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """One task's rows.
+
+    Attributes:
+        tokens: N lists of token ids.
+        targets: (N,), class of each row.
+        classes: how many.
+        start: weights (D, K) and bias (K,) on pooled vectors to begin from: the probe's solution.
+        tags: N arrays (T,) of a tag a token, below 0 where it does not count; None for a task without them.
+        tag_classes: how many tags.
+    """
+
+    tokens: Sequence[Sequence[int]]
+    targets: NDArray[np.int64]
+    classes: int
+    start: tuple[NDArray[np.float32], NDArray[np.float32]]
+    tags: Sequence[NDArray[np.int64]] | None = None
+    tag_classes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """How the base is fed.
+
+    Attributes:
+        words: token ids of any shape → their word embeddings as served, (…, D).
+        pad_id: the id that fills short rows.
+        pool: how token vectors become one.
+    """
+
+    words: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    pad_id: int
+    pool: Literal["mean", "cls"]
+
+
+def tune(model: Any, feed: Feed, lessons: Sequence[Lesson], recipe: Recipe, tick: Tick) -> Any:
+    """Tune `model` in place and return it in evaluation mode, on the CPU, adapters merged.
+
+    Deterministic for a seed on one machine and thread count. `tick` is called with (steps done, steps in all).
+    """
+    torch.manual_seed(recipe.seed)
+    device = _device(recipe)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, recipe.threads))
+    try:
+        return _Tuning(model, feed, lessons, recipe, device).run(tick)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def pooled(hidden: Any, mask: Any, pool: str) -> Any:
+    """Token vectors (B, T, D) and mask (B, T) → sentence vectors (B, D) of length 1."""
+    if pool == "cls":
+        vector = hidden[:, 0]
+    else:
+        weights = mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+        vector = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+    return functional.normalize(vector, dim=-1)
+
+
+class _Tuning:
+    """One run: model, heads, optimiser. Lives as long as `tune` does."""
+
+    def __init__(self, model: Any, feed: Feed, lessons: Sequence[Lesson], recipe: Recipe, device: str) -> None:
+        self._feed, self._lessons, self._recipe, self._device = feed, lessons, recipe, device
+        self._model = _prepared(model, recipe).to(device)
+        self._heads = torch.nn.ModuleList([_head(lesson) for lesson in lessons]).to(device)
+        width = lessons[0].start[0].shape[0]
+        self._taggers = torch.nn.ModuleList(
+            [torch.nn.Linear(width, max(1, lesson.tag_classes)) for lesson in lessons]
+        ).to(device)
+        self._drop = torch.nn.Dropout(recipe.dropout)
+        self._rng = np.random.default_rng(recipe.seed)
+        self._autocast = _autocast(recipe, device)
+
+    def run(self, tick: Tick) -> Any:
+        """Every step of every epoch."""
+        recipe = self._recipe
+        per_epoch = sum(math.ceil(len(lesson.tokens) / recipe.batch_size) for lesson in self._lessons)
+        total = per_epoch * recipe.epochs
+        optimizer, schedule = self._optimizer(total)
+        self._model.train()
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        done = 0
+        for _ in range(recipe.epochs):
+            for task, rows in self._batches():
+                self._step(task, rows)
+                torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                schedule.step()
+                done += 1
+                tick(done, total)
+        model = self._model.merge_and_unload() if recipe.lora_rank else self._model
+        return model.to("cpu").float().eval()
+
+    def _step(self, task: int, rows: NDArray[np.int64]) -> None:
+        ids, mask = self._padded(task, rows)
+        words = self._feed.words(ids)
+        embeds = torch.from_numpy(words).to(self._device)
+        if self._recipe.fgm:
+            embeds.requires_grad_()
+        attention = torch.from_numpy(mask).to(self._device)
+        with self._autocast():
+            loss = self._loss(task, rows, embeds, attention)
+        loss.backward()
+        if self._recipe.fgm and embeds.grad is not None:
+            # A step against the loss on the words themselves, per message; the gradients of both passes add up.
+            norm = embeds.grad.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None]
+            moved = (embeds + self._recipe.fgm * embeds.grad / norm).detach()
+            with self._autocast():
+                loss = self._loss(task, rows, moved, attention)
+            loss.backward()
+
+    def _loss(self, task: int, rows: NDArray[np.int64], embeds: Any, attention: Any) -> Any:
+        recipe, lesson = self._recipe, self._lessons[task]
+        targets = torch.from_numpy(lesson.targets[rows]).to(self._device)
+        logits, vectors, hidden = self._forward(task, embeds, attention)
+        loss = functional.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
+        if recipe.rdrop:
+            again, _, _ = self._forward(task, embeds, attention)
+            loss = (loss + functional.cross_entropy(again, targets, label_smoothing=recipe.label_smoothing)) / 2
+            loss = loss + recipe.rdrop * _divergence(logits, again)
+        if recipe.contrastive:
+            loss = loss + recipe.contrastive * _contrast(vectors, targets, recipe.contrastive_temperature)
+        if lesson.tags is not None:
+            loss = loss + TAG_WEIGHT * self._tag_loss(task, rows, hidden)
+        return loss
+
+    def _forward(self, task: int, embeds: Any, attention: Any) -> tuple[Any, Any, Any]:
+        hidden = self._model(inputs_embeds=embeds, attention_mask=attention).last_hidden_state
+        vectors = pooled(hidden, attention, self._feed.pool).float()
+        return self._heads[task](self._drop(vectors)), vectors, hidden
+
+    def _tag_loss(self, task: int, rows: NDArray[np.int64], hidden: Any) -> Any:
+        given = self._lessons[task].tags
+        assert given is not None
+        tags = np.full(hidden.shape[:2], NO_TAG, dtype=np.int64)
+        for line, row in enumerate(rows):
+            known = given[row][: tags.shape[1]]
+            tags[line, : len(known)] = np.where(known < 0, NO_TAG, known)
+        logits = self._taggers[task](hidden).float().flatten(0, 1)
+        return functional.cross_entropy(logits, torch.from_numpy(tags).to(self._device).flatten())
+
+    def _batches(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Batches of all tasks in one random order; rows of similar length share one, so that little is padded."""
+        batches: list[tuple[int, NDArray[np.int64]]] = []
+        size = self._recipe.batch_size
+        for task, lesson in enumerate(self._lessons):
+            if self._recipe.contrastive:
+                order = _in_pairs(lesson.targets, self._rng)
+                batches += [(task, order[at : at + size]) for at in range(0, len(order), size)]
+                continue
+            order = self._rng.permutation(len(lesson.tokens))
+            # Sorted within stretches only: batches stay different from one epoch to the next.
+            for start in range(0, len(order), size * 20):
+                stretch = order[start : start + size * 20]
+                lengths = np.array([len(lesson.tokens[row]) for row in stretch])
+                stretch = stretch[np.argsort(lengths, kind="stable")]
+                batches += [(task, stretch[at : at + size]) for at in range(0, len(stretch), size)]
+        self._rng.shuffle(batches)
+        yield from batches
+
+    def _padded(self, task: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        tokens = [list(self._lessons[task].tokens[row])[:LONGEST] for row in rows]
+        longest = max(map(len, tokens))
+        ids = np.full((len(rows), longest), self._feed.pad_id, dtype=np.int64)  # (B, T)
+        mask = np.zeros_like(ids)
+        for line, found in enumerate(tokens):
+            ids[line, : len(found)] = found
+            mask[line, : len(found)] = 1
+        return ids, mask
+
+    def _optimizer(self, total: int) -> tuple[Any, Any]:
+        recipe = self._recipe
+        encoder = [p for p in self._model.parameters() if p.requires_grad]
+        heads = [*self._heads.parameters(), *self._taggers.parameters()]
+        groups = [{"params": encoder, "lr": recipe.learning_rate}, {"params": heads, "lr": recipe.head_rate}]
+        if recipe.optimizer == "adafactor":
+            from transformers.optimization import Adafactor
+
+            optimizer: Any = Adafactor(  # type: ignore[no-untyped-call]
+                groups, scale_parameter=False, relative_step=False, weight_decay=recipe.weight_decay
+            )
+        elif recipe.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, eps=1e-6)
+        else:
+            raise ValueError(f"recipe {recipe.name!r}: optimizer {recipe.optimizer!r}; use adamw or adafactor")
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, _rate(recipe, total))
+
+
+def _head(lesson: Lesson) -> Any:
+    weights, bias = lesson.start
+    head = torch.nn.Linear(*weights.shape)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(weights.T.copy()))
+        head.bias.copy_(torch.from_numpy(bias))
+    return head
+
+
+def _prepared(model: Any, recipe: Recipe) -> Any:
+    """The model with its dropout set, layers cut and frozen, adapters put in."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            # Attention's own dropout stays off: it costs time and gave nothing.
+            module.p = recipe.dropout
+    for module in model.modules():
+        if type(module).__name__.endswith("SelfAttention") and isinstance(
+            getattr(module, "dropout", None), torch.nn.Dropout
+        ):
+            module.dropout.p = 0.0
+    layers = encoder_layers(model)
+    if layers is not None and recipe.layers:
+        del layers[recipe.layers :]
+        _count_layers(model, len(layers))
+    if recipe.lora_rank:
+        return _with_adapters(model, recipe)
+    for parameter in model.get_input_embeddings().parameters():
+        parameter.requires_grad = False
+    for layer in list(layers or ())[: recipe.freeze_layers]:
+        for parameter in layer.parameters():
+            parameter.requires_grad = False
+    return model
+
+
+def encoder_layers(model: Any) -> Any:
+    """The model's stack of layers (BERT's, RoBERTa's, XLM-R's `encoder.layer`, T5's `encoder.block`, …), or None."""
+    for path in ("encoder.layer", "encoder.block", "transformer.layer", "encoder.layers", "layers"):
+        found: Any = model
+        for part in path.split("."):
+            found = getattr(found, part, None)
+        if isinstance(found, torch.nn.ModuleList):
+            return found
+    return None
+
+
+def _count_layers(model: Any, count: int) -> None:
+    for name in ("num_hidden_layers", "num_layers", "n_layers"):
+        if hasattr(model.config, name):
+            setattr(model.config, name, count)
+
+
+def _with_adapters(model: Any, recipe: Recipe) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=recipe.lora_rank,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.dropout,
+        target_modules="all-linear",
+        bias="none",
+    )
+    return get_peft_model(model, config)
+
+
+def _rate(recipe: Recipe, total: int) -> Callable[[int], float]:
+    warm = max(1, round(recipe.warmup * total))
+    if recipe.schedule not in ("linear", "cosine", "constant"):
+        raise ValueError(f"recipe {recipe.name!r}: schedule {recipe.schedule!r}; use linear, cosine or constant")
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        left = max(0.0, (total - step) / max(1, total - warm))
+        if recipe.schedule == "cosine":
+            return 0.5 * (1 - math.cos(math.pi * left))
+        return left if recipe.schedule == "linear" else 1.0
+
+    return factor
+
+
+def _divergence(first: Any, second: Any) -> Any:
+    """Symmetric Kullback-Leibler divergence of two dropouts' predictions. Source: Liang et al. 2021."""
+    one, other = functional.log_softmax(first, dim=-1), functional.log_softmax(second, dim=-1)
+    there = functional.kl_div(one, other, log_target=True, reduction="batchmean")
+    back = functional.kl_div(other, one, log_target=True, reduction="batchmean")
+    return (there + back) / 2
+
+
+def _contrast(vectors: Any, targets: Any, temperature: float) -> Any:
+    """Supervised contrastive loss of one batch; rows alone in their class do not count. Source: Khosla et al. 2020."""
+    similar = vectors @ vectors.T / temperature  # (B, B)
+    itself = torch.eye(len(targets), dtype=torch.bool, device=vectors.device)
+    similar = similar.masked_fill(itself, -1e9)
+    chances = similar - similar.logsumexp(dim=1, keepdim=True)
+    same = (targets[:, None] == targets[None, :]) & ~itself
+    counted = same.any(dim=1)
+    if not counted.any():
+        return vectors.sum() * 0.0
+    each = (chances * same).sum(dim=1)[counted] / same.sum(dim=1)[counted]
+    return -each.mean()
+
+
+def _in_pairs(targets: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """A random order in which rows of one class come two by two, so that every batch has texts that attract."""
+    pairs: list[NDArray[np.int64]] = []
+    for label in np.unique(targets):
+        rows = rng.permutation(np.flatnonzero(targets == label))
+        pairs += [rows[at : at + 2] for at in range(0, len(rows), 2)]
+    return np.concatenate([pairs[k] for k in rng.permutation(len(pairs))])
+
+
+def _device(recipe: Recipe) -> str:
+    if recipe.device != "auto":
+        return recipe.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _autocast(recipe: Recipe, device: str) -> Callable[[], Any]:
+    precision = recipe.precision
+    if precision == "auto":
+        has_bf16 = device == "cuda" or torch.backends.cpu.get_cpu_capability() in ("AMX",) or _computes_bf16()
+        precision = "bfloat16" if has_bf16 else "float32"
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"recipe {recipe.name!r}: precision {precision!r}; use auto, float32 or bfloat16")
+    return lambda: torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def _computes_bf16() -> bool:
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())
