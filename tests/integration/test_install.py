@@ -85,7 +85,7 @@ class TestWheel:
         for one in (
             "bot/starter/config.yml",
             "bot/starter/.gitignore",
-            "bot/starter/actions/actions.py",
+            "bot/starter/actions/products.csv",
             "bot/storage/migrations/env.py",
             "connectors/widget/kefu.js",
             "models/py.typed",

@@ -1,7 +1,8 @@
 """The demo order database: reading orders.csv, recognising order numbers and contacts, matching the two.
 
-Your shop replaces `find_order` with a call to its own system. Nothing here talks to the customer, and nothing here
-counts tries (see tries.py). The invariant: an order leaves this module only together with a fact that is on it.
+Your shop replaces `find_order` with a call to its own system. Nothing here talks to the customer, nothing here
+counts tries (tries.py) or changes an order (cases.py). The invariant: an order leaves this module only together with
+a fact that is on it.
 """
 
 import csv
@@ -47,6 +48,9 @@ _MONTHS_EN = (
 )
 _WEEKDAYS_ZH = "一二三四五六日"
 
+RETURN_WITHIN_DAYS = 30
+_EU = frozenset({"DE", "ES", "FR", "IT", "SE"})
+
 
 @dataclass(frozen=True)
 class Order:
@@ -59,8 +63,10 @@ class Order:
     order_number: str
     email: str
     phone: str
+    country: str
     status: str
     day_offset: int
+    is_made_to_measure: bool
     carriers: Mapping[str, str]
     items: Mapping[str, str]
     amount: str
@@ -72,14 +78,32 @@ class Order:
             return contact.casefold() == self.email.casefold()
         return _is_same_phone(contact, self.phone)
 
+    def return_refusal(self, today: date) -> str | None:
+        """Say why this order cannot be sent back, as the end of a response's name; None where it can."""
+        if self.status in ("returned", "cancelled"):
+            return self.status
+        if self.status != "delivered":
+            return "not_delivered"
+        if self.is_made_to_measure:
+            return "made_to_measure"
+        delivered = _delivery_day(today, self.day_offset)
+        return "too_late" if (today - delivered).days > RETURN_WITHIN_DAYS else None
+
+    @property
+    def return_way(self) -> str:
+        """Say how a return travels: with our label ("eu"), fetched by a courier ("cn"), at one's own cost ("other")."""
+        if self.country == "CN":
+            return "cn"
+        return "eu" if self.country in _EU else "other"
+
     def facts(self, language: str, today: date) -> dict[str, str]:
         """Give what the utter_order_* responses fill in, worded for `language` ("en" or "zh")."""
         return {
             "order_number": self.order_number,
             "items": self.items[language],
             "carrier": self.carriers[language],
-            "day": _day_in_words(_delivery_day(today, self.day_offset), language),
-            "total": _money(self.amount, self.currency, language),
+            "day": day_in_words(_delivery_day(today, self.day_offset), language),
+            "total": money(self.amount, self.currency, language),
         }
 
 
@@ -91,22 +115,22 @@ def find_order(order_number: str, contact: str) -> Order | None:
 
 def read_order_number(text: str) -> str | None:
     """Find an order number in what a customer wrote, as the database writes it: "b77" gives "B-77"."""
-    folded = _folded(text)
-    match = _ORDER_NUMBER_ALONE.fullmatch(folded) or _ORDER_NUMBER.search(folded)
+    ascii_text = folded(text)
+    match = _ORDER_NUMBER_ALONE.fullmatch(ascii_text) or _ORDER_NUMBER.search(ascii_text)
     return f"{match[1].upper()}-{match[2]}" if match else None
 
 
 def read_contact(text: str) -> str | None:
     """Find an e-mail address (lower case) or else a phone number (digits, + if international) in a message."""
-    folded = _folded(text)
-    email = _EMAIL.search(folded)
+    ascii_text = folded(text)
+    email = _EMAIL.search(ascii_text)
     if email:
         return email[0].lower()
-    phone = _PHONE.search(folded)
+    phone = _PHONE.search(ascii_text)
     return _phone_digits(phone[0]) if phone else None
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     """Full-width forms as ASCII. Cut before and after: one character of NFKC may become eighteen."""
     return unicodedata.normalize("NFKC", text[:_LONGEST_READ])[:_LONGEST_READ]
 
@@ -122,8 +146,10 @@ def _order(row: Mapping[str, str]) -> Order:
         order_number=row["order_number"],
         email=row["email"],
         phone=row["phone"],
+        country=row["country"],
         status=row["status"],
         day_offset=int(row["day_offset"]),
+        is_made_to_measure=row["made_to_measure"] == "yes",
         carriers={"en": row["carrier_en"], "zh": row["carrier_zh"]},
         items={"en": row["items_en"], "zh": row["items_zh"]},
         amount=row["amount"],
@@ -155,13 +181,15 @@ def _delivery_day(today: date, offset: int) -> date:
     return day + timedelta(days=1 if offset > 0 else -1)
 
 
-def _day_in_words(day: date, language: str) -> str:
+def day_in_words(day: date, language: str) -> str:
+    """Write a day as one says it: "Monday, 23 November", "11月23日（周一）"."""
     if language == "zh":
         return f"{day.month}月{day.day}日（周{_WEEKDAYS_ZH[day.weekday()]}）"
     return f"{_WEEKDAYS_EN[day.weekday()]}, {day.day} {_MONTHS_EN[day.month - 1]}"
 
 
-def _money(amount: str, currency: str, language: str) -> str:
+def money(amount: str, currency: str, language: str) -> str:
+    """Write a price the way the language does: "€89.90", "89.90 欧元"."""
     styles: dict[tuple[str, str], str] = {
         ("EUR", "en"): "€{}",
         ("EUR", "zh"): "{} 欧元",
