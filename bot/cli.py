@@ -267,6 +267,44 @@ def evaluate(
         evaluation.write_json(json_out, found)
 
 
+@app.command()
+def explain(
+    text: Annotated[str, typer.Argument(help="What a customer wrote.")],
+    folder: Annotated[
+        Path | None, typer.Option("--assistant", help="Assistant folder, as for the other commands.")
+    ] = None,
+    sentiment: Annotated[bool, typer.Option("--sentiment", help="Explain the mood too.")] = False,
+    method: Annotated[
+        str, typer.Option(help="occlusion (words left out, quick) or gradients (needs kefu[train]).")
+    ] = "occlusion",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    page: Annotated[Path | None, typer.Option("--html", help="Write it as a web page too.")] = None,
+) -> None:
+    """Show which words drove the serving model's answer, and why the assistant acts on it or falls back."""
+    if method not in ("occlusion", "gradients"):
+        raise KefuError(f"--method {method}: occlusion or gradients")
+    from bot import explaining
+    from bot.assistant.loader import load_assistant
+
+    settings = load_settings()
+    assistant = load_assistant(assistant_folder(settings, folder), environment())
+    explanation = explaining.explain(
+        settings,
+        assistant,
+        text,
+        method="gradients" if method == "gradients" else "occlusion",
+        sentiment=sentiment,
+    )
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(explanation.as_json(), ensure_ascii=False, indent=1))
+    else:
+        out.print(explaining.explanation_view(explanation))
+    if page:
+        explaining.write_page(explanation, page)
+
+
 def _print_outcome(outcome: Any) -> None:
     if outcome.skipped:
         out.print(

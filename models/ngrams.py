@@ -103,6 +103,11 @@ def normalise(text: str) -> str:
     return _DIGIT.sub("0", " ".join(unicodedata.normalize("NFKC", text).casefold().split()))
 
 
+def pieces(text: str) -> list[tuple[int, int]]:
+    """Where the words, unspaced runs and signs of a normalised text stand, which all its grams are made of."""
+    return [found.span() for found in _PIECE.finditer(text)]
+
+
 def _grams(text: str, longest: int, word_pairs: bool) -> Iterator[str]:
     """Character n-grams inside words, words, pairs of words; repeated as often as they occur."""
     pieces = _PIECE.findall(normalise(text))
