@@ -12,7 +12,7 @@ ModelError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -53,7 +53,10 @@ class IntentScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Entity:
-    """A span of the text and its value; `start`/`end` are code-point offsets, end exclusive."""
+    """A span of the text and its value; `start`/`end` are code-point offsets, end exclusive.
+
+    `additional_info` is what Duckling says of a value beside it: its grain, its unit, the ends of an interval.
+    """
 
     entity: str
     value: object
@@ -63,6 +66,7 @@ class Entity:
     group: str | None = None
     confidence: float | None = None
     extractor: str = "RegexEntityExtractor"
+    additional_info: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,7 @@ class Understanding:
 
     Attributes:
         ranking: all intents, best first; probabilities sum to 1 ± 1e-5, temperature-scaled.
+        also: other wishes in the same message, in the order said ("refund, and where is my other parcel?").
         out_of_scope_score: higher is further from the training data; compare with `is_out_of_scope`'s threshold in
         the manifest.
         language: BCP-47 primary tag ("en", "zh", …) or "und" where the text does not tell ("A-1", an emoji, "OK").
@@ -85,6 +90,7 @@ class Understanding:
     language: str
     model_version: str
     entities: tuple[Entity, ...] = ()
+    also: tuple[IntentScore, ...] = ()
     latency_ms: float = 0.0
 
     @property

@@ -109,10 +109,14 @@ class EntityMatcher:
                 for value in self._values.get(surface.casefold(), ())[:1]:
                     yield self._entity(replace(value, text=surface), start)
 
+    def value_of(self, surface: str) -> str:
+        """What a surface form stands for: its synonym, else itself."""
+        return self._synonyms.get(surface.casefold(), surface)
+
     def _entity(self, found: LookupValue, start: int) -> Entity:
         return Entity(
             entity=found.entity,
-            value=self._synonyms.get(found.text.casefold(), found.text),
+            value=self.value_of(found.text),
             start=start,
             end=start + len(found.text),
             role=found.role,

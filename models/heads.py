@@ -16,16 +16,26 @@ from numpy.typing import NDArray
 
 from models.base import ArtifactInvalid
 from models.ngrams import SparseVector
+from models.tokens import Tokens
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """B texts' features: dense (B, D), or None without an encoder, and B sparse vectors."""
+    """B texts' features.
+
+    Attributes:
+        dense: (B, D), or None without an encoder.
+        texts, tokens, hidden: the texts as the encoder read them, their tokens, and these tokens' vectors, B of (T, D);
+            the vectors only where an entity tagger wants them.
+    """
 
     dense: Floats | None
     sparse: Sequence[SparseVector]
+    texts: Sequence[str] = ()
+    tokens: Sequence[Tokens] = ()
+    hidden: Sequence[Floats] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,6 +116,22 @@ def tagger_from(arrays: dict[str, NDArray[Any]]) -> Tagger | None:
     )
 
 
+def joined(ruled: Sequence[Entity], learned: Sequence[Entity]) -> tuple[Entity, ...]:
+    """Entities found by rule and by the tagger, without overlaps, in reading order.
+
+    A rule wins over the tagger, but for a longer span of the same entity: a list knows "reading lamp", the customer
+    wrote "brass reading lamp".
+    """
+    kept = [r for r in ruled if not any(_covers(one, r) for one in learned)]
+    kept += [one for one in learned if all(one.end <= k.start or one.start >= k.end for k in kept)]
+    return tuple(sorted(kept, key=lambda entity: entity.start))
+
+
+def _covers(longer: Entity, shorter: Entity) -> bool:
+    is_longer = longer.end - longer.start > shorter.end - shorter.start
+    return is_longer and longer.entity == shorter.entity and longer.start <= shorter.start and shorter.end <= longer.end
+
+
 def tags_of(spans: Sequence[Span], entities: Sequence[tuple[str, int, int]]) -> list[str]:
     """One tag a token for (tag name, start, end) annotations: "B-" where an entity begins, "I-" inside, else "O"."""
     tags = [OUTSIDE] * len(spans)

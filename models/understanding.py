@@ -9,19 +9,21 @@ from __future__ import annotations
 import time
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from models.artifact import read_manifest, verify
-from models.base import KIND, SENTIMENTS, ArtifactInvalid, IntentScore, Manifest, Sentiment, Understanding
+from models.base import KIND, SENTIMENTS, ArtifactInvalid, Entity, IntentScore, Manifest, Sentiment, Understanding
+from models.clauses import Several, cut_all, several_from
 from models.encoder import ENCODER_ONNX, Encoder
 from models.entities import EntityMatcher, EntityRules
 from models.heads import Features, Floats, LinearHead, head_from, load_arrays
 from models.languages import identify_language
 from models.ngrams import NgramVocabulary
 from models.scope import ScopeScorer, scorer_from
+from models.tagging import Tagger, joined, tagger_from
 
 HEADS = "heads.npz"
 NGRAMS = "ngrams.npz"
@@ -44,6 +46,8 @@ class TrainedUnderstander:
     sentiment_head: LinearHead | None
     scope: ScopeScorer
     entities: EntityMatcher
+    tagger: Tagger | None = None
+    several: Several | None = None
 
     @property
     def version(self) -> str:
@@ -57,32 +61,40 @@ class TrainedUnderstander:
         if not texts:
             return []
         started = time.perf_counter()
-        features = self.features(texts)
+        parts, places = cut_all(texts) if self.several else ([], [range(0)] * len(texts))
+        features = self.features([*texts, *parts])
         logits = self.intent_head.logits(features)
-        probabilities = self.intent_head.probabilities(logits)
+        chances = self.intent_head.probabilities(logits)
         distances = self.scope.score(logits, features)
         sentiments = self._sentiments(features)
+        entities = self._entities(texts, features)
         latency_ms = (time.perf_counter() - started) * 1000
         return [
             Understanding(
                 text=text,
-                ranking=_ranking(self.intent_head.labels, probabilities[row]),
+                ranking=_ranking(self.intent_head.labels, chances[row]),
+                also=self._beside(chances[row], chances[len(texts) :][places[row].start : places[row].stop]),
                 out_of_scope_score=float(distances[row]),
                 is_out_of_scope=bool(distances[row] > self.manifest.thresholds[OUT_OF_SCOPE]),
                 sentiment=sentiments[row][0],
                 sentiment_confidence=sentiments[row][1],
                 language=identify_language(text),
                 model_version=self.version,
-                entities=self.entities.find(text),
+                entities=entities[row],
                 latency_ms=latency_ms,
             )
             for row, text in enumerate(texts)
         ]
 
     def features(self, texts: Sequence[str]) -> Features:
+        """What the heads read of B texts, with token vectors where there is a tagger."""
         plain = [unicodedata.normalize("NFC", text) for text in texts]
-        dense = None if self.encoder is None else self.encoder.embed(plain)
-        return Features(dense=dense, sparse=[self.vocabulary.vector(text) for text in plain])
+        sparse = [self.vocabulary.vector(text) for text in plain]
+        if self.encoder is None:
+            return Features(dense=None, sparse=sparse)
+        tokens = self.encoder.tokens(plain)
+        read = self.encoder.run(tokens, with_hidden=self.tagger is not None)
+        return Features(dense=read.vectors, sparse=sparse, texts=plain, tokens=tokens, hidden=read.hidden)
 
     def replay_probes(self) -> list[str]:
         """Read the manifest's probes again; returns what differs, one line each; empty when all is as it was."""
@@ -96,6 +108,25 @@ class TrainedUnderstander:
                     f"is {now.intent.name} {now.intent.confidence:.3f} {now.sentiment}"
                 )
         return wrong
+
+    def _beside(self, whole: Floats, parts: Floats) -> tuple[IntentScore, ...]:
+        if self.several is None:
+            return ()
+        found = self.several.beside(int(whole.argmax()), parts)
+        return tuple(IntentScore(name=self.intent_head.labels[k], confidence=chance) for k, chance in found)
+
+    def _entities(self, texts: Sequence[str], features: Features) -> list[tuple[Entity, ...]]:
+        ruled = [self.entities.find(text) for text in texts]
+        if self.tagger is None or features.hidden is None:
+            return ruled
+        out = []
+        for row, text in enumerate(texts):
+            # Spans are over the NFC form; where that is another text, only rules find their place in what was sent.
+            is_same = features.texts[row] == text
+            learned = self.tagger.find(text, features.tokens[row].spans, features.hidden[row]) if is_same else ()
+            named = [replace(entity, value=self.entities.value_of(str(entity.value))) for entity in learned]
+            out.append(joined(ruled[row], named))
+        return out
 
     def _sentiments(self, features: Features) -> list[tuple[Sentiment, float]]:
         head = self.sentiment_head
@@ -140,6 +171,8 @@ def load_understander(path: Path, threads: int, *, beside: TrainedUnderstander |
         sentiment_head=head_from(arrays, "sentiment"),
         scope=scope,
         entities=entities,
+        tagger=tagger_from(arrays),
+        several=several_from(arrays),
     )
 
 

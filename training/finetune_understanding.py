@@ -20,8 +20,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from models.artifact import read_manifest, sha256_file, version_id, write_manifest
 from models.base import KIND, Entity, Manifest, Probe
+from models.clauses import Several
 from models.encoder import Encoder
-from models.heads import save_heads, softmax
+from models.heads import Features, Floats, save_heads, softmax
 from models.ngrams import NgramVocabulary
 from models.pretrained import BaseModel
 from models.tagging import Tagger, TagName
@@ -33,6 +34,7 @@ from training.recipes import RECIPES, Recipe
 from training.report import HeldOut, before_after, write_report
 from training.scope import fit_scope
 from training.scores import calibration_error, macro_f1
+from training.several import fit_several
 from training.tagger import annotated_spans, fit_tagger, learnable, tag_labels, tag_targets
 
 __all__ = ["RECIPES", "Progress", "Recipe", "fingerprint", "quiet", "train_understanding"]
@@ -89,7 +91,8 @@ def train_understanding(
     progress("write", 0, 1)
     intent = trained["intent"]
     scorer, threshold = fit_scope(intent.task, intent.fitted, rejected_in_scope=recipe.rejected_in_scope)
-    extra = scorer.arrays() | (tagged.tagger.arrays() if tagged else {})
+    several = _learn_several(intent, vocabulary, Encoder(out, recipe.threads) if base.folder else None)
+    extra = scorer.arrays() | several.arrays() | (tagged.tagger.arrays() if tagged else {})
     save_heads(out / HEADS, {name: one.fitted.head for name, one in trained.items()}, extra)
     vocabulary.save(out / NGRAMS)
     data.entity_rules().save(out / ENTITIES)
@@ -160,6 +163,17 @@ def _train_tasks(
             fitted = fit_head(task, vocabulary, lambda texts: _vocabulary(texts, recipe), search, tick)
         trained[name] = _Trained(task=task, fitted=fitted)
     return trained
+
+
+def _learn_several(intent: _Trained, vocabulary: NgramVocabulary, encoder: Encoder | None) -> Several:
+    head = intent.fitted.head
+
+    def read(texts: Sequence[str]) -> Floats:
+        dense = None if encoder is None else encoder.embed(texts)
+        features = Features(dense=dense, sparse=[vocabulary.vector(text) for text in texts])
+        return head.probabilities(head.logits(features))
+
+    return fit_several(intent.task.texts, intent.task.targets.tolist(), head.labels, read)
 
 
 @dataclass(frozen=True, kw_only=True)
