@@ -528,7 +528,7 @@ def models_show(
     version: Annotated[str | None, typer.Argument(help="Default: the one that serves.")] = None,
     folder: ModelFolder = None,
 ) -> None:
-    """A version's model card, and where its folder is."""
+    """A version's model card, and where it lies with its pictures."""
     from rich.markdown import Markdown
 
     from models.base import KIND
@@ -540,7 +540,7 @@ def models_show(
     path = registry.path(KIND, version)
     card = path / "MODEL_CARD.md"
     out.print(Markdown(card.read_text(encoding="utf-8")) if card.exists() else registry.manifest(KIND, version))
-    out.print(Text(str(path)), soft_wrap=True)
+    out.print(Text(str(card if card.exists() else path)), soft_wrap=True)
 
 
 @models.command("promote")

@@ -21,7 +21,8 @@ from tests.learning import SMALL_SHOP, TESTED_SHOP, log_messages, prediction, wr
 from tests.server import STARTER, kefu
 
 COMMANDS = (
-    "init", "train", "serve", "chat", "validate", "evaluate", "review", "retrain", "models", "db", "doctor", "handoffs",
+    "init", "train", "serve", "chat", "validate", "evaluate", "explain", "review", "retrain", "models", "db", "doctor",
+    "handoffs",
 )  # fmt: skip
 
 
