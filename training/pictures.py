@@ -53,7 +53,8 @@ class HeldOut:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        return self.predicted == self.targets
+        right: NDArray[np.bool_] = self.predicted == self.targets
+        return right
 
 
 def confusion_matrix(task: HeldOut) -> NDArray[np.int64]:
@@ -92,7 +93,7 @@ def draw(folder: Path, tasks: Sequence[HeldOut], threshold: float) -> tuple[str,
     for name, figure in figures.items():
         # No version of the library in the file: the same model gives the same bytes.
         canvas = FigureCanvasAgg(figure)  # type: ignore[no-untyped-call]
-        canvas.print_png(str(folder / name), metadata={"Software": None})  # type: ignore[no-untyped-call]
+        canvas.print_png(str(folder / name), metadata={"Software": None})
     return tuple(figures)
 
 

@@ -1,4 +1,4 @@
-"""The model card: every figure with its n and interval, for whom it is good, and pictures that are the same each time."""
+"""The model card: every figure with its n and interval, for whom it is good, pictures that are the same each time."""
 
 from __future__ import annotations
 
