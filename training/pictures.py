@@ -92,8 +92,8 @@ def draw(folder: Path, tasks: Sequence[HeldOut], threshold: float) -> tuple[str,
         _scope(figures[SCOPE_PNG].subplots(), intent, threshold)
     for name, figure in figures.items():
         # No version of the library in the file: the same model gives the same bytes.
-        canvas = FigureCanvasAgg(figure)  # type: ignore[no-untyped-call]
-        canvas.print_png(str(folder / name), metadata={"Software": None})
+        canvas = FigureCanvasAgg(figure)
+        canvas.print_png(str(folder / name), metadata={"Software": None})  # type: ignore[no-untyped-call]
     return tuple(figures)
 
 
