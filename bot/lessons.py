@@ -22,6 +22,7 @@ from training.annotations import EntitySpan
 
 if TYPE_CHECKING:
     from models.entities import EntityRules
+    from models.values import ValueOptions
     from training.dataset import EntityValue, UnderstandingData, Utterance
 
 Origin = Literal["files", "hold-out", "none"]
@@ -251,4 +252,25 @@ def _entity_rules(assistant: Assistant) -> EntityRules:
             for value in values
         ),
         synonyms=dict(nlu.synonyms),
+        values=_value_options(assistant),
+    )
+
+
+def _value_options(assistant: Assistant) -> ValueOptions | None:
+    """The pipeline's DucklingEntityExtractor, and the entities that `kefu.yml` names for its dimensions."""
+    from models.values import DIMENSIONS, ValueOptions
+
+    duckling, config = assistant.duckling, assistant.config
+    entities: dict[str, str] = {}
+    if duckling is not None:
+        entities |= {name: name for name in (DIMENSIONS if duckling.dimensions is None else duckling.dimensions)}
+    entities |= {dimension: entity for entity, dimension in config.values.items()}
+    if not entities:
+        return None
+    locale = ((duckling and duckling.locale) or assistant.language).replace("-", "_").lower()
+    return ValueOptions(
+        entities=entities,
+        timezone=(duckling and duckling.timezone) or config.timezone,
+        month_first=locale == "en_us",
+        yen=locale.startswith("ja"),
     )

@@ -1,4 +1,4 @@
-"""Entities by rule: regular expressions, lookup lists, synonyms. Learned entities are not here.
+"""Entities by rule: regular expressions, lookup lists, synonyms, values with a shape. Learned entities are not here.
 
 Invariant: spans do not overlap and never leave the text; a customer's text cannot make a pattern run without end.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import regex
 
 from models.base import ArtifactInvalid, Entity
+from models.times import Found, longest
+from models.values import ValueFinder, ValueOptions
 
 # Scripts written without blanks: there a "word boundary" of a pattern lies between such a character and any other word.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}"
@@ -43,11 +46,13 @@ class EntityRules:
         regexes: (entity, pattern) pairs, matched without regard to case, as Rasa's RegexEntityExtractor does.
         lookups: every value of every lookup table, and every value annotated in the examples.
         synonyms: surface form, lower case → value.
+        values: which dates, amounts, … are found without an example; None: none.
     """
 
     regexes: tuple[tuple[str, str], ...] = ()
     lookups: tuple[LookupValue, ...] = ()
     synonyms: Mapping[str, str] = field(default_factory=dict)
+    values: ValueOptions | None = None
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1), encoding="utf-8")
@@ -60,17 +65,20 @@ class EntityRules:
                 regexes=tuple((str(name), str(pattern)) for name, pattern in raw["regexes"]),
                 lookups=tuple(LookupValue(**value) for value in raw["lookups"]),
                 synonyms={str(key): str(value) for key, value in raw["synonyms"].items()},
+                # Version folders written before there were values lack the key.
+                values=ValueOptions(**values) if (values := raw.get("values")) else None,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactInvalid(f"{path}: not entity rules ({error}); train again") from error
 
 
 class EntityMatcher:
-    """Compiled rules. Raises ValueError, naming the entity, for a pattern that does not compile."""
+    """Compiled rules. Raises ValueError for a pattern that does not compile (naming its entity) or an unknown zone."""
 
     def __init__(self, rules: EntityRules) -> None:
         self._synonyms = {key.casefold(): value for key, value in rules.synonyms.items()}
         self._patterns = [(name, _compile(name, pattern)) for name, pattern in rules.regexes]
+        self._finder = ValueFinder(rules.values) if rules.values else None
         self._values: dict[str, list[LookupValue]] = {}
         for value in rules.lookups:
             known = self._values.setdefault(value.text.casefold(), [])
@@ -87,15 +95,18 @@ class EntityMatcher:
             for block in blocks
         ]
 
-    def find(self, text: str) -> tuple[Entity, ...]:
-        """The entities of one text, in reading order; of overlapping ones the longest wins, patterns before lookups."""
-        found = [*self._from_patterns(text), *self._from_lookups(text)]
-        found.sort(key=lambda entity: entity.start - entity.end)
-        kept: list[Entity] = []
-        for entity in found:
-            if all(entity.end <= k.start or entity.start >= k.end for k in kept):
-                kept.append(entity)
-        return tuple(sorted(kept, key=lambda entity: entity.start))
+    def find(self, text: str, now: datetime | None = None) -> tuple[Entity, ...]:
+        """The entities of one text, in reading order.
+
+        Of overlapping ones the longest wins; of equals patterns come before values, values before lookups.
+
+        Args:
+            now: when the message was sent, with its zone: what "tomorrow" counts from. None: this moment.
+        """
+        values = self._finder.find(text, now or datetime.now(UTC)) if self._finder else ()
+        found = [*self._from_patterns(text), *values, *self._from_lookups(text)]
+        spans = [Found(start=entity.start, end=entity.end, value=entity) for entity in found]
+        return tuple(one.value for one in longest(spans, len(text)))
 
     def _from_patterns(self, text: str) -> Iterable[Entity]:
         for name, pattern in self._patterns:

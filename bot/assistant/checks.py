@@ -40,6 +40,12 @@ def check_references(assistant: Assistant, nlu_intents: Mapping[str, Where], pro
     _check_actions(domain, problems)
     _check_nlu(domain, nlu_intents, problems)
     _check_policies(assistant, problems)
+    for entity in assistant.config.values:
+        if entity not in domain.entities:
+            hint = _nearest(entity, domain.entities) or "Add it under `entities:` in the domain."
+            problems.warning(
+                Where(file=assistant.root / "kefu.yml"), f"`values` fills the unknown entity '{entity}'", hint
+            )
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:

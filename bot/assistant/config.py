@@ -1,6 +1,7 @@
 """`config.yml` (pure Rasa), `kefu.yml` (ours), `endpoints.yml` and `credentials.yml`: settings of one assistant.
 
-Invariant: only what Kefu honours is read; pipeline components beside FallbackClassifier are accepted and left alone.
+Invariant: only what Kefu honours is read; pipeline components beside FallbackClassifier and DucklingEntityExtractor are
+accepted and left alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, cast
 
 from bot.assistant.source import Node, Problems, resolve_variables
 from bot.errors import Where
+from models.values import DIMENSIONS, zone_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,15 @@ class FallbackClassifier:
 
     threshold: float = 0.3
     ambiguity_threshold: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DucklingExtractor:
+    """The pipeline's DucklingEntityExtractor; nobody asks its `url`. None: all dimensions, config.yml's language."""
+
+    dimensions: tuple[str, ...] | None = None
+    timezone: str | None = None
+    locale: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +48,7 @@ class RasaConfig:
     language: str = "en"
     policies: tuple[Policy, ...] = ()
     fallback: FallbackClassifier | None = None
+    duckling: DucklingExtractor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +59,20 @@ class KefuConfig:
         base: name of the base model that reads customers' messages.
         recipe: how it is trained; `quick` keeps the base as it is.
         close_after_min: idle minutes after which a conversation is closed.
+        values: entity → Duckling's dimension; such values are found in messages without examples.
+        timezone: IANA name of the zone in which the shop's "tomorrow" begins.
     """
 
     base: str = "multilingual-e5-small"
     recipe: str = "quick"
     close_after_min: float = 24 * 60
+    values: Mapping[str, str] = field(default_factory=dict)
+    timezone: str = "UTC"
 
 
 _ASSISTANT_ID = re.compile(r"[\w-][\w.-]{0,63}")  # it names a folder under KEFU_HOME
 _CONFIG_KEYS = frozenset({"recipe", "assistant_id", "language", "pipeline", "policies", "importers", "version"})
-_KEFU_KEYS = frozenset({"base", "recipe", "close_after_min"})
+_KEFU_KEYS = frozenset({"base", "recipe", "close_after_min", "values", "timezone"})
 DEFAULT_POLICIES = (Policy(name="MemoizationPolicy"), Policy(name="RulePolicy"))
 
 
@@ -72,6 +88,7 @@ def read_config(root: Node | None, problems: Problems) -> RasaConfig:
         language=(language.text(problems) if language and not language.is_null else None) or "en",
         policies=_read_policies(policies, problems) if policies and not policies.is_null else DEFAULT_POLICIES,
         fallback=_read_fallback(pipeline, problems) if pipeline else None,
+        duckling=_read_duckling(pipeline, problems) if pipeline else None,
     )
 
 
@@ -127,6 +144,52 @@ def _read_fallback(section: Node, problems: Problems) -> FallbackClassifier | No
     return None
 
 
+def _read_duckling(section: Node, problems: Problems) -> DucklingExtractor | None:
+    for name, node in _components(section, problems):
+        if name.rsplit(".", 1)[-1] == "DucklingEntityExtractor":
+            dimensions, locale = node.get("dimensions"), node.get("locale")
+            listed = dimensions.texts(problems) if dimensions and not dimensions.is_null else None
+            for unknown in sorted(set(listed or ()) - set(DIMENSIONS)):
+                hint = f"Found are {', '.join(DIMENSIONS)}."
+                problems.warning(dimensions, f"Duckling's dimension '{unknown}' is not served", hint)
+            return DucklingExtractor(
+                dimensions=None if listed is None else tuple(name for name in listed if name in DIMENSIONS),
+                timezone=_read_zone(node.get("timezone"), problems),
+                locale=locale.text(problems) if locale and not locale.is_null else None,
+            )
+    return None
+
+
+def _read_zone(node: Node | None, problems: Problems) -> str | None:
+    name = node.text(problems) if node and not node.is_null else None
+    if name is None:
+        return None
+    try:
+        zone_of(name)
+    except ValueError as error:
+        problems.error(node, str(error))
+        return None
+    return name
+
+
+def _read_values(node: Node | None, problems: Problems) -> Mapping[str, str]:
+    """`values: {date: time}`; one entity a dimension, since a span has one name."""
+    values: dict[str, str] = {}
+    if node is None or node.is_null or not node.expect_map(problems):
+        return values
+    for entity, part in node.items():
+        dimension = part.text(problems)
+        if dimension is None:
+            continue
+        if dimension not in DIMENSIONS:
+            problems.error(part, f"there is no kind of value '{dimension}'", f"One of {', '.join(DIMENSIONS)}.")
+        elif dimension in values.values():
+            problems.error(part, f"'{dimension}' has two entities", "Keep one; slots can both map from it.")
+        else:
+            values[entity] = dimension
+    return values
+
+
 def read_kefu_config(root: Node | None, problems: Problems) -> KefuConfig:
     """`kefu.yml`; the defaults where there is no such file."""
     if root is None or not root.expect_map(problems):
@@ -139,7 +202,12 @@ def read_kefu_config(root: Node | None, problems: Problems) -> KefuConfig:
     }
     close = root.get("close_after_min")
     minutes = close.number(problems) if close else None
-    return KefuConfig(**texts, close_after_min=KefuConfig.close_after_min if minutes is None else minutes)
+    return KefuConfig(
+        **texts,
+        close_after_min=KefuConfig.close_after_min if minutes is None else minutes,
+        values=_read_values(root.get("values"), problems),
+        timezone=_read_zone(root.get("timezone"), problems) or KefuConfig.timezone,
+    )
 
 
 def read_settings(root: Node | None, variables: Mapping[str, str], problems: Problems) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from bot.assistant.brand import Brand, read_brand
 from bot.assistant.checks import check_references
 from bot.assistant.config import (
+    DucklingExtractor,
     FallbackClassifier,
     KefuConfig,
     Policy,
@@ -33,7 +34,7 @@ from bot.errors import AssistantError, Where
 
 @dataclass(frozen=True, kw_only=True)
 class Assistant:
-    """Everything the files of one assistant say. `fallback` is None where the pipeline has no FallbackClassifier."""
+    """Everything the files of one assistant say; `fallback` and `duckling` are None where the pipeline lacks them."""
 
     root: Path
     assistant_id: str
@@ -45,6 +46,7 @@ class Assistant:
     stories: tuple[Story, ...]
     policies: tuple[Policy, ...]
     fallback: FallbackClassifier | None
+    duckling: DucklingExtractor | None
     endpoints: Mapping[str, Any]
     credentials: Mapping[str, Any]
     brand: Brand
@@ -172,6 +174,7 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Ass
         stories=stories,
         policies=config.policies,
         fallback=config.fallback,
+        duckling=config.duckling,
         endpoints=read_settings(_optional(folder / "endpoints.yml", problems), variables, problems),
         credentials=read_settings(_optional(folder / "credentials.yml", problems), variables, problems),
         brand=read_brand(_optional(folder / "brand.yml", problems), problems),
@@ -281,6 +284,7 @@ def _nlu_fingerprint(assistant: Assistant) -> str:
             {name: list(values) for name, values in nlu.lookups.items()},
             sorted([s.label, s.text, s.language or ""] for s in assistant.sentiment),
             [assistant.config.base, assistant.config.recipe],
+            [repr(assistant.duckling), dict(assistant.config.values), assistant.config.timezone],
         ]
     )
 

@@ -68,7 +68,7 @@ def to_parse_data(understanding: Understanding, fallback: FallbackClassifier | N
     parse_data: dict[str, Any] = {
         "text": understanding.text,
         "intent": intent,
-        "entities": [_entity(entity) for entity in understanding.entities],
+        "entities": [_entity(entity, understanding.text) for entity in understanding.entities],
         "intent_ranking": ranking,
         "sentiment": {"name": understanding.sentiment, "confidence": understanding.sentiment_confidence},
         "language": understanding.language,
@@ -100,7 +100,7 @@ def _fallback_reason(understanding: Understanding, fallback: FallbackClassifier 
     return None
 
 
-def _entity(entity: Entity) -> dict[str, Any]:
+def _entity(entity: Entity, text: str) -> dict[str, Any]:
     described: dict[str, Any] = {
         "entity": entity.entity,
         "value": entity.value,
@@ -112,6 +112,11 @@ def _entity(entity: Entity) -> dict[str, Any]:
         described["role"] = entity.role
     if entity.group is not None:
         described["group"] = entity.group
-    if entity.confidence is not None:
+    if entity.additional_info is not None:
+        # Rasa's DucklingEntityExtractor writes these keys, and `confidence` where learned extractors have another name.
+        described["text"] = text[entity.start : entity.end]
+        described["confidence"] = entity.confidence
+        described["additional_info"] = dict(entity.additional_info)
+    elif entity.confidence is not None:
         described["confidence_entity"] = entity.confidence
     return described
