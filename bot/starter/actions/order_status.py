@@ -1,5 +1,7 @@
 """Where an order is, what became of a refund, and cancelling an order that is not packed yet."""
 
+from typing import Any
+
 from rasa_sdk import Action, Tracker
 from rasa_sdk.events import EventType
 from rasa_sdk.executor import CollectingDispatcher
@@ -50,6 +52,12 @@ class ValidateCancelOrderForm(OrderForm):
     def is_settled(self, order: Order) -> bool:
         """Only an order that nobody has packed can still be stopped."""
         return order.status != "placed"
+
+    def validate_cancel_confirmed(
+        self, slot_value: Any, dispatcher: CollectingDispatcher, tracker: Tracker, domain: DomainDict
+    ) -> dict[str, bool]:
+        """Take the yes or no that the intent stands for."""
+        return {"cancel_confirmed": slot_value is True}
 
 
 class ActionAskCancelConfirmed(Action):

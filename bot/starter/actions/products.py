@@ -164,6 +164,8 @@ def find_products(text: str) -> list[Product]:
 def named_colour(text: str, product: Product) -> str | None:
     """Give the colour of this product that the customer asks for."""
     said = folded(text).casefold()
+    for word in product.words:  # the brass in "brass reading lamp" is no wish for a colour
+        said = said.replace(word, " ")
     for colour in product.stock:
         zh = colour_in(colour, "zh")
         # One character alone is too little: 白 is also in 明白.
