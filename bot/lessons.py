@@ -258,12 +258,12 @@ def _entity_rules(assistant: Assistant) -> EntityRules:
 
 def _value_options(assistant: Assistant) -> ValueOptions | None:
     """The pipeline's DucklingEntityExtractor, and the entities that `kefu.yml` names for its dimensions."""
-    from models.values import DIMENSIONS, ValueOptions
+    from models.values import DUCKLINGS, ValueOptions
 
     duckling, config = assistant.duckling, assistant.config
     entities: dict[str, str] = {}
     if duckling is not None:
-        entities |= {name: name for name in (DIMENSIONS if duckling.dimensions is None else duckling.dimensions)}
+        entities |= {name: name for name in (DUCKLINGS if duckling.dimensions is None else duckling.dimensions)}
     entities |= {dimension: entity for entity, dimension in config.values.items()}
     if not entities:
         return None

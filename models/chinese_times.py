@@ -22,9 +22,11 @@ from models.moments import (
     date_in,
     day_from,
     day_of_month,
+    end_of,
     monday,
     month_from,
     moved,
+    nearest,
     rule,
     unit_from,
 )
@@ -33,7 +35,7 @@ from models.numerals import chinese_value
 _NUMBER = r"(?:\d{1,4}(?:\.\d)?|[零〇一二两三四五六七八九十百]{1,5})"
 _DAY_WORDS = {"大前": -3, "前": -2, "昨": -1, "今": 0, "明": 1, "后": 2, "大后": 3}
 _STEPS = {"上上": -2, "上": -1, "这": 0, "本": 0, "下": 1, "下下": 2}
-_YEARS = {"前": -2, "去": -1, "今": 0, "明": 1, "后": 2}
+_YEARS = {"大前": -3, "前": -2, "去": -1, "今": 0, "明": 1, "后": 2}
 _WEEKDAYS = {"一": 0, "二": 1, "三": 2, "四": 3, "五": 4, "六": 5, "日": 6, "天": 6}
 _UNITS: dict[str, Grain] = {
     "天": "day",
@@ -46,7 +48,7 @@ _UNITS: dict[str, Grain] = {
     "钟头": "hour",
     "分钟": "minute",
 }
-# Festivals on a fixed day; those of the moon (春节, 中秋) need a calendar of their own.
+# Festivals on a fixed day; of those that follow the moon only the new year is known here.
 _FESTIVALS = {
     "元旦": (1, 1), "情人节": (2, 14), "妇女节": (3, 8), "五一": (5, 1), "劳动节": (5, 1), "儿童节": (6, 1),
     "618": (6, 18), "国庆": (10, 1), "国庆节": (10, 1), "双十一": (11, 11), "双11": (11, 11), "双十二": (12, 12),
@@ -124,9 +126,30 @@ def _festival(match: Match, reference: Reference) -> Moment:
     return date_in(reference, None, *_FESTIVALS[match[0]])
 
 
+# The first day of the lunar year, as published by the Hong Kong Observatory.
+_NEW_YEAR = {
+    2023: (1, 22), 2024: (2, 10), 2025: (1, 29), 2026: (2, 17), 2027: (2, 6), 2028: (1, 26), 2029: (2, 13),
+    2030: (2, 3), 2031: (1, 23), 2032: (2, 11), 2033: (1, 31), 2034: (2, 19), 2035: (2, 8),
+}  # fmt: skip
+
+
+def _lunar_new_year(match: Match, reference: Reference) -> Moment:
+    if match["day"]:
+        return nearest(reference, _NEW_YEAR.__getitem__, int(_amount(match["day"])) - 1)
+    return nearest(reference, _NEW_YEAR.__getitem__, 0 if match[0] == "春节" else -1)
+
+
+def _edge(match: Match, reference: Reference) -> Moment:
+    """月底 and 年底: the last day; 月初 and 年初: the first."""
+    step = _STEPS.get(match["step"], 0) if match["unit"] == "月" else _YEARS.get(match["step"], 0)
+    unit = "month" if match["unit"] == "月" else "year"
+    first = unit_from(unit, step, reference).start
+    return end_of(first, unit) if match["edge"] in "底末" else Moment(start=first, grain="day")
+
+
 # What a number before 号 names besides a day: doors, lines, parcels' numbers.
 _NO_DAY = "楼线店门单元房码仓机库桌厅院栋地街路室铺柜色"
-_YEAR = r"(?:(?P<which>[前去今明后])年|(?P<year>(?:19|20)?\d{2}|[一二][〇零一二三四五六七八九]{3})年)"
+_YEAR = r"(?:(?P<which>大前|[前去今明后])年|(?P<year>(?:19|20)?\d{2}|[一二][〇零一二三四五六七八九]{3})年)"
 CHINESE_RULES: tuple[Rule, ...] = (
     rule(r"(?P<day>大前|大后|前|后|昨|今|明)(?:天|日(?=[^本记常期])|日$|儿(?!子))", _relative_day),
     rule(r"(?P<day>昨|今|明)(?=[早晚])(?![早晚](?:安|点))", _relative_day),
@@ -144,9 +167,17 @@ CHINESE_RULES: tuple[Rule, ...] = (
         rf"(?<![\d.]){_YEAR}?的?(?P<month>\d{{1,2}}|[一二三四五六七八九十]{{1,2}})月(?:(?P<date>{_NUMBER})[号日]?(?![\d.天个块元月年{_NO_DAY}])|份)?",
         _date,
     ),
-    rule(rf"(?<![\d.]){_YEAR}(?![前后以之内级])", _calendar_year),
     rule(
-        rf"(?<![\d.第尾单编型一二三四五六七八九十月]){_NUMBER}号(?![{_NO_DAY}])",
+        r"(?P<which>大前|[前去今明后])年(?!底|末|初)|(?<![\d.])(?P<year>(?:19|20)\d{2}|[一二][〇零一二三四五六七八九]{3})年",
+        _calendar_year,
+    ),
+    rule(
+        r"(?:(?P<step>上|这|本|下)个?)?(?P<unit>月)(?P<edge>底|末|初)|(?P<step>去|今|明)?(?P<unit>年)(?P<edge>底|末|初(?!一))",
+        _edge,
+    ),
+    rule(r"春节|除夕|大年三十|大年初(?P<day>[一二三四五六七八九])", _lunar_new_year),
+    rule(
+        rf"(?<![\d.第尾单编型路街道巷弄大小长短一二三四五六七八九十月]){_NUMBER}号(?![{_NO_DAY}])",
         lambda match, reference: day_of_month(reference, int(_amount(match[0][:-1]))),
     ),
     rule(

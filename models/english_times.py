@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import regex
 
@@ -23,9 +23,11 @@ from models.moments import (
     date_in,
     day_from,
     day_of_month,
+    end_of,
     monday,
     month_from,
     moved,
+    nearest,
     rule,
     unit_from,
     year_of,
@@ -136,13 +138,42 @@ _NUMBERED_DAY_ENDS = (
 _WEEK_SUFFIX = r"(?:\s+(?:of\s+)?(?P<week>last|next|this)\s+week)?"
 _WEEKDAY_BEFORE = rf"(?:(?:{_EN_WEEKDAY})\b\.?,?\s+)?"
 _YEAR_AFTER = r"(?:\.?,?\s+(?P<year>(?:19|20)\d{2})\b)?"
-# Holidays on a fixed day; Easter and Black Friday need a calendar of their own.
 _HOLIDAYS = {
     "christmas eve": (12, 24), "boxing day": (12, 26), "christmas": (12, 25), "xmas": (12, 25), "new year": (1, 1),
     "new year's eve": (12, 31), "new year's day": (1, 1), "new years eve": (12, 31), "valentine's day": (2, 14),
     "valentines day": (2, 14), "halloween": (10, 31),
 }  # fmt: skip
 _HOLIDAY_NAMES = "|".join(sorted(_HOLIDAYS, key=len, reverse=True)).replace("'", "['’]")
+
+
+def _easter(year: int) -> tuple[int, int]:
+    """Month and day. Source: the anonymous Gregorian computus (Nature, 1876)."""
+    century = year // 100
+    golden, leap = year % 19, century - century // 4 - (8 * century + 13) // 25
+    moon = (19 * golden + leap + 15) % 30
+    moon -= (moon // 28) * (1 - (moon // 28) * (29 // (moon + 1)) * ((21 - golden) // 11))
+    weekday = (year + year // 4 + moon + 2 - century + century // 4) % 7
+    from_march = moon - weekday + 28
+    return (3, from_march) if from_march <= 31 else (4, from_march - 31)
+
+
+def _black_friday(year: int) -> tuple[int, int]:
+    """The day after the fourth Thursday of November."""
+    return 11, 23 + (4 - date(year, 11, 23).weekday()) % 7
+
+
+def _moving_holiday(match: Match, reference: Reference) -> Moment:
+    name = match["name"].lower()
+    if name.startswith("black"):
+        return nearest(reference, _black_friday)
+    return nearest(reference, _easter, {"e": 0, "m": 1, "g": -2}[name.removeprefix("easter ")[0]])
+
+
+def _end(match: Match, reference: Reference) -> Moment:
+    if match["month"]:
+        return end_of(date_in(reference, None, _MONTH_NUMBERS[match["month"][:3].lower()], 1).start, "month")
+    step = 1 if (match["which"] or "").lower() == "next" else 0
+    return end_of(unit_from(match["unit"].lower(), step, reference).start, match["unit"].lower())
 
 
 def _holiday(match: Match, reference: Reference) -> Moment:
@@ -157,12 +188,16 @@ ENGLISH_RULES: tuple[Rule, ...] = (
         _relative_day,
     ),
     rule(
+        r"\bthis\s+(?P<part>morning|afternoon|evening|night)\b",
+        lambda match, reference: at_clock(reference.today, _part(match)),
+    ),
+    rule(
         rf"\b(?:(?P<which>last|next|this|coming|past|previous|following)\s+)?(?P<weekday>{_EN_WEEKDAY})\b{_WEEK_SUFFIX}",
         _weekday,
     ),
     rule(
         r"\b(?P<which>last|next|this|coming|past|previous|following)\s+(?P<unit>weekend|week|month|year)\b"
-        r"|\b(?P<which>the)\s+(?P<unit>weekend)\b",
+        r"|\b(?<!\b(?:nice|lovely|great|good|happy|your|wonderful|fab)\s)(?:the\s+)?(?P<unit>weekend)\b",
         _calendar_unit,
     ),
     rule(
@@ -195,6 +230,11 @@ ENGLISH_RULES: tuple[Rule, ...] = (
         rf"\b(?<!\b(?:happy|merry)\s)(?P<name>{_HOLIDAY_NAMES})\b",
         _holiday,
     ),
+    rule(r"\b(?<!\bhappy\s)(?P<name>black\s+friday|good\s+friday|easter(?:\s+monday)?)\b", _moving_holiday),
+    rule(
+        rf"\b(?:the\s+)?end\s+of\s+(?:(?P<which>the|this|next)\s+(?P<unit>month|year)|(?P<month>{_EN_MONTH}))\b",
+        _end,
+    ),
     rule(
         r"(?<=\b(?:in|since|from|until)\s)(?:19|20)\d{2}\b(?![.,/-]?\d)",
         lambda match, reference: Moment(start=reference.day(int(match[0])), grain="year"),
@@ -224,7 +264,7 @@ def _bare_hour(match: Match) -> Clock | None:
 
 def _part(match: Match) -> Clock:
     start, until = _PARTS[match["part"].lower()]
-    return Clock(hour=start, until=until, needs_day=match["this"] is None)
+    return Clock(hour=start, until=until, needs_day=True)
 
 
 ENGLISH_CLOCKS: tuple[tuple[regex.Pattern[str], Callable[[Match], Clock | None]], ...] = tuple(
@@ -244,6 +284,6 @@ ENGLISH_CLOCKS: tuple[tuple[regex.Pattern[str], Callable[[Match], Clock | None]]
         ),
         (r"\b(?:noon|midday)\b", lambda match: Clock(hour=12)),
         (r"\bmidnight\b", lambda match: Clock(hour=24)),
-        (r"\b(?:(?P<this>this)\s+)?(?P<part>morning|afternoon|evening|night)\b", _part),
+        (r"\b(?<!\bgood\s)(?P<part>morning|afternoon|evening|night)\b", _part),
     )
 )

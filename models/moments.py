@@ -134,6 +134,19 @@ def day_of_month(reference: Reference, day: int) -> Moment | None:
     return None
 
 
+def end_of(first: datetime, unit: str) -> Moment:
+    """The last day of the month or year that begins then."""
+    month = first.replace(month=12) if unit == "year" else first
+    return Moment(start=month.replace(day=monthrange(month.year, month.month)[1]), grain="day")
+
+
+def nearest(reference: Reference, day_in: Callable[[int], tuple[int, int]], offset: int = 0) -> Moment:
+    """Of a feast that moves, the nearest day; `day_in` gives month and day of a year, or raises KeyError."""
+    years = range(reference.now.year - 1, reference.now.year + 2)
+    near = [reference.day(year, *day_in(year)) + timedelta(days=offset) for year in years]
+    return Moment(start=min(near, key=lambda one: abs(one - reference.today)), grain="day")
+
+
 def moved(reference: Reference, amount: float, unit: Grain) -> Moment:
     """So many units from now; whole days and more leave the time of day aside."""
     if unit in ("second", "minute", "hour"):

@@ -39,6 +39,27 @@ class Found(Generic[T]):
     value: T
 
 
+def find_days(text: str, reference: Reference) -> list[Found[Moment]]:
+    """Days and longer spans of the calendar in reading order; no time of day, no duration."""
+    days = [
+        # 今晚 is written as one word, and so is its span; with a time of day 今 alone is the day.
+        Found(start=match.start(), end=match.end() + (match[0] in ("昨", "今", "明")), value=day)
+        for pattern, read in RULES
+        for match in matches(pattern, text)
+        if isinstance(value := _safely(read, match, reference), Moment) and (day := _on_calendar(value)) is not None
+    ]
+    return longest(days, len(text))
+
+
+def _on_calendar(moment: Moment) -> Moment | None:
+    if moment.grain in ("day", "week", "month", "year"):
+        return moment
+    if moment.end is None:  # "in three hours"
+        return None
+    is_night = moment.end - moment.start < timedelta(days=1)
+    return Moment(start=moment.start.replace(hour=0), grain="day") if is_night else moment
+
+
 def find_times(text: str, reference: Reference) -> list[Found[Moment | Duration]]:
     """Times and durations in reading order, their spans apart."""
     days: list[Found[Moment]] = []
@@ -65,7 +86,7 @@ def find_times(text: str, reference: Reference) -> list[Found[Moment | Duration]
 def _safely(read: Read, match: Match, reference: Reference) -> Moment | Duration | None:
     try:
         return read(match, reference)
-    except (ValueError, OverflowError):  # a day that no calendar has
+    except (ValueError, OverflowError, KeyError):  # a day that no calendar has, a feast that ours lacks
         return None
 
 
@@ -119,8 +140,8 @@ def _year_last(match: Match, reference: Reference) -> Moment | None:
 
 
 def _without_year(match: Match, reference: Reference) -> Moment | None:
-    if match[0] in ("24/7", "1/2"):
-        return None  # "always", "half"
+    if match[0] in ("24/7", "1/2", "10/10"):
+        return None  # "always", "half", full marks
     return _figures(int(match["one"]), int(match["two"]), match["mark"], None, reference)
 
 

@@ -7,7 +7,7 @@ dependency beyond `regex`. Invariant: spans lie inside the text and apart; no te
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -16,10 +16,12 @@ import regex
 from models.base import Entity
 from models.moments import SECONDS, Duration, Match, Moment, Reference, matches
 from models.numerals import CHINESE, DIGITS, ENGLISH, chinese_value, digits_value, english_value, plain
-from models.times import Found, find_times, longest
+from models.times import Found, find_days, find_times, longest
 
 EXTRACTOR = "DucklingEntityExtractor"
-DIMENSIONS = ("time", "duration", "amount-of-money", "email", "url", "phone-number", "number")
+# All but `date` are Duckling's; `date` is a time of the calendar alone: "tomorrow" of "tomorrow at 3 pm", never "3 pm".
+DUCKLINGS = ("time", "duration", "amount-of-money", "email", "url", "phone-number", "number")
+DIMENSIONS = ("date", *DUCKLINGS)
 # A chat message is short; what is longer was pasted, and its values past here are not the customer's own words.
 MOST_CHARACTERS = 4000
 
@@ -72,8 +74,12 @@ class ValueFinder:
         return tuple(self._entity(one) for one in kept if one.value.dimension in self._options.entities)
 
     def _all(self, text: str, reference: Reference) -> Iterator[Found[_Value]]:
-        for time in find_times(text, reference):
-            yield Found(start=time.start, end=time.end, value=_time_value(time.value))
+        if "date" in self._options.entities:
+            for day in find_days(text, reference):
+                yield Found(start=day.start, end=day.end, value=replace(_time_value(day.value), dimension="date"))
+        if "time" in self._options.entities or "date" not in self._options.entities:
+            for time in find_times(text, reference):
+                yield Found(start=time.start, end=time.end, value=_time_value(time.value))
         yield from _found(_money(text, self._options.yen))
         yield from _found(_contacts(text))
         yield from _found(_numbers(text))
@@ -176,7 +182,14 @@ _AFTER = regex.compile(
 _HAN_AMOUNT = regex.compile(
     rf"(?:(?<![A-Za-z0-9_.,-])(?P<digits>{DIGITS})|(?P<words>{CHINESE}))\s?(?:多|来)?\s?(?:个)?(?P<unit>{_either(_HAN_UNITS)})"
     r"(?!地|儿|头|状|素|旦|件|布|板|砖|糖|肉|以上的)"
-    r"(?:(?P<rest>[\d零一二两三四五六七八九]{1,2})(?:毛|角)?(?![\d.零一二两三四五六七八九十百千万个件条只盏套张天月号点分]))?"
+    r"(?:(?P<rest>[\d零一二两三四五六七八九]{1,2})(?:毛|角)?(?![\d.零一二两三四五六七八九十百千万个件条只盏套张天月号点分米厘公]))?"
+)
+# 两块餐垫 are two mats, 一块买 is "buy together": up to ten 块 are money where the sentence says so or ends.
+_MEASURED = regex.compile(r"[一二两三四五六七八九十]块(?!$|[钱的了吗呢吧多以左\W]|[运邮]费)")
+# 满300减40, 花了两百三: an amount without a currency is China's where the text is Chinese and says that money moves.
+_HAN_BARE = regex.compile(
+    rf"(?<=(?:花了?|付了?|扣了?|退了?|卖|收了|满|减|便宜了?|[要原现售到手]价|预算|优惠)(?:[我您你]|大概|大约|才|只)?)"
+    rf"(?:(?P<digits>{DIGITS})|(?P<words>(?=[^〇零]*[十百千万]){CHINESE}))多?(?![多来]?[个件条只盏套张双瓶份盒箱台本次天年月号点分岁折%周元块毛欧美英镑星小层楼米厘公斤A-Za-z0-9_]|[.,]\d)"
 )
 _SMALL = {"cent": ("EUR", 100), "pence": ("GBP", 100), "毛": ("CNY", 10)}
 
@@ -189,7 +202,10 @@ def _money(text: str, yen: bool) -> Iterator[tuple[Match, _Value | None]]:
             code = _SYMBOLS.get(unit.upper()) or _EN_UNITS.get(unit.lower())
             yield match, _amount(amount, "JPY" if yen and unit in "¥￥" else code)
     for match in matches(_HAN_AMOUNT, text):
-        yield match, _han_amount(match)
+        yield match, None if _MEASURED.match(text, match.start()) and not match["rest"] else _han_amount(match)
+    for match in matches(_HAN_BARE, text):
+        amount = digits_value(match["digits"]) if match["digits"] else chinese_value(match["words"])
+        yield match, _amount(amount, "CNY")
 
 
 def _written_amount(match: Match) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from bot.assistant.source import Node, Problems, resolve_variables
 from bot.errors import Where
-from models.values import DIMENSIONS, zone_of
+from models.values import DIMENSIONS, DUCKLINGS, zone_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,11 +149,11 @@ def _read_duckling(section: Node, problems: Problems) -> DucklingExtractor | Non
         if name.rsplit(".", 1)[-1] == "DucklingEntityExtractor":
             dimensions, locale = node.get("dimensions"), node.get("locale")
             listed = dimensions.texts(problems) if dimensions and not dimensions.is_null else None
-            for unknown in sorted(set(listed or ()) - set(DIMENSIONS)):
-                hint = f"Found are {', '.join(DIMENSIONS)}."
+            for unknown in sorted(set(listed or ()) - set(DUCKLINGS)):
+                hint = f"Found are {', '.join(DUCKLINGS)}."
                 problems.warning(dimensions, f"Duckling's dimension '{unknown}' is not served", hint)
             return DucklingExtractor(
-                dimensions=None if listed is None else tuple(name for name in listed if name in DIMENSIONS),
+                dimensions=None if listed is None else tuple(name for name in listed if name in DUCKLINGS),
                 timezone=_read_zone(node.get("timezone"), problems),
                 locale=locale.text(problems) if locale and not locale.is_null else None,
             )

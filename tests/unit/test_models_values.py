@@ -19,12 +19,12 @@ from bot.lessons import training_data
 from models.base import Entity, IntentScore, Understanding
 from models.entities import EntityMatcher, EntityRules, LookupValue
 from models.numerals import chinese_value, digits_value, english_value
-from models.values import DIMENSIONS, ValueFinder, ValueOptions
+from models.values import DUCKLINGS, ValueFinder, ValueOptions
 from tests.value_messages import CHINESE, ENGLISH, Expected
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 23, 10, tzinfo=BERLIN)  # a Monday
-ALL = ValueFinder(ValueOptions(entities={name: name for name in DIMENSIONS}, timezone="Europe/Berlin"))
+ALL = ValueFinder(ValueOptions(entities={name: name for name in DUCKLINGS}, timezone="Europe/Berlin"))
 
 
 def only(*dimensions: str, **options: object) -> ValueFinder:
@@ -150,6 +150,63 @@ def test_only_the_dimensions_asked_for_are_given_under_their_own_names() -> None
     assert (found.entity, found.value) == ("date", "2026-05-03T00:00:00.000+00:00")
     # A date's figures are no number, though nobody asked for the date.
     assert only("number").find("05.03.2026", NOW) == ()
+
+
+def test_a_date_is_of_the_calendar_alone() -> None:
+    finder = only("date")
+    texts = (
+        "tomorrow at 3pm",
+        "明天下午三点",
+        "at 3pm",
+        "晚上十点有人吗",
+        "in three hours",
+        "last week",
+        "05.03.2026",
+        "昨晚付的",
+    )
+    found = [[text[e.start : e.end] for e in finder.find(text, NOW)] for text in texts]
+    assert found == [["tomorrow"], ["明天"], [], [], [], ["last week"], ["05.03.2026"], ["昨晚"]]
+    assert (one(finder, "tonight").entity, str(one(finder, "tonight").value)[:10]) == ("date", "2026-11-23")
+    assert str(one(finder, "this morning").value)[:10] == "2026-11-23"
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("Black Friday", "2026-11-27"),
+        ("Easter", "2027-03-28"),
+        ("easter monday", "2027-03-29"),
+        ("Good Friday", "2027-03-26"),
+        ("the end of the month", "2026-11-30"),
+        ("end of February", "2027-02-28"),
+        ("春节", "2027-02-06"),
+        ("除夕", "2027-02-05"),
+        ("大年初三", "2027-02-08"),
+        ("月底", "2026-11-30"),
+        ("年底", "2026-12-31"),
+        ("下个月初", "2026-12-01"),
+    ],
+)
+def test_feasts_and_edges_of_the_calendar(text: str, day: str) -> None:
+    found = one(ALL, text)
+    assert (str(found.value)[:10], found.end - found.start) == (day, len(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "amounts"),
+    [
+        ("满300减40能用吗", [("300", 300), ("40", 40)]),
+        ("花了两百三", [("两百三", 230)]),
+        ("两块餐垫", []),
+        ("一块买便宜吗", []),
+        ("两块钱", [("两块钱", 2)]),
+        ("退了3件", []),
+        ("换一块2米3的", []),
+        ("八块五", [("八块五", 8.5)]),
+    ],
+)
+def test_chinese_amounts_are_told_from_things_counted(text: str, amounts: list[tuple[str, float]]) -> None:
+    assert [(text[e.start : e.end], e.value) for e in only("amount-of-money").find(text, NOW)] == amounts
 
 
 @pytest.mark.parametrize("text", ["31.02.2026", "30 February", "2026-13-01", "at 25:00", "2月30号", "13月1号", "99/99"])
