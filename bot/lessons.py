@@ -22,7 +22,7 @@ from training.annotations import EntitySpan
 
 if TYPE_CHECKING:
     from models.entities import EntityRules
-    from models.values import ValueOptions
+    from models.value_options import ValueOptions
     from training.dataset import EntityValue, UnderstandingData, Utterance
 
 Origin = Literal["files", "hold-out", "none"]
@@ -258,7 +258,7 @@ def _entity_rules(assistant: Assistant) -> EntityRules:
 
 def _value_options(assistant: Assistant) -> ValueOptions | None:
     """The pipeline's DucklingEntityExtractor, and the entities that `kefu.yml` names for its dimensions."""
-    from models.values import DUCKLINGS, ValueOptions
+    from models.value_options import DUCKLINGS, ValueOptions
 
     duckling, config = assistant.duckling, assistant.config
     entities: dict[str, str] = {}

@@ -6,7 +6,7 @@ Invariant: spans do not overlap and never leave the text; a customer's text cann
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,8 +16,8 @@ from typing import Any
 import regex
 
 from models.base import ArtifactInvalid, Entity
-from models.times import Found, longest
-from models.values import ValueFinder, ValueOptions
+from models.spans import Found, longest
+from models.value_options import ValueOptions
 
 # Scripts written without blanks: there a "word boundary" of a pattern lies between such a character and any other word.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}"
@@ -78,7 +78,7 @@ class EntityMatcher:
     def __init__(self, rules: EntityRules) -> None:
         self._synonyms = {key.casefold(): value for key, value in rules.synonyms.items()}
         self._patterns = [(name, _compile(name, pattern)) for name, pattern in rules.regexes]
-        self._finder = ValueFinder(rules.values) if rules.values else None
+        self._find_values = _value_finder(rules.values)
         self._values: dict[str, list[LookupValue]] = {}
         for value in rules.lookups:
             known = self._values.setdefault(value.text.casefold(), [])
@@ -103,7 +103,7 @@ class EntityMatcher:
         Args:
             now: when the message was sent, with its zone: what "tomorrow" counts from. None: this moment.
         """
-        values = self._finder.find(text, now or datetime.now(UTC)) if self._finder else ()
+        values = self._find_values(text, now or datetime.now(UTC))
         found = [*self._from_patterns(text), *values, *self._from_lookups(text)]
         spans = [Found(start=entity.start, end=entity.end, value=entity) for entity in found]
         return tuple(one.value for one in longest(spans, len(text)))
@@ -133,6 +133,14 @@ class EntityMatcher:
             role=found.role,
             group=found.group,
         )
+
+
+def _value_finder(options: ValueOptions | None) -> Callable[[str, datetime], tuple[Entity, ...]]:
+    if options is None:
+        return lambda text, now: ()
+    from models.values import ValueFinder  # its patterns compile for a tenth of a second; most assistants need none
+
+    return ValueFinder(options).find
 
 
 def _spans(pattern: regex.Pattern[str], text: str) -> list[tuple[int, int]]:

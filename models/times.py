@@ -6,10 +6,9 @@ Zones and entities are `values.py`'s. Invariant: a span found is a span of the t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Generic, TypeVar
 
 import regex
 
@@ -28,15 +27,7 @@ from models.moments import (
     rule,
     year_of,
 )
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found(Generic[T]):
-    start: int
-    end: int
-    value: T
+from models.spans import Found, longest
 
 
 def find_days(text: str, reference: Reference) -> list[Found[Moment]]:
@@ -88,17 +79,6 @@ def _safely(read: Read, match: Match, reference: Reference) -> Moment | Duration
         return read(match, reference)
     except (ValueError, OverflowError, KeyError):  # a day that no calendar has, a feast that ours lacks
         return None
-
-
-def longest(found: Iterable[Found[T]], size: int) -> list[Found[T]]:
-    """Of overlapping spans of a text of `size` characters the longest, the first of equals; in reading order."""
-    taken = bytearray(size)
-    kept = []
-    for one in sorted(found, key=lambda each: each.start - each.end):
-        if not any(taken[one.start : one.end]):
-            taken[one.start : one.end] = b"\1" * (one.end - one.start)
-            kept.append(one)
-    return sorted(kept, key=lambda one: one.start)
 
 
 _GAP = regex.compile(r"[\s,，的]*(?:at|around|about|in the|on)?[\s]*", regex.IGNORECASE)

@@ -1,46 +1,26 @@
 """Values in a text that have a shape: times, money, numbers, addresses; as Duckling gives them to Rasa.
 
-What an assistant declares is `EntityRules`' to keep, how a day is reckoned `moments.py`'s. No server, no training, no
+What may be asked for stands in `value_options.py`, how a day is reckoned `moments.py`'s. No server, no training, no
 dependency beyond `regex`. Invariant: spans lie inside the text and apart; no text makes it run without end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, tzinfo
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import regex
 
 from models.base import Entity
 from models.moments import SECONDS, Duration, Match, Moment, Reference, matches
 from models.numerals import CHINESE, DIGITS, ENGLISH, chinese_value, digits_value, english_value, plain
-from models.times import Found, find_days, find_times, longest
+from models.spans import Found, longest
+from models.times import find_days, find_times
+from models.value_options import DIMENSIONS, EXTRACTOR, ValueOptions, zone_of
 
-EXTRACTOR = "DucklingEntityExtractor"
-# All but `date` are Duckling's; `date` is a time of the calendar alone: "tomorrow" of "tomorrow at 3 pm", never "3 pm".
-DUCKLINGS = ("time", "duration", "amount-of-money", "email", "url", "phone-number", "number")
-DIMENSIONS = ("date", *DUCKLINGS)
 # A chat message is short; what is longer was pasted, and its values past here are not the customer's own words.
 MOST_CHARACTERS = 4000
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValueOptions:
-    """Which values an assistant wants.
-
-    Attributes:
-        entities: dimension → name of the entity that it becomes.
-        timezone: IANA name of the zone that "tomorrow" is reckoned in.
-        month_first: 3/5 is the fifth of March, as in the United States.
-        yen: ¥ is Japan's; else China's.
-    """
-
-    entities: Mapping[str, str] = field(default_factory=dict)
-    timezone: str = "UTC"
-    month_first: bool = False
-    yen: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,16 +77,6 @@ class ValueFinder:
 
 
 _ORDER = {dimension: place for place, dimension in enumerate(DIMENSIONS)}
-
-
-def zone_of(name: str) -> tzinfo:
-    """The zone of an IANA name. Raises ValueError where this machine knows none."""
-    if name == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError, LookupError) as error:
-        raise ValueError(f"no such time zone: {name!r}; an IANA name such as Europe/Berlin or Asia/Shanghai") from error
 
 
 def _found(pairs: Iterable[tuple[Match, _Value | None]]) -> Iterator[Found[_Value]]:

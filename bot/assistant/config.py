@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from bot.assistant.source import Node, Problems, resolve_variables
 from bot.errors import Where
-from models.values import DIMENSIONS, DUCKLINGS, zone_of
+from models.value_options import DIMENSIONS, DUCKLINGS, zone_of
 
 
 @dataclass(frozen=True, kw_only=True)

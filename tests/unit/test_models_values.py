@@ -19,7 +19,8 @@ from bot.lessons import training_data
 from models.base import Entity, IntentScore, Understanding
 from models.entities import EntityMatcher, EntityRules, LookupValue
 from models.numerals import chinese_value, digits_value, english_value
-from models.values import DUCKLINGS, ValueFinder, ValueOptions
+from models.value_options import DUCKLINGS, ValueOptions
+from models.values import ValueFinder
 from tests.value_messages import CHINESE, ENGLISH, Expected
 
 BERLIN = ZoneInfo("Europe/Berlin")
