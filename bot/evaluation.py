@@ -73,7 +73,7 @@ class AssistantReport:
             out |= {f"entity_f1_{score.name}": score.f1 for score in self.entities.by_language}
         if self.several is not None:
             out |= {"several_n": self.several.n, "several_exact": self.several.exact}
-            out |= {"split_wrongly": self.several.split_wrongly}
+            out |= {"split_wrongly": self.several.split_wrongly, "tricky_split": self.several.tricky_split}
         out |= {"oos_n": self.oos_n, "oos_auroc": self.oos_auroc}
         return out | {"conversations": self.conversations, "conversations_passed": self.conversations_passed}
 
@@ -206,8 +206,7 @@ def _several(reader: TrainedUnderstander, root: Path, tests: FixedTests) -> Seve
     several = _several_messages(root)
     if not several:
         return None
-    known = [utterance for utterance in several if "+" in utterance.label]
-    return several_report(known, tests.intents, lambda texts: [intents_of(answer) for answer in reader.read(texts)])
+    return several_report(several, tests.intents, lambda texts: [intents_of(answer) for answer in reader.read(texts)])
 
 
 def _several_messages(root: Path) -> list[Utterance]:

@@ -69,7 +69,7 @@ class Explanation:
             "text": read.text,
             "intent": asdict(read.intent),
             "ranking": [asdict(score) for score in read.ranking],
-            "also": [asdict(score) for score in getattr(read, "also", ())],
+            "also": [asdict(score) for score in read.also],
             "entities": [asdict(entity) for entity in read.entities],
             "sentiment": {"name": read.sentiment, "confidence": read.sentiment_confidence},
             "language": read.language,
@@ -203,7 +203,7 @@ def _bars(one: Driven, method: Method) -> Table:
 def _decision(explanation: Explanation) -> Table:
     read = explanation.understanding
     ranking = ", ".join(f"{score.name} {score.confidence:.3f}" for score in read.ranking[:SHOWN_INTENTS])
-    also = ", ".join(score.name for score in getattr(read, "also", ()))
+    also = ", ".join(score.name for score in read.also)
     side = "above: out of scope" if read.is_out_of_scope else "below: in scope"
     rows = [
         ("intents", ranking),

@@ -35,6 +35,7 @@ class SeveralReport:
         exact: share of the `n` messages whose intents were named exactly, none missing and none added.
         any_found: share of which at least one intent was named.
         split_wrongly: share of the `n_single` messages of one intent in which several were seen.
+        tricky_split: the same of the `n_tricky` that only look like two.
     """
 
     n: int
@@ -42,6 +43,8 @@ class SeveralReport:
     any_found: float
     n_single: int
     split_wrongly: float
+    n_tricky: int
+    tricky_split: float
 
 
 def entity_report(utterances: Sequence[Utterance], understood: Sequence[Understanding]) -> EntityReport | None:
@@ -77,10 +80,12 @@ def several_report(
     """Score the intents named in each message.
 
     Args:
-        several: messages whose label joins their intents with `+`.
+        several: messages whose label joins their intents with `+`; those of one intent only look like two.
         single: messages of one intent each.
         read: B texts → the intents named in each.
     """
+    tricky = [len(said) > 1 for said in read([u.text for u in several if SEPARATOR not in u.label])]
+    several = [u for u in several if SEPARATOR in u.label]
     said = read([u.text for u in several])
     meant = [frozenset(u.label.split(SEPARATOR)) for u in several]
     alone = read([u.text for u in single])
@@ -90,12 +95,14 @@ def several_report(
         any_found=_share([bool(m & s) for m, s in zip(meant, said, strict=True)]),
         n_single=len(single),
         split_wrongly=_share([len(intents) > 1 for intents in alone]),
+        n_tricky=len(tricky),
+        tricky_split=_share(tricky),
     )
 
 
 def intents_of(understanding: Understanding) -> frozenset[str]:
     """Every intent that a model names in a message: the best one, and what it wants besides."""
-    return frozenset({understanding.intent.name, *(score.name for score in getattr(understanding, "also", ()))})
+    return frozenset({understanding.intent.name, *(score.name for score in understanding.also)})
 
 
 def _share(found: Sequence[bool]) -> float:

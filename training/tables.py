@@ -65,6 +65,8 @@ def several_table(report: SeveralReport) -> Table:
     table.add_row("all named, none added", f"{report.exact:.1%}", str(report.n))
     table.add_row("at least one named", f"{report.any_found:.1%}", str(report.n))
     table.add_row("single intent split wrongly", f"{report.split_wrongly:.1%}", str(report.n_single))
+    if report.n_tricky:
+        table.add_row("only looks like two, split", f"{report.tricky_split:.1%}", str(report.n_tricky))
     return table
 
 

@@ -163,14 +163,20 @@ def test_entities_are_scored_by_type_and_language_and_types_nobody_annotated_do_
 
 
 def test_several_intents_are_right_only_as_a_set() -> None:
-    said = {"ab": {"a", "b"}, "abc": {"a", "b"}, "bd": {"c"}, "a": {"a"}, "b": {"b", "a"}}
+    said = {"ab": {"a", "b"}, "abc": {"a", "b"}, "bd": {"c"}, "a": {"a"}, "b": {"b", "a"}, "a and a": {"a", "b"}}
     report = several_report(
-        [Utterance(text="ab", label="b+a"), Utterance(text="abc", label="a+b+c"), Utterance(text="bd", label="b+d")],
+        [
+            Utterance(text="ab", label="b+a"),
+            Utterance(text="abc", label="a+b+c"),
+            Utterance(text="bd", label="b+d"),
+            Utterance(text="a and a", label="a"),
+        ],
         [Utterance(text="a", label="a"), Utterance(text="b", label="b")],
         lambda texts: [frozenset(said[text]) for text in texts],
     )
     assert (report.n, report.exact, report.any_found) == (3, 1 / 3, 2 / 3)
     assert (report.n_single, report.split_wrongly) == (2, 0.5)
+    assert (report.n_tricky, report.tricky_split) == (1, 1.0)
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(several_table(report))
     assert "33.3%" in console.export_text()
