@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -115,17 +115,31 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 # ---- the assistant ----
 
 
+# Trade → folder of `kefu init --template`.
+TEMPLATES = {"shop": STARTER, **{trade: STARTER.parent / "templates" / trade for trade in ("bank", "clinic")}}
+
+
 @app.command()
-def init(folder: Annotated[Path, typer.Argument(help="A new or empty folder.", metavar="DIR")]) -> None:
-    """Copy the bilingual starter shop into DIR, to be changed into yours."""
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.", metavar="DIR")],
+    template: Annotated[
+        Literal["shop", "bank", "clinic"],
+        typer.Option(
+            help="shop: orders, returns, products of an online shop. "
+            "bank: finance questions, card dispute, lost card, mood. "
+            "clinic: front desk; symptom to department, appointments, emergencies."
+        ),
+    ] = "shop",
+) -> None:
+    """Copy a bilingual assistant into DIR, to be changed into yours: a shop's, a bank's or a clinic's front desk."""
     import shutil
 
     if folder.exists() and not folder.is_dir():
         raise KefuError(f"{folder} is a file; give a new folder, nothing was copied")
     if folder.exists() and any(folder.iterdir()):
         raise KefuError(f"{folder} is not empty; give a new folder, nothing was copied")
-    shutil.copytree(STARTER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    _good(str(folder), " is a shop assistant in English and 中文. Next:\n")
+    shutil.copytree(TEMPLATES[template], folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    _good(str(folder), f" is a {template} assistant in English and 中文. Next:\n")
     steps = {"kefu train": "a minute on one CPU", "kefu chat": "talk to it here", "kefu serve": "and in the browser"}
     out.print(Text(f"  cd {folder}"), soft_wrap=True)
     for command, what in steps.items():
