@@ -32,6 +32,7 @@ ORDINALS |= {"thirtieth": 30, "thirty-first": 31, "thirty first": 31}
 _HAN_DIGITS = {char: value for value, char in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "俩": 2}
 _HAN_UNITS = {"十": 10, "百": 100, "千": 1000}
 _HAN_LARGE = {"万": 10_000, "亿": 100_000_000}
+_HAN_ALL = _HAN_DIGITS.keys() | _HAN_UNITS.keys() | _HAN_LARGE.keys()
 CHINESE = r"(?:\d+(?:\.\d+)?[百千万亿]+|[〇零一二两俩三四五六七八九十百千万亿]{1,16})"
 
 
@@ -83,7 +84,7 @@ def chinese_value(text: str) -> float | None:
         return float(found[1]) * scale if scale <= _HAN_LARGE["亿"] else None
     if all(char in _HAN_DIGITS for char in text):
         return _positional(text)
-    return _composed(text)
+    return _composed(text) if set(text) <= _HAN_ALL else None
 
 
 def _positional(text: str) -> float | None:

@@ -189,12 +189,17 @@ def _written_amount(match: Match) -> float | None:
 
 def _han_amount(match: Match) -> _Value | None:
     amount = digits_value(match["digits"]) if match["digits"] else chinese_value(match["words"])
-    if amount is None or (match["rest"] and match["unit"] not in ("块", "元", "欧")):
-        return _amount(amount, _HAN_UNITS[match["unit"]]) if not match["rest"] else None
-    if rest := match["rest"]:
-        cents = float(f"0.{rest}") if rest.isascii() else (chinese_value(rest) or 0) / 10
-        amount += cents
-    return _amount(amount, _HAN_UNITS[match["unit"]])
+    unit, rest = match["unit"], match["rest"]
+    if amount is not None and rest:
+        tenths = float(f"0.{rest}") if rest.isascii() else _tenths(rest)
+        amount = None if tenths is None or unit not in ("块", "元", "欧") else amount + tenths
+    return _amount(amount, _HAN_UNITS[unit])
+
+
+def _tenths(written: str) -> float | None:
+    """五 of 八块五 → 0.5."""
+    digit = chinese_value(written)
+    return None if digit is None or digit > 9 else digit / 10
 
 
 def _amount(amount: float | None, unit: str | None) -> _Value | None:
