@@ -1,9 +1,10 @@
 """What people write to a clinic when somebody is in danger, in both languages, and what sounds a little like it.
 
-How honest these lists are: BODY, MIND and NEGATED were written after a first draft of the patterns and missed 2 of 46 in
-English and 2 of 48 in Chinese. MORE was written to find gaps, in two batches of odder wordings: of the first the
-patterns missed 15 of 28 in English and 15 of 32 in Chinese; widened for those, they missed 13 of 22 and 11 of 22 of the
-second. Then they were widened again. Expect that patterns alone miss about half of what is said in a roundabout way.
+How honest these lists are: BODY, MIND and NEGATED were written beside the first draft of the patterns, which missed one
+of 46 in English and two of 47 in Chinese. MORE was written to find gaps, in two batches of odder wordings: of the first
+the patterns missed 15 of 28 in English and 15 of 32 in Chinese; widened for those, they missed 13 of 22 and 11 of 22 of
+the second, and were widened again. So patterns alone miss about half of what is said in a roundabout way; there the
+intent `emergency` has to help.
 """
 
 BODY_EN = (
@@ -142,7 +143,6 @@ BODY_ZH = (
     "上气不接下气，明天能约个号吗",
     "你们几点关门？我爸刚刚晕倒了",
     "被蛇咬了",
-    "喘 不 过 气",
     "呼吸困難，快撐不住了",
     "没有心跳了",
 )

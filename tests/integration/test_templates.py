@@ -19,9 +19,9 @@ from bot.assistant.domain import DEFAULT_INTENTS
 from bot.assistant.loader import Assistant, check_assistant, load_assistant, load_tests
 from bot.assistant.stories import OrStep, UserStep
 from bot.cli import TEMPLATES
-from bot.dialogue.manager import Turn, UserMessage, turn
+from bot.dialogue.manager import BotMessage, Turn, UserMessage, turn
 from bot.dialogue.policies import check_dialogue
-from bot.dialogue.tracker import Tracker
+from bot.dialogue.tracker import DISCLOSURE, Tracker
 from bot.learning import Candidate
 from bot.rasa.action_server import InProcessActions
 from bot.rehearsal import UNNAMED_ACTIONS, ConversationResult, play_conversations
@@ -217,15 +217,19 @@ class Talk:
         return [str(name) for name in names if name not in UNNAMED_ACTIONS]
 
     @property
+    def messages(self) -> list[BotMessage]:
+        """What the last turn said, without the sentence that a machine speaks."""
+        assert self.last is not None
+        return [message for message in self.last.messages if message.metadata.get("utter_action") != DISCLOSURE]
+
+    @property
     def said(self) -> list[str]:
         """The responses of the last turn, by name."""
-        assert self.last is not None
-        return [str(message.metadata.get("utter_action")) for message in self.last.messages]
+        return [str(message.metadata.get("utter_action")) for message in self.messages]
 
     @property
     def words(self) -> str:
-        assert self.last is not None
-        return "\n".join(str(message.body.get("text")) for message in self.last.messages)
+        return "\n".join(str(message.body.get("text")) for message in self.messages)
 
     def slot(self, name: str) -> object:
         return self.tracker.situation.slots.get(name)
@@ -337,7 +341,16 @@ def test_ordinary_messages_raise_no_alarm(clinic: Desk, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["ｃｈｅｓｔ　ｐａｉｎ", "chest\u200b pain", "CHEST   PAIN", "胸 口 好 痛", "胸，口，疼", "喘\u200b不上气"]
+    "text",
+    [
+        "ｃｈｅｓｔ　ｐａｉｎ",
+        "chest\u200b pain",
+        "CHEST   PAIN",
+        "胸 口 好 痛",
+        "胸，口，疼",
+        "喘 不 过 气",
+        "喘\u200b不上气",
+    ],
 )
 def test_odd_typing_hides_no_emergency(clinic: Desk, text: str) -> None:
     assert clinic.talk().say(text, "inform") == ALARM
@@ -383,7 +396,8 @@ def test_an_emergency_is_over_with_the_next_message(clinic: Desk) -> None:
 # Departments, never a diagnosis
 
 DISEASES = re.compile(
-    r"infection|cancer|diabet|tumou?r|flu(?![a-z])|pneumonia|migraine|arthritis|allerg(?:y|ies)|infarct|you (?:may |might )?have"
+    r"infection|cancer|diabet|tumou?r|flu(?![a-z])|pneumonia|migraine|arthritis|allerg(?:y|ies)|infarct"
+    r"|you (?:may |might )?have"
     r"|感染|癌|糖尿病|肿瘤|流感|肺炎|偏头痛|关节炎|过敏|您得了|可能是",
     re.IGNORECASE,
 )

@@ -6,6 +6,7 @@ Written for rasa-sdk 3.x, so that the same file runs inside Kefu and behind Rasa
 """
 
 import hashlib
+import re
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -34,6 +35,7 @@ _ANY_DEPARTMENT = (
     "都行",
     "都可以",
 )
+_PAYLOAD_NAME = re.compile(r"^/\w+")
 
 
 class ActionValidateSlotMappings(Action):
@@ -52,7 +54,9 @@ class ActionValidateSlotMappings(Action):
         message = tracker.latest_message
         entities = [str(entity.get("entity")) for entity in message.get("entities") or ()]
         intent = (message.get("intent") or {}).get("name")
-        kind = kind_of(str(message.get("text") or ""), entities, intent)
+        # The name in a button's /emergency is no word of the patient's; its intent tells.
+        text = _PAYLOAD_NAME.sub("", str(message.get("text") or ""))
+        kind = kind_of(text, entities, intent)
         if kind is not None:
             return [SlotSet("emergency", kind), SlotSet("handoff_reason", "emergency")]
         if tracker.get_slot("emergency") is not None:
