@@ -1,15 +1,13 @@
 """How far an utterance lies from what the model was trained on.
 
-Two signals, added after standardising each on held-out in-scope messages: the energy of the intent logits (nothing
-claims the
-text) and the mean cosine distance to its nearest training messages (nothing resembles it). Measured on held-out data of
-BANKING77-OOS and CLINC150: 0.830 and 0.978 AUROC for unknown intents of the same domain and of others at a few
-examples an
-intent, against 0.817 and 0.978 for energy alone, 0.811 and 0.966 for distance alone.
+Three signals, added after standardising each on held-out in-scope messages: the energy of the intent logits (nothing
+claims the text), the Mahalanobis distance to the nearest intent (no intent's messages lie there), and the same less
+the distance to all messages (they lie nearby, but no intent's do). Chosen among nineteen sums on the validation part
+of BANKING77-OOS with a tuned encoder, AUROC for unknown intents of the same domain and for other domains: 0.893 and
+0.996, against 0.884 and 0.995 for the energy alone.
 
 Examples of an intent that stands for everything else count on neither side. Invariant: higher is further; the
-threshold is on the
-same scale.
+threshold is on the same scale.
 """
 
 from __future__ import annotations
@@ -22,27 +20,28 @@ from numpy.typing import NDArray
 
 from models.heads import Features, Floats
 
-NEIGHBOURS = 5
-
 
 @dataclass(frozen=True, kw_only=True)
-class Neighbourhood:
-    """Embeddings of in-scope training messages: their mean (D,), and each (M, D) centred, at length 1."""
+class Gaussians:
+    """One Gaussian an intent, all of one shape, and one over all messages. Source: Ren et al. 2021.
 
+    Attributes:
+        means: (K, D), of each in-scope intent, whitened by `within`.
+        within, total: (D, D), square roots of the inverse covariances around intents' means and around the mean of all.
+        mean: (D,), of all messages, whitened by `total`.
+    """
+
+    means: Floats
+    within: Floats
+    total: Floats
     mean: Floats
-    bank: Floats
 
-    @classmethod
-    def of(cls, dense: Floats) -> Neighbourhood:
-        mean = dense.mean(axis=0)
-        return cls(mean=mean, bank=_unit(dense - mean))
-
-    def distance(self, dense: Floats) -> Floats:
-        """(B,): 1 - mean cosine to the five nearest."""
-        cosines = _unit(dense - self.mean) @ self.bank.T  # (B, M)
-        nearest = min(NEIGHBOURS, cosines.shape[1])
-        out: Floats = 1 - np.partition(cosines, -nearest, axis=1)[:, -nearest:].mean(axis=1)
-        return out
+    def distances(self, dense: Floats) -> tuple[Floats, Floats]:
+        """Squared Mahalanobis distances, (B,) each: to the nearest intent, and that less the one to all messages."""
+        near = dense @ self.within  # (B, D)
+        squares = (near**2).sum(axis=1)[:, None] - 2 * near @ self.means.T + (self.means**2).sum(axis=1)  # (B, K)
+        plain: Floats = squares.min(axis=1)
+        return plain, plain - ((dense @ self.total - self.mean) ** 2).sum(axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,58 +65,55 @@ class ScopeScorer:
     """The out-of-scope score; without an encoder it is the energy alone.
 
     Attributes:
-        in_scope: indices of the intents that energy counts.
+        in_scope: indices of the intents that can claim a text.
+        standards: of each signal, in the order of `signals`.
     """
 
     in_scope: NDArray[np.int64]
-    energy: Standard
-    distance: Standard | None
-    neighbourhood: Neighbourhood | None
+    gaussians: Gaussians | None
+    standards: tuple[Standard, ...]
 
     def score(self, logits: Floats, features: Features) -> Floats:
         """(B,): higher is further from the training data."""
-        out = self.energy.apply(energy(logits[:, self.in_scope]))
-        if self.neighbourhood is not None and self.distance is not None and features.dense is not None:
-            out = out + self.distance.apply(self.neighbourhood.distance(features.dense))
-        return out
+        found = signals(logits[:, self.in_scope], features.dense, self.gaussians)
+        return added(found, self.standards)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `scorer_from` reads back."""
         out: dict[str, NDArray[Any]] = {
             "scope.in_scope": self.in_scope,
-            "scope.energy": np.array([self.energy.mean, self.energy.deviation]),
+            "scope.standards": np.array([[one.mean, one.deviation] for one in self.standards]),
         }
-        if self.neighbourhood is not None and self.distance is not None:
-            out["scope.distance"] = np.array([self.distance.mean, self.distance.deviation])
-            out["scope.mean"] = self.neighbourhood.mean
-            out["scope.bank"] = self.neighbourhood.bank.astype(np.float16)
+        if self.gaussians is not None:
+            out |= {f"scope.{name}": value for name, value in vars(self.gaussians).items()}
         return out
 
 
 def scorer_from(arrays: dict[str, NDArray[Any]]) -> ScopeScorer:
     """The scorer as stored; raises KeyError where a part is missing."""
-    has_neighbours = "scope.bank" in arrays
+    parts = ("means", "within", "total", "mean")
     return ScopeScorer(
         in_scope=arrays["scope.in_scope"],
-        energy=_standard(arrays["scope.energy"]),
-        distance=_standard(arrays["scope.distance"]) if has_neighbours else None,
-        neighbourhood=Neighbourhood(mean=arrays["scope.mean"], bank=arrays["scope.bank"].astype(np.float32))
-        if has_neighbours
-        else None,
+        gaussians=Gaussians(**{name: arrays[f"scope.{name}"] for name in parts}) if "scope.means" in arrays else None,
+        standards=tuple(Standard(mean=float(m), deviation=float(d)) for m, d in arrays["scope.standards"]),
     )
+
+
+def signals(logits: Floats, dense: Floats | None, gaussians: Gaussians | None) -> tuple[Floats, ...]:
+    """Energy and, with an encoder, both distances; (B,) each, higher is further."""
+    if gaussians is None or dense is None:
+        return (energy(logits),)
+    return (energy(logits), *gaussians.distances(dense))
+
+
+def added(found: tuple[Floats, ...], standards: tuple[Standard, ...]) -> Floats:
+    """(B,): the signals' sum, each on its own scale."""
+    out: Floats = np.sum([standard.apply(one) for standard, one in zip(standards, found, strict=True)], axis=0)
+    return out
 
 
 def energy(logits: Floats) -> Floats:
     """-logsumexp of each row: higher where no class claims the text. Source: Liu et al. 2020."""
     top = logits.max(axis=1)
     out: Floats = -(top + np.log(np.exp(logits - top[:, None]).sum(axis=1)))
-    return out
-
-
-def _standard(pair: NDArray[Any]) -> Standard:
-    return Standard(mean=float(pair[0]), deviation=float(pair[1]))
-
-
-def _unit(rows: Floats) -> Floats:
-    out: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     return out

@@ -59,7 +59,8 @@ class Recipe:
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip: float = 1.0
-    label_smoothing: float = 0.1
+    # Softened targets cost out-of-scope detection: AUROC 0.855 with 0.1, 0.874 without, on held-out BANKING77-OOS.
+    label_smoothing: float = 0.0
     dropout: float = 0.1
     # Bottom layers that stay as they came; the word embeddings always do, so that versions share their table.
     freeze_layers: int = 0
@@ -91,7 +92,7 @@ RECIPES: dict[str, Recipe] = {
         # The encoder as it came: seconds, and hard to beat on a few dozen examples an intent.
         Recipe(),
         # Probe-initialised fine-tuning of all layers: minutes, the most accurate where examples are plenty.
-        Recipe(name="full", epochs=4),
+        Recipe(name="full", epochs=4, folds=10),
         # Ten examples an intent or fewer: contrast teaches more from pairs than from single rows.
         Recipe(name="few-shot", epochs=8, learning_rate=1e-4, contrastive=1.0),
         # Full tuning through low-rank adapters: a fraction of the memory, a little less precise.
