@@ -204,14 +204,14 @@ def _decision(explanation: Explanation) -> Table:
     read = explanation.understanding
     ranking = ", ".join(f"{score.name} {score.confidence:.3f}" for score in read.ranking[:SHOWN_INTENTS])
     also = ", ".join(score.name for score in read.also)
-    side = "above: out of scope" if read.is_out_of_scope else "below: in scope"
+    side = "out of scope" if read.is_out_of_scope else "in scope"
     rows = [
         ("intents", ranking),
         ("besides", also),
         ("entities", ", ".join(f"{e.entity}={e.value}" for e in read.entities) or "-"),
         ("sentiment", f"{read.sentiment} {read.sentiment_confidence:.3f}"),
         ("language", read.language),
-        ("out of scope", f"{read.out_of_scope_score:.2f}, {side} the threshold {explanation.threshold:.2f}"),
+        ("out of scope", f"{read.out_of_scope_score:.2f}, threshold {explanation.threshold:.2f}: {side}"),
         ("fallback", explanation.fallback or "no: the assistant acts on the intent"),
         ("model", read.model_version),
     ]
