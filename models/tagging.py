@@ -128,6 +128,8 @@ def joined(ruled: Sequence[Entity], learned: Sequence[Entity]) -> tuple[Entity, 
 
 
 def _covers(longer: Entity, shorter: Entity) -> bool:
+    if shorter.additional_info is not None:  # a date or an amount with its value is worth more than a longer span
+        return False
     is_longer = longer.end - longer.start > shorter.end - shorter.start
     return is_longer and longer.entity == shorter.entity and longer.start <= shorter.start and shorter.end <= longer.end
 

@@ -11,7 +11,7 @@ import json
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -76,6 +76,7 @@ class UnderstandingData:
             self.entities.regexes,
             [vars(v) for v in self.entities.lookups],
             sorted(self.entities.synonyms.items()),
+            asdict(self.entities.values) if self.entities.values else None,
         ]
         return hashlib.sha256(json.dumps([sorted(rows), moods, rules], ensure_ascii=False).encode()).hexdigest()
 
@@ -87,7 +88,7 @@ class UnderstandingData:
             lookups.append(LookupValue(entity=entity.entity, text=entity.text, role=entity.role, group=entity.group))
             if entity.value is not None and entity.value != entity.text:
                 synonyms.setdefault(entity.text.lower(), entity.value)
-        return EntityRules(regexes=self.entities.regexes, lookups=tuple(dict.fromkeys(lookups)), synonyms=synonyms)
+        return replace(self.entities, lookups=tuple(dict.fromkeys(lookups)), synonyms=synonyms)
 
     def check(self) -> None:
         """Raises DataError, saying what to add, where nothing could be learned from the data."""
