@@ -112,12 +112,13 @@ class _Tuning:
         """Every step of every epoch."""
         recipe = self._recipe
         per_epoch = sum(math.ceil(len(lesson.tokens) / recipe.batch_size) for lesson in self._lessons)
-        total = per_epoch * recipe.epochs
+        epochs = _epochs(sum(len(lesson.tokens) for lesson in self._lessons), recipe)
+        total = per_epoch * epochs
         optimizer, schedule = self._optimizer(total)
         self._model.train()
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         done = 0
-        for _ in range(recipe.epochs):
+        for _ in range(epochs):
             for task, rows in self._batches():
                 self._step(task, rows)
                 torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
@@ -222,6 +223,10 @@ class _Tuning:
         else:
             raise ValueError(f"recipe {recipe.name!r}: optimizer {recipe.optimizer!r}; use adamw or adafactor")
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, _rate(recipe, total))
+
+
+def _epochs(rows: int, recipe: Recipe) -> int:
+    return max(1, min(recipe.epochs, round(recipe.most_read / max(1, rows))))
 
 
 def _head(lesson: Lesson) -> Any:
