@@ -48,7 +48,7 @@ TALKS: tuple[tuple[Step, ...], ...] = (
         press("/shipping_info", "utter_shipping_info"),
         press("/order_status", "utter_ask_order_number"),
         say("it's A-1002", "utter_ask_order_contact"),
-        say("how long does delivery take?", "utter_shipping_info"),
+        say("what does shipping cost?", "utter_shipping_info"),
         say("tom.baker@example.org", "utter_order_delivered"),
         press("/return_item", "utter_return_item"),
         say("thanks a lot", "utter_welcome"),

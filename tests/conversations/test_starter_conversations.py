@@ -38,9 +38,9 @@ def results(starter_home: Path) -> dict[str, ConversationResult]:
     return {result.name: result for result in asyncio.run(play())}
 
 
-def test_the_starter_brings_a_dozen_in_two_languages() -> None:
+def test_the_starter_brings_twenty_in_each_language() -> None:
     by_language = {language: [c for c in CONVERSATIONS if c.language == language] for language in ("en", "zh")}
-    assert min(map(len, by_language.values())) >= 6
+    assert min(map(len, by_language.values())) >= 20
     assert len({conversation.name for conversation in CONVERSATIONS}) == len(CONVERSATIONS)
 
 

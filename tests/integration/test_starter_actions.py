@@ -741,6 +741,8 @@ async def test_what_goes_with_a_thing_is_another_kind_of_thing() -> None:
     [message], _ = await said_by(ActionRecommend(), asking("what goes with the linen duvet cover?"))
     assert (message["response"], message["product"]) == ("utter_recommend_beside", "linen duvet cover")
     assert "duvet" not in message["picks"]
+    [later], _ = await said_by(ActionRecommend(), asking("and what goes with it?", talked_about="jute rug"))
+    assert later["product"] == "jute rug"
 
 
 # Manners

@@ -66,8 +66,9 @@ class ActionRecommend(Action):
     async def run(self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: DomainDict) -> list[EventType]:
         """Choose by what the message names or means; for one product, what goes with it."""
         language, text = language_of(tracker), text_of(tracker)
-        named = find_products(text)
-        if len(named) == 1 and asks_for_company(text):
+        is_beside = asks_for_company(text)
+        named = asked_for(tracker) if is_beside else []
+        if len(named) == 1:
             picks, response = goes_with(named[0]), "utter_recommend_beside"
             values = {"product": named[0].names[language]}
         else:
