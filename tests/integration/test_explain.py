@@ -24,7 +24,7 @@ from models.registry import Registry
 from models.understanding import TrainedUnderstander, load_understander
 from tests.learning import EXAMPLES, TESTED_SHOP, write_assistant
 from tests.server import kefu
-from training.attribution import TUNED_WEIGHTS, AttributionError, _folded, _from_grams, attribute
+from training.attribution import TUNED_WEIGHTS, AttributionError, _folded, _from_grams, _places, attribute
 
 TEXT = "hello, i want my money back please"
 
@@ -162,6 +162,14 @@ def test_every_gram_finds_the_characters_it_is_made_of(plain: Shop, text: str) -
     assert spread.sum() == pytest.approx(float(logit), abs=1e-4)
     assert abs(spread[-1]) < 1e-9  # no gram without a place
     assert np.isfinite(spread).all()
+
+
+def test_a_gram_is_found_wherever_it_stands() -> None:
+    assert list(_places("ana", "banana an")) == [(1, 4), (3, 6)]
+    assert list(_places(" an", "banana an")) == [(7, 9)]
+    assert list(_places("w:an", "an banana an")) == [(0, 2), (10, 12)]
+    assert list(_places("w:my money", "my money, my money")) == [(0, 8), (10, 18)]
+    assert list(_places("退货", "我要退货")) == [(2, 4)]
 
 
 def test_the_view_tells_ranking_threshold_language_and_why_it_falls_back(plain: Shop) -> None:
