@@ -1,0 +1,214 @@
+"""What the starter says about its products, and how it behaves: greeting, yes and no, stopping, a bad mood."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rasa_sdk import Tracker
+from rasa_sdk.executor import ActionExecutor
+
+from bot.starter.actions.advice import ActionCheckStock, ActionProductInfo, ActionRecommend
+from bot.starter.actions.manners import (
+    ActionAffirm,
+    ActionApologise,
+    ActionDeny,
+    ActionGreet,
+    ActionReadMood,
+    ActionStop,
+)
+from bot.starter.actions.seasons import FEASTS, TIMES_OF_DAY
+from tests.starter_actions import DOMAIN, outcome, said_by, tracker_with
+
+
+@pytest.fixture(autouse=True)
+def kefu_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KEFU_HOME", str(tmp_path))
+    return tmp_path
+
+
+# Products
+
+
+def asking(text: str, language: str = "en", talked_about: str | None = None, **entities: str) -> Tracker:
+    named = [{"entity": name, "value": value} for name, value in entities.items()]
+    return tracker_with(slots={"language": language, "product": talked_about}, text=text, entities=named, form=None)
+
+
+async def test_a_product_is_told_in_both_languages() -> None:
+    [en], slots = await said_by(ActionProductInfo(), asking("what is the brass reading lamp made of?"))
+    assert (en["response"], en["material"], en["price"]) == ("utter_product_info", "brushed brass", "€89.90")
+    assert slots == {"product": "brass reading lamp"}
+    [zh], _ = await said_by(ActionProductInfo(), asking("黄铜阅读灯什么材质", "zh"))
+    assert (zh["material"], zh["price"]) == ("拉丝黄铜", "699 元")
+
+
+async def test_the_product_talked_about_before_is_meant_where_none_is_named() -> None:
+    [message], _ = await said_by(ActionProductInfo(), asking("and how do I wash it?", talked_about="wool throw"))
+    assert message["product"] == "wool throw"
+
+
+async def test_a_button_names_its_product_by_an_entity() -> None:
+    [message], _ = await said_by(ActionProductInfo(), asking("/product_info", "zh", "羊毛盖毯", product="竹编床头灯"))
+    assert message["product"] == "竹编床头灯"
+
+
+async def test_several_are_offered_and_none_is_asked_for() -> None:
+    [several], slots = await said_by(ActionProductInfo(), asking("tell me about your lamps"))
+    assert several["response"] == "utter_product_which"
+    assert [button["title"] for button in several["buttons"]][:2] == ["Brass reading lamp", "Ceramic table lamp"]
+    assert several["buttons"][0]["payload"] == '/product_info{"product": "brass reading lamp"}'
+    assert slots == {}
+    assert (await outcome(ActionProductInfo(), asking("how big is it?")))[0] == ["utter_product_unknown"]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "response", "filled"),
+    [
+        ("is the paper lantern in stock", "en", "utter_stock_all", {"colours": "white and red"}),
+        ("do you have the ceramic lamp in white", "en", "utter_stock_colour", {"colour": "white"}),
+        ("is there a velvet cushion in plum?", "en", "utter_stock_colour_out", {"colours": "ochre and forest"}),
+        ("linen duvet cover available?", "en", "utter_stock_some", {"gone": "slate"}),
+        ("丝绒靠垫有墨绿色吗", "zh", "utter_stock_colour", {"colour": "墨绿色"}),
+        ("黄铜阅读灯还有货吗", "zh", "utter_stock_some", {"colours": "黄铜色", "gone": "黑色"}),
+    ],
+)
+async def test_stock_is_told_by_colour(text: str, language: str, response: str, filled: dict[str, str]) -> None:
+    [message], _ = await said_by(ActionCheckStock(), asking(text, language))
+    assert message["response"] == response
+    assert {name: message[name] for name in filled} == filled
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("which lamp is best for reading in bed", "en", "Brass reading lamp (€89.90): the arm turns"),
+        ("冬天窝沙发盖什么毯子好", "zh", "羊毛盖毯（398 元）：一个人盖够暖"),
+    ],
+)
+async def test_advice_says_what_and_why(text: str, language: str, expected: str) -> None:
+    [message], _ = await said_by(ActionRecommend(), asking(text, language))
+    assert message["response"] == "utter_recommend"
+    assert expected in message["picks"]
+    assert 2 <= len(message["picks"].splitlines()) == len(message["buttons"]) <= 3
+
+
+async def test_advice_keeps_to_the_budget() -> None:
+    [message], _ = await said_by(ActionRecommend(), asking("a gift under €30", amount="€30"))
+    assert message["response"] == "utter_recommend"
+    prices = [float(line.split("€")[1].split(")")[0]) for line in message["picks"].splitlines()]
+    assert prices
+    assert max(prices) <= 30
+    assert (await outcome(ActionRecommend(), asking("anything for €1?", amount="€1")))[0] == ["utter_recommend_nothing"]
+
+
+async def test_what_goes_with_a_thing_is_another_kind_of_thing() -> None:
+    [message], _ = await said_by(ActionRecommend(), asking("what goes with the linen duvet cover?"))
+    assert (message["response"], message["product"]) == ("utter_recommend_beside", "linen duvet cover")
+    assert "duvet" not in message["picks"]
+    [later], _ = await said_by(ActionRecommend(), asking("and what goes with it?", talked_about="jute rug"))
+    assert later["product"] == "jute rug"
+
+
+# Manners
+
+
+@pytest.mark.parametrize(
+    ("action", "form", "said"),
+    [
+        (ActionAffirm, None, "utter_affirm"),
+        (ActionAffirm, "return_form", "utter_continue"),
+        (ActionAffirm, "complaint_form", "utter_handoff_nearly"),
+        (ActionDeny, None, "utter_deny"),
+        (ActionDeny, "order_status_form", "utter_order_help"),
+        (ActionDeny, "complaint_form", "utter_complaint_needs_contact"),
+        (ActionApologise, None, "utter_complaint"),
+        (ActionApologise, "cancel_order_form", "utter_complaint_in_form"),
+        (ActionApologise, "handoff_form", "utter_complaint_in_handoff"),
+        (ActionGreet, "return_form", "utter_hello_again"),
+    ],
+)
+async def test_words_fit_the_form(action: Any, form: str | None, said: str) -> None:
+    assert await outcome(action(), tracker_with(form=form)) == ([said], {})
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_a_greeting_is_one_of_the_seasons(language: str) -> None:
+    [said], _ = await outcome(ActionGreet(), tracker_with(slots={"language": language}, form=None))
+    assert said.removeprefix("utter_greet_") in {*FEASTS, *TIMES_OF_DAY}
+
+
+@pytest.mark.parametrize(
+    ("loops", "said"),
+    [
+        ([], "utter_nothing_to_cancel"),
+        ([None], "utter_nothing_to_cancel"),
+        (["return_form", None], "utter_cancelled"),
+        (["return_form", None, "handoff_form", None], "utter_handoff_declined"),
+        (["return_form", None, None], "utter_nothing_to_cancel"),
+    ],
+)
+async def test_stopping_says_what_was_stopped(loops: list[str | None], said: str) -> None:
+    before = [{"event": "active_loop", "name": name} for name in loops]
+    words, slots = await outcome(ActionStop(), tracker_with(before=before, form=None))
+    assert words == [said]
+    assert slots["return_reason"] is None
+
+
+def felt(*moods: str, offered_after: int | None = None, **tracker: Any) -> Tracker:
+    events: list[dict[str, Any]] = []
+    for number, mood in enumerate(moods):
+        events.append({"event": "user", "parse_data": {"sentiment": {"name": mood, "confidence": 0.9}}})
+        if number == offered_after:
+            events.append({"event": "bot", "metadata": {"utter_action": "utter_offer_person"}})
+    made = tracker_with(**{"form": None, **tracker})
+    made.events = events
+    return made
+
+
+STRAINED = {"mood": "strained"}
+
+
+@pytest.mark.parametrize(
+    ("moods", "is_strained"),
+    [
+        (("negative",), False),
+        (("negative", "negative"), True),
+        (("negative", "neutral", "negative"), True),
+        (("negative", "neutral", "neutral", "negative"), False),
+        (("negative", "negative", "positive"), False),
+        ((), False),
+    ],
+)
+async def test_two_bad_messages_of_three_bring_an_offer(moods: tuple[str, ...], is_strained: bool) -> None:
+    offered = (["utter_offer_person"], STRAINED)
+    assert await outcome(ActionReadMood(), felt(*moods)) == (offered if is_strained else ([], {}))
+
+
+async def test_an_offer_is_not_repeated_at_once() -> None:
+    bad = ["negative"] * 4
+    assert await outcome(ActionReadMood(), felt(*bad, offered_after=1)) == ([], STRAINED)
+    assert await outcome(ActionReadMood(), felt(*bad * 2, offered_after=1)) == (["utter_offer_person"], STRAINED)
+
+
+@pytest.mark.parametrize("where", [{"form": "handoff_form"}, {"form": "complaint_form"}, {"intent": "complaint"}])
+async def test_nobody_is_offered_a_person_who_gets_one_anyway(where: dict[str, Any]) -> None:
+    assert await outcome(ActionReadMood(), felt("negative", "negative", **where)) == ([], STRAINED)
+
+
+async def test_the_mood_lightens() -> None:
+    assert await outcome(ActionReadMood(), felt("negative", "positive", slots=STRAINED)) == ([], {"mood": None})
+
+
+async def test_where_nobody_reads_sentiment_nothing_is_offered() -> None:
+    tracker = tracker_with(before=[{"event": "user", "parse_data": {}}] * 3, form=None)
+    assert await outcome(ActionReadMood(), tracker) == ([], {})
+
+
+# Under Rasa's own action server
+
+
+def test_rasa_s_action_server_takes_the_same_actions() -> None:
+    executor = ActionExecutor()
+    executor.register_package("bot.starter.actions")
+    ours = {name for name in executor.actions if name in DOMAIN["actions"]}
+    assert ours == set(DOMAIN["actions"]) - {"action_handoff"}
