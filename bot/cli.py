@@ -177,6 +177,9 @@ def train(
     base: Annotated[
         str | None, typer.Option(help="Base model: hub id, folder or known name; default: kefu.yml.")
     ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="quick (seconds), full (minutes, better), few-shot or lora; default: kefu.yml.")
+    ] = None,
 ) -> None:
     """Train from the files and the labels reviewed so far; serve the result if it is not worse than today's."""
     from bot import learning
@@ -187,7 +190,7 @@ def train(
     labels = _labels(settings, assistant)
     with progress_bar() as progress:
         outcome = learning.train(
-            settings, assistant, labels=labels, force=force, base=base, progress=progress, console=out
+            settings, assistant, labels=labels, force=force, base=base, recipe=recipe, progress=progress, console=out
         )
     _print_outcome(outcome)
 

@@ -63,7 +63,6 @@ Promote = Literal["gate", "always", "never"]
 
 SCRATCH = ".training-"
 LOCK_POLL_S = 0.2
-RECIPES = ("quick",)
 MOVED = "another version was promoted meanwhile; compare again: kefu retrain"
 
 
@@ -103,6 +102,7 @@ class _Run:
     tests: FixedTests
     progress: Progress
     console: Console
+    recipe: str | None = None
 
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
@@ -133,6 +133,7 @@ def train(
     force: bool = False,
     promote: Promote = "gate",
     base: str | None = None,
+    recipe: str | None = None,
     progress: Progress = lambda step, done, total: None,
     console: Console,
 ) -> TrainOutcome:
@@ -144,7 +145,7 @@ def train(
     Args:
         force: train even where nothing changed.
         promote: "gate" decides by the fixed tests; "always" and "never" do not ask it, its table is printed anyway.
-        base: instead of the one that `kefu.yml` names.
+        base, recipe: instead of those that `kefu.yml` names.
     Raises:
         AssistantError: the files give nothing to learn from, or name an unknown recipe.
     """
@@ -152,7 +153,13 @@ def train(
     with _only_training(settings.home, progress) as scratch:
         tests = fixed_tests(assistant)
         run = _Run(
-            settings=settings, assistant=assistant, registry=registry, tests=tests, progress=progress, console=console
+            settings=settings,
+            assistant=assistant,
+            registry=registry,
+            tests=tests,
+            progress=progress,
+            console=console,
+            recipe=recipe,
         )
         lessons = collect_lessons(assistant, labels, tests)
         for notice in (*tests.notices, *lessons.notices):
@@ -301,12 +308,13 @@ def _is_whole(registry: Registry, version: str) -> bool:
 
 
 def _recipe(run: _Run) -> Recipe:
-    from training.finetune_understanding import Recipe
+    from training.recipes import RECIPES
 
-    name = run.assistant.config.recipe
+    name = run.recipe or run.assistant.config.recipe
     if name not in RECIPES:
-        raise AssistantError(f"{run.assistant.root / 'kefu.yml'}: unknown recipe '{name}'; one of {', '.join(RECIPES)}")
-    return Recipe(name=name)  # threads stay as they are: another machine's would make another fingerprint
+        where = "--recipe" if run.recipe else run.assistant.root / "kefu.yml"
+        raise AssistantError(f"{where}: unknown recipe '{name}'; one of {', '.join(RECIPES)}")
+    return RECIPES[name]  # threads stay as they are: another machine's would make another fingerprint
 
 
 def _bases(run: _Run, name: str) -> Iterator[BaseModel]:

@@ -183,17 +183,14 @@ class _Tuning:
         batches: list[tuple[int, NDArray[np.int64]]] = []
         size = self._recipe.batch_size
         for task, lesson in enumerate(self._lessons):
-            if self._recipe.contrastive:
-                order = _in_pairs(lesson.targets, self._rng)
-                batches += [(task, order[at : at + size]) for at in range(0, len(order), size)]
-                continue
-            order = self._rng.permutation(len(lesson.tokens))
+            lengths = np.array([len(tokens) for tokens in lesson.tokens])
+            groups = _pairs(lesson.targets, self._rng) if self._recipe.contrastive else _singles(lesson, self._rng)
             # Sorted within stretches only: batches stay different from one epoch to the next.
-            for start in range(0, len(order), size * 20):
-                stretch = order[start : start + size * 20]
-                lengths = np.array([len(lesson.tokens[row]) for row in stretch])
-                stretch = stretch[np.argsort(lengths, kind="stable")]
-                batches += [(task, stretch[at : at + size]) for at in range(0, len(stretch), size)]
+            stretch = size * 20 // len(groups[0])
+            for start in range(0, len(groups), stretch):
+                near = sorted(groups[start : start + stretch], key=lambda rows: int(lengths[rows].max()))
+                order = np.concatenate(near)
+                batches += [(task, order[at : at + size]) for at in range(0, len(order), size)]
         self._rng.shuffle(batches)
         yield from batches
 
@@ -331,13 +328,17 @@ def _contrast(vectors: Any, targets: Any, temperature: float) -> Any:
     return -each.mean()
 
 
-def _in_pairs(targets: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """A random order in which rows of one class come two by two, so that every batch has texts that attract."""
+def _singles(lesson: Lesson, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    return list(rng.permutation(len(lesson.tokens))[:, None])
+
+
+def _pairs(targets: NDArray[np.int64], rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """All rows in random pairs of one class, so that every batch has texts that attract."""
     pairs: list[NDArray[np.int64]] = []
     for label in np.unique(targets):
         rows = rng.permutation(np.flatnonzero(targets == label))
         pairs += [rows[at : at + 2] for at in range(0, len(rows), 2)]
-    return np.concatenate([pairs[k] for k in rng.permutation(len(pairs))])
+    return [pairs[k] for k in rng.permutation(len(pairs))]
 
 
 def _device(recipe: Recipe) -> str:
