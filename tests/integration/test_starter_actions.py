@@ -285,7 +285,7 @@ async def test_an_answer_changes_nothing_that_was_settled_before() -> None:
     """ "Too bright for room B-12" must not look up another order, nor return another item."""
     before = [{"event": "slot", "name": "order_number", "value": "A-1002"}]
     slots = {"order_contact": "tom.baker@example.org", "requested_slot": "return_reason"}
-    candidates = {"return_reason": "too bright for room B-12", "order_number": "B-12"}
+    candidates = {"order_number": "B-12", "return_reason": "too bright for room B-12"}
     tracker = tracker_with(slots=slots, candidates=candidates, before=before, form="return_form")
     said, after = await outcome(ValidateReturnForm(), tracker)
     assert said == []

@@ -82,8 +82,7 @@ class OrderForm(FormValidationAction):
             tries = failed.count(sender_id, number)
             return _locked(tries.of_sender) if tries.are_used_up else []
 
-        # One count for all forms: each of them would answer a guess.
-        turn = turn_key(tracker, "look up an order")
+        turn = turn_key(tracker, self.name())
         tries = failed.claim(turn, sender_id, number)
         if tries.are_exceeded:
             failed.release(turn)
