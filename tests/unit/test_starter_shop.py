@@ -77,7 +77,9 @@ def test_a_kind_of_thing_names_all_of_it() -> None:
     assert len(find_products("lamps")) > 3
 
 
-@pytest.mark.parametrize("text", ["", "how are you", "the clamp on my desk", "delightful", "a rugged lampshade", "what about shipping?"])
+@pytest.mark.parametrize(
+    "text", ["", "how are you", "the clamp on my desk", "delightful", "a rugged lampshade", "what about shipping?"]
+)
 def test_words_inside_other_words_name_nothing(text: str) -> None:
     assert find_products(text) == []
 
