@@ -22,9 +22,8 @@ from models.heads import LinearHead
 from models.ngrams import NgramVocabulary, normalise, pieces
 from models.pretrained import BaseModel, load_torch_model, pooling
 from models.understanding import TrainedUnderstander
+from training.export import TUNED_WEIGHTS
 
-# A tuned encoder's weights in its version folder, where the recipe keeps them.
-TUNED_WEIGHTS = "encoder.safetensors"
 TOLERANCE = 0.05
 STEPS, MOST_STEPS = 64, 1024
 STEP_BATCH = 32

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from models.entities import EntityRules
 from models.pretrained import BaseModel, load_torch_model, pooling
 from models.tokens import Tokens
 from training.dataset import Utterance
-from training.export import export_tuned, exported_encoder
+from training.export import TUNED_WEIGHTS, export_tuned, exported_encoder
 from training.fit import probe
 from training.readings import EMBED_CHUNK, Reading, label_indices
 from training.recipes import Recipe
@@ -130,7 +131,21 @@ def _tune_into(folder: Path, part: _Without, recipe: Recipe, base: BaseModel, en
             )
         )
     feed = Feed(words=encoder.words, pad_id=encoder.spec.pad_id, pool=pooling(base))
-    export_tuned(tune(load_torch_model(base), feed, lessons, recipe, ticks), base, folder)
+    model = tune(load_torch_model(base), feed, lessons, recipe, ticks)
+    export_tuned(model, base, folder)
+    _keep_weights(model, folder)
+
+
+def _keep_weights(model: Any, folder: Path) -> None:
+    """The tuned weights at half precision, for `kefu explain --method gradients`; serving does not read them."""
+    from safetensors.torch import save_file
+
+    words = set(map(id, model.get_input_embeddings().parameters()))
+    kept = {
+        name: value.detach().half().contiguous() for name, value in model.named_parameters() if id(value) not in words
+    }
+    (folder / TUNED_WEIGHTS).unlink(missing_ok=True)
+    save_file(kept, folder / TUNED_WEIGHTS)
 
 
 def _measured_folds(folds: Folds, recipe: Recipe) -> list[int]:

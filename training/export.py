@@ -30,6 +30,8 @@ from models.tokens import save_tokens
 FORMAT = "2"
 # Chat messages are short; 128 tokens hold about 90 English words or 180 Chinese characters.
 MAX_TOKENS = 128
+# A tuned encoder's weights in its version folder, word embeddings left out.
+TUNED_WEIGHTS = "encoder.safetensors"
 
 
 def exported_encoder(base: BaseModel, progress: Callable[[str, int, int], None]) -> Path:

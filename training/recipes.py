@@ -44,7 +44,7 @@ class Recipe:
 
     # ---- encoder: 0 epochs leave it as it came ----
     epochs: int = 0
-    # Messages read in one tuning, epochs together: large data take fewer epochs, so that "full" stays a matter of minutes.
+    # Messages read in one tuning, epochs together: large data take fewer epochs, "full" stays a matter of minutes.
     most_read: int = 40_000
     batch_size: int = 32
     # Rows that fewer rows than this make are tuned again with every row, after a tuning that held some out.

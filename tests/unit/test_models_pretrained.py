@@ -50,7 +50,7 @@ def test_our_unigram_search_agrees_with_the_library(pieces: Path, text: str, roo
     assert isinstance(ours, UnigramTokens)
     (found,), (expected,) = ours.encode([text]), LibraryTokens(unigram(), room).encode([text])
     assert found.ids == expected.ids
-    # A mark of a word's beginning that is a piece of its own stands for no character; the library gives it the next one.
+    # A piece that is only the mark of a word's beginning stands for no character; the library gives it the next one.
     assert all(ours == theirs for ours, theirs in zip(found.spans, expected.spans, strict=True) if ours != (0, 0))
     assert "".join(text[start:end] for start, end in found.spans) in "".join(text.split())
 

@@ -12,10 +12,11 @@ from rich.console import Console
 from sklearn.metrics import f1_score, roc_auc_score
 
 from models.heads import Features, softmax
-from models.scope import Neighbourhood, ScopeScorer, Standard, energy, scorer_from
+from models.scope import ScopeScorer, Standard, energy, scorer_from, signals
 from training.evaluate import Judged, sum_up
 from training.fit import fit_temperature, log_loss
 from training.gate import decide, first_version, paired_bootstrap
+from training.scope import fit_gaussians
 from training.scores import calibration_error, macro_f1, out_of_scope_auroc
 
 RNG = np.random.default_rng(0)
@@ -58,13 +59,13 @@ def test_energy_is_minus_the_log_of_the_sum_of_exponentials() -> None:
 
 
 def test_scope_score_rises_away_from_the_training_messages_and_survives_storing() -> None:
-    near = RNG.normal([4, 0, 0], 0.5, (60, 3)).astype(np.float32)
-    bank = Neighbourhood.of(np.vstack([near, RNG.normal([0, 4, 0], 0.5, (60, 3))]).astype(np.float32))
+    known = np.vstack([RNG.normal([4, 0, 0], 0.5, (60, 3)), RNG.normal([0, 4, 0], 0.5, (60, 3))]).astype(np.float32)
+    gaussians = fit_gaussians(known, np.repeat([0, 1], 60))
+    claims = np.repeat([[4.0, 0.0], [0.0, 4.0]], 60, axis=0).astype(np.float32)
     scorer = ScopeScorer(
         in_scope=np.array([0, 1]),
-        energy=Standard.of(np.array([-3.0, -5.0], dtype=np.float32)),
-        distance=Standard.of(bank.distance(near)),
-        neighbourhood=bank,
+        gaussians=gaussians,
+        standards=tuple(Standard.of(one) for one in signals(claims, known, gaussians)),
     )
     dense = np.array([[4, 0, 0], [0, 0, 9]], dtype=np.float32)
     logits = np.array([[4.0, 0.0, 9.0], [0.1, 0.0, 9.0]], dtype=np.float32)  # the third is the out-of-scope intent's
