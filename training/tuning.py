@@ -254,7 +254,8 @@ def _prepared(model: Any, recipe: Recipe) -> Any:
         return _with_adapters(model, recipe)
     for parameter in model.get_input_embeddings().parameters():
         parameter.requires_grad = False
-    for layer in list(layers or ())[: recipe.freeze_layers]:
+    stack = list(layers or ())
+    for layer in stack[: int(len(stack) * recipe.freeze)]:
         for parameter in layer.parameters():
             parameter.requires_grad = False
     return model
