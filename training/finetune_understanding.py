@@ -27,7 +27,7 @@ from models.ngrams import NgramVocabulary
 from models.pretrained import BaseModel
 from models.tagging import Tagger, TagName
 from models.understanding import ENTITIES, HEADS, NGRAMS, OUT_OF_SCOPE, load_understander
-from training.dataset import UnderstandingData, assign_folds, deduplicate
+from training.dataset import UnderstandingData, Utterance, assign_folds, deduplicate
 from training.fit import Fitted, Search, Task, fit_head
 from training.readings import Reading
 from training.recipes import RECIPES, Recipe
@@ -90,14 +90,15 @@ def train_understanding(
     tagged = _train_tagger(data, recipe, readings, out, progress)
     progress("write", 0, 1)
     intent = trained["intent"]
-    scorer, threshold = fit_scope(intent.task, intent.fitted, rejected_in_scope=recipe.rejected_in_scope)
+    scope = fit_scope(intent.task, intent.fitted, rejected_in_scope=recipe.rejected_in_scope)
     several = _learn_several(intent, vocabulary, Encoder(out, recipe.threads) if base.folder else None)
-    extra = scorer.arrays() | several.arrays() | (tagged.tagger.arrays() if tagged else {})
+    extra = scope.scorer.arrays() | several.arrays() | (tagged.tagger.arrays() if tagged else {})
     save_heads(out / HEADS, {name: one.fitted.head for name, one in trained.items()}, extra)
     vocabulary.save(out / NGRAMS)
     data.entity_rules().save(out / ENTITIES)
-    manifest = _manifest(data, recipe, base, assistant_id, trained, threshold, time.perf_counter() - started)
-    held_out = [_held_out(name, one) for name, one in trained.items()]
+    manifest = _manifest(data, recipe, base, assistant_id, trained, scope.threshold, time.perf_counter() - started)
+    held_out = [_held_out(name, one, readings[name].utterances) for name, one in trained.items()]
+    held_out[0] = replace(held_out[0], scope_scores=scope.scores, strange_scores=scope.strange)
     lines = before_after(held_out, base.name)
     metrics = {**manifest.metrics, **({"entity_held_out_f1": tagged.f1} if tagged and tagged.f1 is not None else {})}
     training = {**manifest.training, "before_after": [asdict(line) for line in lines]}
@@ -227,8 +228,9 @@ def _span_f1(found: Sequence[Sequence[Entity]], meant: Sequence[Sequence[tuple[s
     return 2 * len(said & true) / max(1, len(said) + len(true))
 
 
-def _held_out(name: str, trained: _Trained) -> HeldOut:
+def _held_out(name: str, trained: _Trained, utterances: Sequence[Utterance] = ()) -> HeldOut:
     fitted, task = trained.fitted, trained.task
+    rows = [utterances[row] for row in fitted.held_out.tolist()] if utterances else []
     probabilities = softmax(fitted.logits / fitted.head.temperature)
     return HeldOut(
         task=name,
@@ -238,6 +240,8 @@ def _held_out(name: str, trained: _Trained) -> HeldOut:
         confidence=probabilities.max(axis=1),
         floor=fitted.floor.argmax(axis=1),
         majority=int(np.bincount(task.targets).argmax()),
+        texts=tuple(u.text for u in rows),
+        languages=tuple(u.language for u in rows),
     )
 
 

@@ -6,6 +6,8 @@ be.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf  # type: ignore[import-untyped]
@@ -19,17 +21,38 @@ from training.fit import Fitted, Task
 FLATTEST = 1e-3
 
 
-def fit_scope(task: Task, fitted: Fitted, *, rejected_in_scope: float) -> tuple[ScopeScorer, float]:
-    """The scorer, and the score that `rejected_in_scope` of the held-out in-scope messages exceed."""
+@dataclass(frozen=True, kw_only=True)
+class FittedScope:
+    """The scorer, and what it says of held-out training messages.
+
+    Attributes:
+        threshold: the score that a given share of the in-scope messages exceed.
+        scores: of held-out in-scope messages.
+        strange: of held-out examples of an intent that stands for everything else.
+    """
+
+    scorer: ScopeScorer
+    threshold: float
+    scores: Floats
+    strange: Floats
+
+
+def fit_scope(task: Task, fitted: Fitted, *, rejected_in_scope: float) -> FittedScope:
+    """Fit on all in-scope messages; scales and threshold from held-out ones, of which `rejected_in_scope` exceed it."""
     in_scope = np.array([k for k, label in enumerate(task.labels) if label not in OUT_OF_SCOPE_INTENTS], dtype=np.int64)
     belongs = np.isin(task.targets, in_scope)  # (N,)
     held = belongs[fitted.held_out]
-    rows, logits = fitted.held_out[held], fitted.logits[held][:, in_scope]
+    logits = fitted.logits[:, in_scope]
     gaussians = fit_gaussians(task.dense[belongs], task.targets[belongs]) if task.dense.shape[1] else None
-    found = _held_out_signals(task, rows, logits, belongs)
-    standards = tuple(Standard.of(one) for one in found)
-    scorer = ScopeScorer(in_scope=in_scope, gaussians=gaussians, standards=standards)
-    return scorer, float(np.quantile(added(found, standards), 1 - rejected_in_scope))
+    found = _held_out_signals(task, fitted.held_out, logits, belongs)
+    standards = tuple(Standard.of(one[held]) for one in found)
+    scores = added(found, standards)
+    return FittedScope(
+        scorer=ScopeScorer(in_scope=in_scope, gaussians=gaussians, standards=standards),
+        threshold=float(np.quantile(scores[held], 1 - rejected_in_scope)),
+        scores=scores[held],
+        strange=scores[~held],
+    )
 
 
 def fit_gaussians(dense: Floats, targets: NDArray[np.int64]) -> Gaussians:
