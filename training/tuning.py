@@ -28,6 +28,8 @@ NO_TAG = -100
 TAG_WEIGHT = 1.0
 # One forward pass holds this many tokens at most; longer batches are cut into parts.
 LONGEST = 96
+# Messages that the frozen layers read at once.
+BELOW_BATCH = 64
 
 Tick = Callable[[int, int], None]
 
@@ -99,6 +101,10 @@ class _Tuning:
     def __init__(self, model: Any, feed: Feed, lessons: Sequence[Lesson], recipe: Recipe, device: str) -> None:
         self._feed, self._lessons, self._recipe, self._device = feed, lessons, recipe, device
         self._model = _prepared(model, recipe).to(device)
+        self._autocast = _autocast(recipe, device)
+        self._frozen = _Frozen.below(self._model, recipe)
+        # What the frozen layers make of every message, computed once: no dropout there, so it never changes.
+        self._bottoms = [self._frozen and self._below(lesson) for lesson in lessons]
         self._heads = torch.nn.ModuleList([_head(lesson) for lesson in lessons]).to(device)
         width = lessons[0].start[0].shape[0]
         self._taggers = torch.nn.ModuleList(
@@ -106,7 +112,6 @@ class _Tuning:
         ).to(device)
         self._drop = torch.nn.Dropout(recipe.dropout)
         self._rng = np.random.default_rng(recipe.seed)
-        self._autocast = _autocast(recipe, device)
 
     def run(self, tick: Tick) -> Any:
         """Every step of every epoch."""
@@ -127,13 +132,34 @@ class _Tuning:
                 schedule.step()
                 done += 1
                 tick(done, total)
+        if self._frozen:
+            self._frozen.put_back()
         model = self._model.merge_and_unload() if recipe.lora_rank else self._model
         return model.to("cpu").float().eval()
 
+    def _below(self, lesson: Lesson) -> list[Any]:
+        """Every row's token vectors (T, D) after the frozen layers, at half precision."""
+        assert self._frozen is not None
+        out: list[Any] = [None] * len(lesson.tokens)
+        order = np.argsort([len(tokens) for tokens in lesson.tokens], kind="stable")
+        for start in range(0, len(order), BELOW_BATCH):
+            rows = order[start : start + BELOW_BATCH]
+            ids, mask = self._padded(lesson, rows)
+            embeds = torch.from_numpy(self._feed.words(ids)).to(self._device)
+            attention = torch.from_numpy(mask).to(self._device)
+            with torch.no_grad(), self._autocast():
+                hidden = self._frozen.run(embeds, attention).half()
+            for line, row in enumerate(rows):
+                out[row] = hidden[line, : int(mask[line].sum())]
+        return out
+
     def _step(self, task: int, rows: NDArray[np.int64]) -> None:
-        ids, mask = self._padded(task, rows)
-        words = self._feed.words(ids)
-        embeds = torch.from_numpy(words).to(self._device)
+        ids, mask = self._padded(self._lessons[task], rows)
+        below = self._bottoms[task]
+        if below:
+            embeds = torch.nn.utils.rnn.pad_sequence([below[row] for row in rows], batch_first=True).float()
+        else:
+            embeds = torch.from_numpy(self._feed.words(ids)).to(self._device)
         if self._recipe.fgm:
             embeds.requires_grad_()
         attention = torch.from_numpy(mask).to(self._device)
@@ -141,7 +167,7 @@ class _Tuning:
             loss = self._loss(task, rows, embeds, attention)
         loss.backward()
         if self._recipe.fgm and embeds.grad is not None:
-            # A step against the loss on the words themselves, per message; the gradients of both passes add up.
+            # A step against the loss on what enters the tuned layers, per message; the gradients of both passes add up.
             norm = embeds.grad.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None]
             moved = (embeds + self._recipe.fgm * embeds.grad / norm).detach()
             with self._autocast():
@@ -194,8 +220,8 @@ class _Tuning:
         self._rng.shuffle(batches)
         yield from batches
 
-    def _padded(self, task: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        tokens = [list(self._lessons[task].tokens[row])[:LONGEST] for row in rows]
+    def _padded(self, lesson: Lesson, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        tokens = [list(lesson.tokens[row])[:LONGEST] for row in rows]
         longest = max(map(len, tokens))
         ids = np.full((len(rows), longest), self._feed.pad_id, dtype=np.int64)  # (B, T)
         mask = np.zeros_like(ids)
@@ -255,10 +281,61 @@ def _prepared(model: Any, recipe: Recipe) -> Any:
     for parameter in model.get_input_embeddings().parameters():
         parameter.requires_grad = False
     stack = list(layers or ())
-    for layer in stack[: int(len(stack) * recipe.freeze)]:
-        for parameter in layer.parameters():
-            parameter.requires_grad = False
+    for module in _frozen_modules(model, stack, recipe):
+        module.requires_grad_(False)
     return model
+
+
+def _frozen_modules(model: Any, stack: Sequence[Any], recipe: Recipe) -> list[Any]:
+    """The layers below the cut, and with them what stands before the first layer."""
+    cut = int(len(stack) * recipe.freeze)
+    before = getattr(model, "embeddings", None)
+    return [*stack[:cut], *([before] if cut and before is not None else [])]
+
+
+class _Frozen:
+    """The frozen part of a model, taken out of it, so that training runs through the rest alone."""
+
+    def __init__(self, model: Any, layers: Any, cut: int) -> None:
+        self._model, self._layers = model, layers
+        self._embeddings, self._taken = model.embeddings, list(layers[:cut])
+        self._rest = list(layers[cut:])
+
+    @classmethod
+    def below(cls, model: Any, recipe: Recipe) -> _Frozen | None:
+        """None where nothing is frozen, or the model is not built as BERT and RoBERTa are."""
+        layers = encoder_layers(model)
+        cut = int(len(layers) * recipe.freeze) if layers is not None else 0
+        if not cut or recipe.lora_rank or not hasattr(model, "embeddings") or layers is not model.encoder.layer:
+            return None
+        return cls(model, layers, cut)
+
+    def run(self, embeds: Any, attention: Any) -> Any:
+        """Word embeddings (B, T, D) → token vectors (B, T, D) after the frozen layers; then only the rest is left."""
+        was_training = self._model.training
+        self._fill(self._taken)
+        self._model.embeddings = self._embeddings
+        hidden = self._model.eval()(inputs_embeds=embeds, attention_mask=attention).last_hidden_state
+        self._model.train(was_training)
+        self._fill(self._rest)
+        self._model.embeddings = _Nothing()
+        return hidden
+
+    def put_back(self) -> None:
+        """Make the model whole again."""
+        self._fill([*self._taken, *self._rest])
+        self._model.embeddings = self._embeddings
+
+    def _fill(self, layers: Sequence[Any]) -> None:
+        del self._layers[:]
+        self._layers.extend(layers)
+
+
+class _Nothing(torch.nn.Module):
+    """Stands where the embeddings were: what comes in is what the frozen layers made."""
+
+    def forward(self, *args: Any, **given: Any) -> Any:
+        return given["inputs_embeds"]
 
 
 def encoder_layers(model: Any) -> Any:
