@@ -98,7 +98,7 @@ RECIPES: dict[str, Recipe] = {
         # Probe-initialised fine-tuning of all layers: minutes, the most accurate where examples are plenty.
         Recipe(name="full", epochs=4, folds=10, freeze=0.5),
         # Ten examples an intent or fewer: contrast teaches more from pairs than from single rows.
-        Recipe(name="few-shot", epochs=8, learning_rate=1e-4, contrastive=1.0),
+        Recipe(name="few-shot", epochs=8, learning_rate=1e-4, freeze=0.5, contrastive=1.0),
         # Full tuning through low-rank adapters: a fraction of the memory, a little less precise.
         Recipe(name="lora", epochs=6, learning_rate=1e-3, lora_rank=16),
     )
