@@ -169,13 +169,16 @@ def load_torch_model(base: BaseModel) -> Any:
     if base.folder is None:
         raise BaseModelNotFound(f"{base.name!r} has no pretrained weights")
     import torch
-    from transformers import AutoModel, BertConfig, BertModel
+    from transformers import AutoConfig, AutoModel, BertConfig, BertModel, T5EncoderModel
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller shows its own
     if not (base.folder / E5_FILE).is_file():
         try:
-            return AutoModel.from_pretrained(base.folder, dtype=torch.float32, attn_implementation="eager").eval()
+            # Of a T5 only the half that reads; everything else is an encoder already.
+            is_t5 = AutoConfig.from_pretrained(base.folder).model_type in ("t5", "mt5", "umt5")
+            kind: Any = T5EncoderModel if is_t5 else AutoModel
+            return kind.from_pretrained(base.folder, dtype=torch.float32, attn_implementation="eager").eval()
         except (OSError, ValueError, KeyError) as error:
             raise BaseModelNotFound(f"{base.folder}: transformers cannot load it: {error}") from error
     file = read_e5_file(base.folder / E5_FILE)

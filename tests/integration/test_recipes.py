@@ -1,0 +1,139 @@
+"""Every recipe trains, exports and serves, on every family of encoder that a hub id may name; weights are random."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.base import Manifest
+from models.encoder import ENCODER_ONNX, Encoder
+from models.pretrained import load_torch_model, resolve_base
+from models.understanding import load_understander
+from tests.tiny_encoders import KINDS, make_encoder
+from tests.tiny_models import ASSISTANT, tiny_data
+from training.dataset import EntityValue, UnderstandingData, Utterance
+from training.finetune_understanding import train_understanding
+from training.recipes import RECIPES, Recipe
+
+SHORT = {"epochs": 1, "threads": 1, "enough_held_out": 5}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoders")
+    for kind in KINDS:
+        make_encoder(kind, folder / kind)
+    return folder
+
+
+def train(folders: Path, kind: str, recipe: Recipe, out: Path, data: UnderstandingData | None = None) -> Manifest:
+    base = resolve_base(str(folders / kind), folders / "cache")
+    return train_understanding(data or tiny_data(), recipe, base, out, ASSISTANT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_family_of_encoder_is_tuned_and_served(folders: Path, kind: str, tmp_path: Path) -> None:
+    manifest = train(folders, kind, replace(RECIPES["full"], **SHORT), tmp_path / "v")
+    reader = load_understander(tmp_path / "v", 1)
+    assert reader.replay_probes() == []
+    texts = ["where is my order", "我的订单到哪了"]
+    alone, together = reader.encoder.embed(texts[:1]), reader.encoder.embed(texts)  # type: ignore[union-attr]
+    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-3)
+    assert float(alone[0] @ together[0]) > 0.98  # padding to a longer neighbour changes nothing but int8 rounding
+    frozen = Encoder(next((folders / "cache" / "exports").iterdir()), 1) if kind == "bert" else None
+    assert manifest.recipe == "full"
+    assert frozen is None or frozen.spec == reader.encoder.spec  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="full"),
+        pytest.param({"freeze": 0.0}, id="all layers"),
+        pytest.param({"fgm": 0.5}, id="fgm"),
+        pytest.param({"rdrop": 1.0}, id="rdrop"),
+        pytest.param({"contrastive": 1.0, "freeze": 0.0}, id="contrastive"),
+        pytest.param({"lora_rank": 4}, id="lora"),
+        pytest.param({"optimizer": "adafactor", "schedule": "cosine"}, id="adafactor"),
+        pytest.param({"schedule": "constant", "label_smoothing": 0.1}, id="constant"),
+        pytest.param({"layers": 1, "freeze": 0.0}, id="one layer"),
+    ],
+)
+def test_every_setting_changes_what_is_learned(folders: Path, changes: dict[str, object], tmp_path: Path) -> None:
+    """Each setting alone makes another encoder than the recipe without it does, and one that serves."""
+    plain = replace(RECIPES["full"], **SHORT)
+    recipe = replace(plain, **changes)  # type: ignore[arg-type]
+    made = vectors(folders, recipe, tmp_path / "changed")
+    assert np.isfinite(made).all()
+    if changes:
+        assert not np.allclose(made, vectors(folders, plain, tmp_path / "plain"), atol=1e-4)
+    else:
+        again = vectors(folders, recipe, tmp_path / "again")
+        np.testing.assert_allclose(made, again, atol=1e-6)  # the same seed makes the same model
+
+
+def vectors(folders: Path, recipe: Recipe, out: Path) -> np.ndarray:
+    train(folders, "bert", recipe, out)
+    return Encoder(out, 1).embed(["where is my order", "return the lamp please", "我要退货"])
+
+
+@pytest.mark.parametrize(("field", "value"), [("optimizer", "sgdd"), ("schedule", "stairs"), ("precision", "float8")])
+def test_a_setting_that_is_no_choice_is_named(folders: Path, field: str, value: str, tmp_path: Path) -> None:
+    recipe = replace(RECIPES["full"], **{**SHORT, field: value})
+    with pytest.raises(ValueError, match=f"{field} '{value}'; use"):
+        train(folders, "bert", recipe, tmp_path / "v")
+
+
+def test_tuning_learns_what_a_frozen_encoder_cannot(folders: Path, tmp_path: Path) -> None:
+    """Random weights tell little apart; tuned on the training texts they part the intents."""
+    recipe = replace(RECIPES["full"], threads=1, enough_held_out=5, epochs=30, freeze=0.0, learning_rate=2e-3)
+    train(folders, "bert", recipe, tmp_path / "tuned")
+    train(folders, "bert", replace(RECIPES["quick"], threads=1), tmp_path / "frozen")
+    data = tiny_data().intents
+    assert spread(tmp_path / "tuned", data) > spread(tmp_path / "frozen", data) + 0.05
+
+
+def spread(folder: Path, rows: tuple[Utterance, ...]) -> float:
+    """Mean cosine within intents minus between them."""
+    found = Encoder(folder, 1).embed([u.text for u in rows])
+    found = found - found.mean(axis=0)
+    found = found / np.linalg.norm(found, axis=1, keepdims=True)
+    same = np.array([[a.label == b.label for b in rows] for a in rows])
+    cosines = found @ found.T
+    return float(cosines[same].mean() - cosines[~same].mean())
+
+
+def test_entities_are_learned_from_annotations_and_found_in_other_sentences(folders: Path, tmp_path: Path) -> None:
+    colours = ["red", "blue", "green", "brass", "oak", "linen", "grey", "white", "black", "pink"]
+    rows = tuple(
+        Utterance(
+            text=f"I want the {colour} lamp {tail}",
+            label="want",
+            language="en",
+            entities=(EntityValue(entity="product", text=f"{colour} lamp", start=11, end=16 + len(colour)),),
+        )
+        for colour in colours
+        for tail in ("today", "please")
+    )
+    plain = tuple(Utterance(text=f"hello {word}", label="greet", language="en") for word in colours)
+    data = UnderstandingData(intents=(*rows, *plain))
+    recipe = replace(RECIPES["full"], threads=1, enough_held_out=5, epochs=20, freeze=0.0, learning_rate=2e-3)
+    train(folders, "bert", recipe, tmp_path / "v", data)
+    reader = load_understander(tmp_path / "v", 1)
+    assert reader.tagger is not None
+    (found,) = reader.read(["I want the white lamp now"])
+    assert [(e.entity, e.value) for e in found.entities] == [("product", "white lamp")]
+    assert reader.read(["hello white"])[0].entities == ()
+
+
+def test_frozen_versions_share_the_bases_files_and_tuned_ones_only_the_words(folders: Path, tmp_path: Path) -> None:
+    train(folders, "bert", replace(RECIPES["quick"], threads=1), tmp_path / "quick")
+    train(folders, "bert", replace(RECIPES["full"], **SHORT), tmp_path / "full")
+    same = (tmp_path / "quick" / "embeddings.npy").samefile(tmp_path / "full" / "embeddings.npy")
+    other = (tmp_path / "quick" / ENCODER_ONNX).read_bytes() != (tmp_path / "full" / ENCODER_ONNX).read_bytes()
+    assert same
+    assert other
+    assert load_torch_model(resolve_base(str(folders / "bert"), folders / "cache")).config.num_hidden_layers == 2
