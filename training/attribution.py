@@ -91,16 +91,22 @@ def attribute(reader: TrainedUnderstander, folder: Path, base: BaseModel, text: 
     )
 
 
+def tuned_weights(model: Any, folder: Path) -> None:
+    """Give the base's `model` the weights that the version in `folder` was tuned to; none were kept, none change."""
+    if not (folder / TUNED_WEIGHTS).is_file():
+        return
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(folder / TUNED_WEIGHTS), strict=False)
+
+
 class _Weighted:
     """The encoder in PyTorch, with the weights that the served one was made of."""
 
     def __init__(self, encoder: Encoder, folder: Path, base: BaseModel) -> None:
         self._encoder, self._pool = encoder, pooling(base)
         self._model = load_torch_model(base)
-        if (folder / TUNED_WEIGHTS).is_file():
-            from safetensors.torch import load_file
-
-            self._model.load_state_dict(load_file(folder / TUNED_WEIGHTS), strict=False)
+        tuned_weights(self._model, folder)
         self._version = folder.name
 
     def integrate(self, text: str, weights: NDArray[np.float32]) -> tuple[Values, float, int]:
