@@ -46,6 +46,15 @@ def identify_language(text: str) -> str:
     return "en" if _is_english(words) else "und"
 
 
+def is_code_switched(text: str) -> bool:
+    """Whether Chinese characters and a Latin word of two letters or more stand together: "我的order到哪了".
+
+    Brand names count, order numbers and addresses do not.
+    """
+    rest = _NOISE.sub(" ", text)
+    return bool(_HAN.search(rest)) and any(len(word) > 1 for word in _LATIN_WORD.findall(rest))
+
+
 def _weight(words: list[str]) -> float:
     # A brand's or a product's name inside a Chinese sentence is Latin but says nothing; running English does.
     return sum(1.0 if word in _ENGLISH else 0.5 for word in words)

@@ -20,7 +20,7 @@ from models.clauses import Several, cut_all, several_from
 from models.encoder import ENCODER_ONNX, Encoder
 from models.entities import EntityMatcher, EntityRules
 from models.heads import Features, Floats, LinearHead, head_from, load_arrays
-from models.languages import identify_language
+from models.languages import identify_language, is_code_switched
 from models.ngrams import NgramVocabulary
 from models.scope import ScopeScorer, scorer_from
 from models.tagging import Tagger, joined, tagger_from
@@ -79,6 +79,7 @@ class TrainedUnderstander:
                 sentiment=sentiments[row][0],
                 sentiment_confidence=sentiments[row][1],
                 language=identify_language(text),
+                is_code_switched=is_code_switched(text),
                 model_version=self.version,
                 entities=entities[row],
                 latency_ms=latency_ms,

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from models.languages import identify_language
+from models.languages import identify_language, is_code_switched
 from training.scores import wilson_interval
 
 # Under this many texts a slice's accuracy is noise; it is shown, but no gap is made of it.
@@ -19,7 +19,6 @@ MIN_SLICE = 30
 
 _HAN = re.compile(r"[㐀-鿿豈-﫿\U00020000-\U0003ffff]")
 _WORD = re.compile(r"[^\W\d_㐀-鿿豈-﫿\U00020000-\U0003ffff]+(?:['’][A-Za-z]+)?|\d+")
-_LATIN_WORD = re.compile(r"(?<![\w@.-])[A-Za-z]{2,}(?:['’][A-Za-z]+)?(?![\w@-]|\.\w)", re.ASCII)
 # A Chinese word is about one and a half characters long.
 _HAN_PER_WORD = 1.5
 SHORT_WORDS, MEDIUM_WORDS = 5, 15
@@ -78,7 +77,7 @@ def tone_of(text: str) -> str:
 
 def mixing_of(text: str) -> str:
     """mixed where Chinese characters and a Latin word of two letters or more stand together, brand names included."""
-    return "mixed" if _HAN.search(text) and _LATIN_WORD.search(text) else "one script"
+    return "mixed" if is_code_switched(text) else "one script"
 
 
 def slices_of(text: str, language: str | None) -> Mapping[str, str]:

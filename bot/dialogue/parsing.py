@@ -74,6 +74,11 @@ def to_parse_data(understanding: Understanding, fallback: FallbackClassifier | N
         "language": understanding.language,
         "model_version": understanding.model_version,
     }
+    # Rasa knows neither; both are said only where there is something to say.
+    if understanding.also:
+        parse_data["also"] = [{"name": score.name, "confidence": score.confidence} for score in understanding.also]
+    if understanding.is_code_switched:
+        parse_data["code_switched"] = True
     reason = _fallback_reason(understanding, fallback)
     if reason:
         confidence = fallback.threshold if fallback else intent["confidence"]

@@ -17,7 +17,11 @@ from pathlib import Path
 ORDERS_FILE = Path(__file__).with_name("orders.csv")
 
 # As in data/nlu_en.yml. The look-arounds name ASCII only, so that a number is found inside Chinese text without spaces.
-_ORDER_NUMBER = re.compile(r"(?<![A-Za-z0-9@._+-])([A-Za-z]{1,2})-?([0-9]{1,6})(?![A-Za-z0-9@_-])(?!\.[A-Za-z])")
+# E27 and GU10 are what a bulb is screwed into.
+_ORDER_NUMBER = re.compile(
+    r"(?<![A-Za-z0-9@._+-])(?!(?:[Ee](?:14|27|40)|[Gg][Uu]?(?:4|9|10))(?![0-9]))"
+    r"([A-Za-z]{1,2})-?([0-9]{1,6})(?![A-Za-z0-9@_-])(?!\.[A-Za-z])"
+)
 # A whole message may be looser than a number inside a sentence: "a 1042", "A – 1042".
 _ORDER_NUMBER_ALONE = re.compile(r"\s{0,8}#?([A-Za-z]{1,2})[\s\-–—]{0,8}([0-9]{1,6})[\s.!。]{0,8}")
 # Bounded as RFC 5321 bounds an address, and begun once per word: no message can make the search slow.

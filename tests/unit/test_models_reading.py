@@ -1,0 +1,170 @@
+"""Several wishes in one message, learned entities, mixed scripts: the parts of reading that are plain functions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.base import Entity
+from models.clauses import Several, clauses, several_from
+from models.languages import is_code_switched
+from models.tagging import Tagger, TagName, joined, tagger_from, tags_of
+from training.several import fit_several
+
+PRODUCT = str(TagName(entity="product"))
+LABELS = ("O", f"B-{PRODUCT}", f"I-{PRODUCT}")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("refund please, and where is my other parcel?", ["refund please", "where is my other parcel"]),
+        ("退款什么时候到？另外我想改地址", ["退款什么时候到", "我想改地址"]),
+        ("I paid 89.90 for order A-1001.", []),
+        ("hello, ok", []),
+        ("where is my order", []),
+        ("想退货 顺便问下运费多少", ["想退货", "问下运费多少"]),
+    ],
+)
+def test_a_message_is_cut_where_a_second_wish_may_begin(text: str, parts: list[str]) -> None:
+    assert clauses(text) == parts
+
+
+@given(st.text(max_size=300))
+def test_parts_are_pieces_of_the_message_in_order(text: str) -> None:
+    at = 0
+    for part in clauses(text):
+        at = text.index(part, at) + len(part)
+
+
+def test_a_long_message_is_cut_quickly() -> None:
+    started = time.perf_counter()
+    clauses("and " * 50_000)
+    clauses("a. " * 50_000)
+    assert time.perf_counter() - started < 1
+
+
+def chances(*rows: tuple[int, float]) -> np.ndarray:
+    """(P, 4): each row's likeliest intent and its probability."""
+    out = np.full((len(rows), 4), 0.0, dtype=np.float32)
+    for line, (intent, chance) in enumerate(rows):
+        out[line] = (1 - chance) / 3
+        out[line, intent] = chance
+    return out
+
+
+def test_a_part_with_another_sure_intent_is_a_wish_of_its_own() -> None:
+    several = Several(threshold=0.7, companions=np.array([3]))
+    found = several.beside(0, chances((0, 0.9), (1, 0.8)))
+    assert [(intent, round(chance, 2)) for intent, chance in found] == [(1, 0.8)]
+    assert several.beside(0, chances((0, 0.9), (1, 0.6))) == []  # not sure enough
+    assert several.beside(0, chances((0, 0.9), (3, 0.9))) == []  # a greeting goes along
+    assert several.beside(0, chances((1, 0.9))) == []  # one part is no second wish
+    assert several.beside(2, chances((0, 0.9), (1, 0.9))) == []  # the pieces miss what the whole says
+    again = several_from(several.arrays())
+    assert again is not None
+    assert again.beside(0, chances((0, 0.9), (1, 0.8))) == found
+
+
+def test_threshold_and_companions_come_from_messages_with_one_wish() -> None:
+    """Of 100 messages all greet, and seven ask for the order with a part that is read as a return, at 0.62."""
+    texts = [f"hello dear shop, my order {k} please, thing {'back' if k % 15 == 0 else 'here'} now" for k in range(100)]
+    read_as = {"hello": (2, 0.9), "my": (0, 0.9)}
+
+    def read(parts: Sequence[str]) -> np.ndarray:
+        return chances(*(read_as.get(part.split()[0], (1, 0.62) if "back" in part else (0, 0.9)) for part in parts))
+
+    labels = ["order", "return", "greet", "out_of_scope"]
+    assert fit_several(texts, [0] * 100, labels, read).companions.tolist() == [1, 2, 3]
+    read_as["thing"] = (0, 0.9)
+    several = fit_several(texts, [0] * 100, labels, read)
+    assert several.companions.tolist() == [2, 3]
+    assert several.threshold == 0.5
+
+
+def test_a_threshold_keeps_nearly_all_single_wishes_whole() -> None:
+    """Parts are misread as six intents, at 0.62, each too rarely to be a companion: the threshold rises above that."""
+    texts = [f"my order {k} please, thing here now" for k in range(100)]
+
+    def read(parts: Sequence[str]) -> np.ndarray:
+        rows = np.full((len(parts), 40), 0.001, dtype=np.float32)
+        for line, part in enumerate(parts):
+            wrong = part[0] == "t" and line % 10 == 1
+            rows[line, 1 + line // 20 % 30 if wrong else 0] = 0.62 if wrong else 0.9
+        return rows
+
+    several = fit_several(texts, [0] * 100, [f"i{k}" for k in range(40)], read)
+    assert several.companions.tolist() == []
+    assert several.threshold == 0.65
+
+
+@pytest.mark.parametrize(
+    ("text", "is_mixed"),
+    [
+        ("我的order到哪了", True),
+        ("这个lamp有S码吗", True),
+        ("我的订单A-1001到哪了", False),
+        ("发到anna@example.com", False),
+        ("where is my order", False),
+        ("您好", False),
+    ],
+)
+def test_code_switching_is_seen(text: str, is_mixed: bool) -> None:
+    assert is_code_switched(text) is is_mixed
+
+
+def tagger(*tags: int) -> tuple[Tagger, np.ndarray]:
+    """A tagger that reads tag k where a token's vector is e_k, and such vectors."""
+    return Tagger(labels=LABELS, weights=np.eye(3, dtype=np.float32) * 9, bias=np.zeros(3, dtype=np.float32)), np.eye(
+        3, dtype=np.float32
+    )[list(tags)]
+
+
+def test_tags_become_whole_words_with_a_probability() -> None:
+    text = "the brass lamp"
+    spans = [(0, 0), (0, 3), (4, 8), (8, 9), (10, 14), (0, 0)]
+    model, hidden = tagger(0, 0, 1, 2, 2, 0)
+    (found,) = model.find(text, spans, hidden)
+    assert (found.entity, found.value, found.start, found.end) == ("product", "brass lamp", 4, 14)
+    assert 0.9 < (found.confidence or 0) <= 1
+    model, hidden = tagger(0, 0, 0, 1, 0, 0)  # a piece inside a word widens to it
+    assert [e.value for e in model.find(text, spans, hidden)] == ["brass"]
+    again = tagger_from(model.arrays())
+    assert again is not None
+    assert again.labels == LABELS
+
+
+def test_an_inside_tag_never_begins_an_entity() -> None:
+    model, hidden = tagger(2, 2, 0)
+    (found,) = model.find("red lamp now", [(0, 3), (4, 8), (9, 12)], hidden)
+    assert found.value == "red lamp"
+
+
+def test_chinese_spans_stay_as_they_were_read() -> None:
+    model, hidden = tagger(0, 1, 2, 0)
+    (found,) = model.find("我要台灯吗", [(0, 2), (2, 3), (3, 4), (4, 5)], hidden)
+    assert found.value == "台灯"
+
+
+def test_annotations_and_tags_are_two_ways_of_saying_one_thing() -> None:
+    spans = [(0, 0), (0, 3), (4, 9), (10, 14)]
+    assert tags_of(spans, [("product", 4, 14)]) == ["O", "O", "B-product", "I-product"]
+
+
+def entity(name: str, start: int, end: int, **more: object) -> Entity:
+    return Entity(entity=name, value="x", start=start, end=end, **more)  # type: ignore[arg-type]
+
+
+def test_rules_win_but_for_a_longer_span_of_the_same_entity() -> None:
+    lamp, brass_lamp = entity("product", 4, 8), entity("product", 0, 8, extractor="learned")
+    assert joined([lamp], [brass_lamp]) == (brass_lamp,)
+    number = entity("order_number", 4, 8)
+    assert joined([number], [brass_lamp]) == (number,)
+    day = entity("date", 4, 8, additional_info={"grain": "day"})
+    assert joined([day], [entity("date", 0, 8)]) == (day,)
+    assert joined([], [brass_lamp]) == (brass_lamp,)
