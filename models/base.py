@@ -76,7 +76,7 @@ class Understanding:
     Attributes:
         ranking: all intents, best first; probabilities sum to 1 ± 1e-5, temperature-scaled.
         also: other wishes in the same message, in the order said ("refund, and where is my other parcel?").
-        is_code_switched: Chinese and Latin words in one message ("我的order到哪了"); `language` is the one that prevails.
+        is_code_switched: Chinese and Latin words in one message ("我的order到哪了"); `language` is the prevailing one.
         out_of_scope_score: higher is further from the training data; compare with `is_out_of_scope`'s threshold in
         the manifest.
         language: BCP-47 primary tag ("en", "zh", …) or "und" where the text does not tell ("A-1", an emoji, "OK").

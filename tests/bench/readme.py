@@ -25,6 +25,44 @@ def banking77(found: Figures) -> str:
     )
 
 
+def accuracy(found: Figures) -> str:
+    """Mean and 95 % interval over seeds, the floor beside."""
+    parts = [f"{found['accuracy_mean']:.2%}{_interval(found, 'accuracy')}"]
+    if "oos_auroc_mean" in found:
+        parts.append(f"out-of-scope AUROC {found['oos_auroc_mean']:.3f}")
+    n, seeds = found["runs"][0]["n_test"], len(found["runs"])
+    floor = found["floor_ngram"]["accuracy"]
+    return "; ".join([*parts, f"n = {n}, {seeds} seed{'s' * (seeds > 1)}", f"n-grams alone {floor:.2%}"])
+
+
+def _interval(found: Figures, name: str) -> str:
+    interval = found[f"{name}_interval_95"]
+    return f" ({interval[0]:.2%}–{interval[1]:.2%})" if interval else ""
+
+
+def starter(found: Figures) -> str:
+    """Both languages, all heads."""
+    by_language = " / ".join(f"{found[f'intent_accuracy_{language}']:.1%}" for language in ("en", "zh"))
+    moods = " / ".join(f"{found[f'sentiment_accuracy_{language}']:.1%}" for language in ("en", "zh"))
+    entities = " / ".join(f"{found[f'entity_f1_{language}']:.3f}" for language in ("en", "zh"))
+    return (
+        f"en / zh: intents {by_language} (n = {found['intent_n']}), moods {moods} (n = {found['sentiment_n']}), "
+        f"entity F1 {entities}; out-of-scope AUROC {found['oos_auroc']:.3f}; trained in {found['train_s']:.0f} s"
+    )
+
+
+def understanding(found: Figures) -> str:
+    parts = []
+    for name in ("all-MiniLM-L6-v2", "multilingual-e5-small"):
+        runtime = found[name]["runtime"]
+        rate = sorted(runtime["per_s"])[1]
+        parts.append(
+            f"{name}: one message p50 {runtime['alone']['p50_ms']:.1f} ms, 32 at once {rate:.0f}/s, "
+            f"{found[name]['times_eager']:.1f} × PyTorch eager"
+        )
+    return "; ".join(parts)
+
+
 def webhook(found: Figures) -> str:
     return (
         f"{found['turns_per_s']:.0f} turns/s, p50 {found['p50_ms']:.0f} ms, p99 {found['p99_ms']:.0f} ms "
@@ -65,6 +103,16 @@ def storage(found: Figures) -> str:
 
 ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("BANKING77 test accuracy, `quick`, all-MiniLM-L6-v2, as served (ONNX int8)", "banking77_quick", banking77),
+    ("BANKING77, `full`, all-MiniLM-L6-v2", "banking77_full", accuracy),
+    ("BANKING77, 10 examples an intent, `few-shot`", "banking77_10shot", accuracy),
+    ("CLINC150, `full`", "clinc150_full", accuracy),
+    ("BANKING77-OOS, 50 of 77 intents known, out of scope = the other 27, `full`", "banking77_near_oos", accuracy),
+    ("HWU64, `full`", "hwu64_full", accuracy),
+    ("waimai_10k, moods in Chinese, `full`, multilingual-e5-small", "waimai_full", accuracy),
+    ("xSID Chinese, 300 training messages, `full`, multilingual-e5-small", "xsid_zh", accuracy),
+    ("The starter's fixed tests, `quick`", "starter_quick", starter),
+    ("The starter's fixed tests, `full`", "starter_full", starter),
+    ("Reading 15-token messages with all heads, 2 threads", "understanding", understanding),
     ("REST webhook of the starter, 32 customers at once, every turn durable", "webhook", webhook),
     ("`kefu serve` with a trained model, to ready; memory", "start", start),
     ("`make run` from an empty folder to the first answer", "first_run", first_run),
