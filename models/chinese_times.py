@@ -219,7 +219,8 @@ def _minute(rest: str | None) -> int | None:
         return None
     if rest in _MINUTES:
         return _MINUTES[rest]
-    minute = int(_amount(rest.removesuffix("分")))
+    # 零五 is a minute as it is said; as a number it is none.
+    minute = int(_amount(rest.removesuffix("分").removeprefix("零")))
     return minute if minute <= 59 else None
 
 
@@ -232,7 +233,7 @@ CHINESE_CLOCKS: tuple[tuple[regex.Pattern[str], Callable[[Match], Clock | None]]
     (
         regex.compile(
             rf"(?:(?P<part>{_PART})的?|(?<![\d.一二两三四五六七八九十百第有]))(?P<hour>\d{{1,2}}|[一二两三四五六七八九]|十[一二]?)点"
-            r"(?![\d.]*[%％折])(?P<rest>半|整|一刻|三刻|钟|(?:\d{1,2}|[一二三四五]?十[一二三四五六七八九]?|零[一-九])分?)?"
+            r"(?![\d.]*[%％折])(?P<rest>半|整|一刻|三刻|钟|(?:\d{1,2}|[一二三四五]?十[一二三四五六七八九]?|零[一二三四五六七八九])分?)?"
         ),
         _hour,
     ),

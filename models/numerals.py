@@ -5,6 +5,7 @@ Invariant: what is no number gives None, never a guess.
 
 from __future__ import annotations
 
+import math
 import re
 
 # Digits, thousands grouped or not, with a decimal part or not; which separator is which, `digits_value` decides.
@@ -33,7 +34,7 @@ _HAN_DIGITS = {char: value for value, char in enumerate("零一二三四五六�
 _HAN_UNITS = {"十": 10, "百": 100, "千": 1000}
 _HAN_LARGE = {"万": 10_000, "亿": 100_000_000}
 _HAN_ALL = _HAN_DIGITS.keys() | _HAN_UNITS.keys() | _HAN_LARGE.keys()
-CHINESE = r"(?:\d+(?:\.\d+)?[百千万亿]+|[〇零一二两俩三四五六七八九十百千万亿]{1,16})"
+CHINESE = r"(?:(?<!\d)(?<!\d\.)\d{1,16}(?:\.\d{1,16})?[百千万亿]+|[〇零一二两俩三四五六七八九十百千万亿]{1,16})"
 
 
 def digits_value(text: str) -> float | None:
@@ -51,9 +52,10 @@ def digits_value(text: str) -> float | None:
     elif len(marks) > 1 or re.fullmatch(r"[1-9]\d{0,2}[.,]\d{3}", plain):
         plain = re.sub("[.,]", "", plain)
     try:
-        return float(plain.replace(",", "."))
+        value = float(plain.replace(",", "."))
     except ValueError:
         return None
+    return value if math.isfinite(value) else None
 
 
 def english_value(text: str) -> float | None:
@@ -76,12 +78,17 @@ def english_value(text: str) -> float | None:
 
 
 def chinese_value(text: str) -> float | None:
-    """三百五 → 350, 一万二 → 12000, 二〇二六 → 2026, 3万 → 30000; None for 一两百 ("one or two hundred")."""
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([百千万亿]+)", text):
+    """三百五 → 350, 一万二 → 12000, 二〇二六 → 2026, 3万 → 30000; None for 一两百 ("one or two hundred").
+
+    Digits or numerals longer than numbers are give None.
+    """
+    if found := re.fullmatch(r"(\d{1,16}(?:\.\d{1,16})?)([百千万亿]{1,16})", text):
         scale = 1
         for unit in found[2]:
             scale *= (_HAN_UNITS | _HAN_LARGE)[unit]
         return float(found[1]) * scale if scale <= _HAN_LARGE["亿"] else None
+    if len(text) > _LONGEST:
+        return None
     if all(char in _HAN_DIGITS for char in text):
         return _positional(text)
     return _composed(text) if set(text) <= _HAN_ALL else None

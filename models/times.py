@@ -6,9 +6,10 @@ Zones and entities are `values.py`'s. Invariant: a span found is a span of the t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar, TypeVarTuple
 
 import regex
 
@@ -19,7 +20,6 @@ from models.moments import (
     Duration,
     Match,
     Moment,
-    Read,
     Reference,
     at_clock,
     date_in,
@@ -28,6 +28,9 @@ from models.moments import (
     year_of,
 )
 from models.spans import Found, longest
+
+_Given = TypeVarTuple("_Given")
+_Value = TypeVar("_Value")
 
 
 def find_days(text: str, reference: Reference) -> list[Found[Moment]]:
@@ -57,7 +60,7 @@ def find_times(text: str, reference: Reference) -> list[Found[Moment | Duration]
     found: list[Found[Moment | Duration]] = []
     for pattern, read in RULES:
         for match in matches(pattern, text):
-            value = _safely(read, match, reference)
+            value: Moment | Duration | None = _safely(read, match, reference)
             if isinstance(value, Moment):
                 days.append(Found(start=match.start(), end=match.end(), value=value))
             elif value is not None:
@@ -66,7 +69,7 @@ def find_times(text: str, reference: Reference) -> list[Found[Moment | Duration]
         Found(start=match.start(), end=match.end(), value=clock)
         for pattern, read_clock in CLOCK_RULES
         for match in matches(pattern, text)
-        if (clock := read_clock(match)) is not None
+        if (clock := _safely(read_clock, match)) is not None
     ]
     apart = longest(days, len(text))
     found.extend(Found(start=day.start, end=day.end, value=day.value) for day in apart)
@@ -74,9 +77,9 @@ def find_times(text: str, reference: Reference) -> list[Found[Moment | Duration]
     return longest(found, len(text))
 
 
-def _safely(read: Read, match: Match, reference: Reference) -> Moment | Duration | None:
+def _safely(read: Callable[[*_Given], _Value | None], *given: *_Given) -> _Value | None:
     try:
-        return read(match, reference)
+        return read(*given)
     except (ValueError, OverflowError, KeyError):  # a day that no calendar has, a feast that ours lacks
         return None
 

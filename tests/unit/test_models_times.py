@@ -1,0 +1,70 @@
+"""Times of day and numbers of any length: what customers write never makes the search for values fail."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.numerals import chinese_value, digits_value
+from models.value_options import DIMENSIONS, ValueOptions
+from models.values import ValueFinder
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(2026, 11, 23, 3, 2, tzinfo=BERLIN)
+EVERYTHING = ValueFinder(ValueOptions(entities={name: name for name in DIMENSIONS}, timezone="Europe/Berlin"))
+TIMES = ValueFinder(ValueOptions(entities={"time": "time"}, timezone="Europe/Berlin"))
+
+
+@pytest.mark.parametrize("digit", range(1, 10))
+def test_a_minute_below_ten_is_read_as_it_is_said(digit: int) -> None:
+    text = f"明天三点零{'零一二三四五六七八九'[digit]}分送来"
+    (found,) = TIMES.find(text, NOW)
+    assert (found.value, text[found.start : found.end]) == (f"2026-11-24T03:0{digit}:00.000+01:00", text[:-2])
+
+
+def test_a_minute_below_ten_needs_no_word_for_minutes() -> None:
+    (found,) = TIMES.find("三点零九", NOW)
+    assert found.value == "2026-11-23T03:09:00.000+01:00"
+
+
+def test_below_zero_is_no_minute() -> None:
+    (found,) = TIMES.find("今天3点零下5度", NOW)
+    assert found.value == "2026-11-23T03:00:00.000+01:00"
+
+
+_PIECES = ["点零", "十点", "星期", "小时", "花了", *"点零半分刻钟年月日号上下周天前后个多明今晚万亿块元.,: %"]
+_NUMERALS = [*"0123456789一二两三四五六七八九十百千〇"]
+
+
+@settings(max_examples=1000)
+@given(st.lists(st.sampled_from(_PIECES + _NUMERALS), max_size=12).map("".join))
+def test_no_order_of_words_of_time_makes_the_search_fail(text: str) -> None:
+    for found in EVERYTHING.find(text, NOW):
+        assert 0 <= found.start < found.end <= len(text)
+
+
+@pytest.mark.parametrize("digits", ["1" * 17, "1" * 400, "9" * 3000, "1." + "1" * 400])
+@pytest.mark.parametrize("unit", ["万元", "亿", "元", "万亿个", " euros", ""])
+def test_a_number_longer_than_numbers_are_is_none(digits: str, unit: str) -> None:
+    assert [one.value for one in EVERYTHING.find(f"花了{digits}{unit}", NOW) if one.entity != "phone-number"] == []
+
+
+def test_figures_of_usual_length_still_count() -> None:
+    (found,) = ValueFinder(ValueOptions(entities={"amount-of-money": "amount-of-money"}, timezone="UTC")).find(
+        "花了1.5万元", NOW
+    )
+    assert found.value == 15000
+
+
+@pytest.mark.parametrize("text", ["1" * 400 + "万", "九" * 400, "1" * 17 + "亿"])
+def test_chinese_figures_without_end_have_no_value(text: str) -> None:
+    assert chinese_value(text) is None
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "1e999"])
+def test_what_no_finite_number_is_has_no_value(text: str) -> None:
+    assert digits_value(text) is None
