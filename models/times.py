@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TypeVar, TypeVarTuple
+from typing import ParamSpec, TypeVar
 
 import regex
 
@@ -29,7 +29,7 @@ from models.moments import (
 )
 from models.spans import Found, longest
 
-_Given = TypeVarTuple("_Given")
+_Given = ParamSpec("_Given")
 _Value = TypeVar("_Value")
 
 
@@ -60,7 +60,7 @@ def find_times(text: str, reference: Reference) -> list[Found[Moment | Duration]
     found: list[Found[Moment | Duration]] = []
     for pattern, read in RULES:
         for match in matches(pattern, text):
-            value: Moment | Duration | None = _safely(read, match, reference)
+            value = _safely(read, match, reference)
             if isinstance(value, Moment):
                 days.append(Found(start=match.start(), end=match.end(), value=value))
             elif value is not None:
@@ -77,9 +77,9 @@ def find_times(text: str, reference: Reference) -> list[Found[Moment | Duration]
     return longest(found, len(text))
 
 
-def _safely(read: Callable[[*_Given], _Value | None], *given: *_Given) -> _Value | None:
+def _safely(read: Callable[_Given, _Value], *given: _Given.args, **named: _Given.kwargs) -> _Value | None:
     try:
-        return read(*given)
+        return read(*given, **named)
     except (ValueError, OverflowError, KeyError):  # a day that no calendar has, a feast that ours lacks
         return None
 
