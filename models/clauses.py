@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from models.heads import Floats
 
-# Sentence marks (a full stop only at a word's end: "89.90" is one number), and words that join two wishes.
+# Sentence marks (ASCII ones only at a word's end: "89.90" and "1,299" are one number, a link is one word), and words
+# that join two wishes.
 _CUT = regex.compile(
-    r"[。！？；，、…\n!?;,]+|\.(?=\s|$)"
-    r"|(?<![\p{L}\p{N}])(?:and(?:\s+also|\s+then)?|also|plus|oh|btw|by\s+the\s+way|another\s+thing|besides|while\s+(?:i|you)\S*)(?![\p{L}\p{N}])"
+    r"[。！？；，、…\n]+|[!?;,.]+(?=\s|\p{Han}|$)"
+    r"|(?<![\p{L}\p{N}])(?:and(?:\s+also|\s+then)?|also|oh|btw|by\s+the\s+way|another\s+thing|besides|while\s+(?:i|you)\S*)(?![\p{L}\p{N}])"
     r"|还有就?是?|另外|顺便|顺带|对了|以及|同时|再(?=问|帮|查|说)|然后",
     regex.IGNORECASE,
 )

@@ -67,13 +67,13 @@ class Encoder:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """B texts → (B, D), in input order; similar lengths share a pass, so that little is spent on padding."""
-        return self.run(self.tokens(texts)).vectors
+        return self.run(self.tokens(texts, with_spans=False)).vectors
 
-    def tokens(self, texts: Sequence[str]) -> list[Tokens]:
+    def tokens(self, texts: Sequence[str], *, with_spans: bool = True) -> list[Tokens]:
         """B texts as the encoder reads them; spans are in code points of the text without the prefix."""
         prefix = self.spec.prefix
-        found = self._tokens.encode([prefix + text for text in texts])
-        if not prefix:
+        found = self._tokens.encode([prefix + text for text in texts], with_spans=with_spans)
+        if not prefix or not with_spans:
             return found
         return [Tokens(ids=one.ids, spans=[_moved(span, len(prefix)) for span in one.spans]) for one in found]
 

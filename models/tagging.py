@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from models.heads import Floats, softmax
 
 OUTSIDE = "O"
 EXTRACTOR = "KefuEntityTagger"
+BARRED = -1e9
 # Between entity, role and group inside a tag's name.
 _PARTS = "\x1f"
 
@@ -83,9 +85,8 @@ class Tagger:
 
     def _best_path(self, scores: Floats) -> list[int]:
         """The likeliest tags, of those where "I-x" follows only "B-x" or "I-x". Viterbi search."""
-        allowed = np.array([[_may_follow(before, after) for after in self.labels] for before in self.labels])
-        barred = np.where(allowed, 0.0, -1e9)
-        best = scores[0] + np.array([-1e9 if label.startswith("I-") else 0.0 for label in self.labels])
+        barred, first = self._transitions
+        best = scores[0] + first
         via: list[NDArray[np.int64]] = []
         for row in scores[1:]:
             ways = best[:, None] + barred  # (K before, K after)
@@ -95,6 +96,13 @@ class Tagger:
         for step in reversed(via):
             path.append(int(step[path[-1]]))
         return path[::-1]
+
+    @cached_property
+    def _transitions(self) -> tuple[Floats, Floats]:
+        """(K before, K after) and (K,) for the first tag: 0 where a tag may stand, else far below any score."""
+        follows = [[0.0 if _may_follow(before, after) else BARRED for after in self.labels] for before in self.labels]
+        first = [BARRED if label.startswith("I-") else 0.0 for label in self.labels]
+        return np.array(follows, dtype=np.float32), np.array(first, dtype=np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `tagger_from` reads back."""
@@ -122,9 +130,18 @@ def joined(ruled: Sequence[Entity], learned: Sequence[Entity]) -> tuple[Entity, 
     A rule wins over the tagger, but for a longer span of the same entity: a list knows "reading lamp", the customer
     wrote "brass reading lamp".
     """
-    kept = [r for r in ruled if not any(_covers(one, r) for one in learned)]
-    kept += [one for one in learned if all(one.end <= k.start or one.start >= k.end for k in kept)]
+    longer = [
+        one
+        for one in learned
+        if any(_covers(one, r) for r in ruled) and all(_covers(one, r) or not _overlap(one, r) for r in ruled)
+    ]
+    kept = [r for r in ruled if not any(_covers(one, r) for one in longer)]
+    kept += [one for one in learned if not any(_overlap(one, k) for k in kept)]
     return tuple(sorted(kept, key=lambda entity: entity.start))
+
+
+def _overlap(one: Entity, other: Entity) -> bool:
+    return one.start < other.end and other.start < one.end
 
 
 def _covers(longer: Entity, shorter: Entity) -> bool:

@@ -35,6 +35,7 @@ class Tokens:
 
     Attributes:
         spans: (start, end) in code points, end exclusive; (0, 0) for a mark. Blanks before a word are not its own.
+            Empty where they were not asked for.
     """
 
     ids: list[int]
@@ -42,7 +43,7 @@ class Tokens:
 
 
 class TextTokens(Protocol):
-    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+    def encode(self, texts: Sequence[str], *, with_spans: bool = True) -> list[Tokens]:
         """B texts → B token lists; any number of threads may call at once."""
         ...
 
@@ -80,9 +81,9 @@ class LibraryTokens:
         tokenizer.enable_truncation(max_tokens)
         self._tokenizer = tokenizer
 
-    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+    def encode(self, texts: Sequence[str], *, with_spans: bool = True) -> list[Tokens]:
         return [
-            Tokens(ids=found.ids, spans=_without_blanks(text, found.offsets))
+            Tokens(ids=found.ids, spans=_without_blanks(text, found.offsets) if with_spans else [])
             for text, found in zip(texts, self._tokenizer.encode_batch(list(texts)), strict=True)
         ]
 
@@ -108,12 +109,11 @@ class UnigramTokens:
         self._recent: dict[str, list[tuple[int, int]]] = {}
         self._unknown_score = min(self._scores) - _UNKNOWN_PENALTY
 
-    def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        return [self._text(text) for text in texts]
+    def encode(self, texts: Sequence[str], *, with_spans: bool = True) -> list[Tokens]:
+        return [self._text(text, with_spans) for text in texts]
 
-    def _text(self, text: str) -> Tokens:
+    def _text(self, text: str, with_spans: bool) -> Tokens:
         plain = text if self._normalizer is None else self._normalizer.normalize_str(text)
-        at = _origins(text, plain, self._normalizer)
         ids: list[int] = []
         spans: list[tuple[int, int]] = []
         place = 0  # in `plain`, of the next character that is no mark of a word's beginning
@@ -124,11 +124,12 @@ class UnigramTokens:
                 place += length
                 spans.append((start, place))
         room = slice(0, self._room)
+        kept = [*self._begin, *ids[room], *self._end]
+        if not with_spans:
+            return Tokens(ids=kept, spans=[])
+        inner = _spans_of(text, _origins(text, plain, self._normalizer), spans[room])
         marks = [(0, 0)]
-        return Tokens(
-            ids=[*self._begin, *ids[room], *self._end],
-            spans=[*marks * len(self._begin), *_spans_of(text, at, spans[room]), *marks * len(self._end)],
-        )
+        return Tokens(ids=kept, spans=[*marks * len(self._begin), *inner, *marks * len(self._end)])
 
     def _word(self, word: str) -> list[tuple[int, int]]:
         """A word's pieces, each with how many characters of the text it takes, blanks not counted."""

@@ -62,9 +62,10 @@ class TrainedUnderstander:
             return []
         started = time.perf_counter()
         parts, places = cut_all(texts) if self.several else ([], [range(0)] * len(texts))
-        features = self.features([*texts, *parts])
+        features = self.features(texts)
         logits = self.intent_head.logits(features)
         chances = self.intent_head.probabilities(logits)
+        part_chances = self._intents_of(parts)
         distances = self.scope.score(logits, features)
         sentiments = self._sentiments(features)
         entities = self._entities(texts, features)
@@ -73,7 +74,7 @@ class TrainedUnderstander:
             Understanding(
                 text=text,
                 ranking=_ranking(self.intent_head.labels, chances[row]),
-                also=self._beside(chances[row], chances[len(texts) :][places[row].start : places[row].stop]),
+                also=self._beside(chances[row], part_chances[places[row].start : places[row].stop]),
                 out_of_scope_score=float(distances[row]),
                 is_out_of_scope=bool(distances[row] > self.manifest.thresholds[OUT_OF_SCOPE]),
                 sentiment=sentiments[row][0],
@@ -93,7 +94,7 @@ class TrainedUnderstander:
         sparse = [self.vocabulary.vector(text) for text in plain]
         if self.encoder is None:
             return Features(dense=None, sparse=sparse)
-        tokens = self.encoder.tokens(plain)
+        tokens = self.encoder.tokens(plain, with_spans=self.tagger is not None)
         read = self.encoder.run(tokens, with_hidden=self.tagger is not None)
         return Features(dense=read.vectors, sparse=sparse, texts=plain, tokens=tokens, hidden=read.hidden)
 
@@ -109,6 +110,15 @@ class TrainedUnderstander:
                     f"is {now.intent.name} {now.intent.confidence:.3f} {now.sentiment}"
                 )
         return wrong
+
+    def _intents_of(self, parts: Sequence[str]) -> Floats:
+        """(P, K): intents of parts of messages, nothing else."""
+        if not parts:
+            return np.zeros((0, len(self.intent_head.labels)), dtype=np.float32)
+        plain = [unicodedata.normalize("NFC", part) for part in parts]
+        dense = None if self.encoder is None else self.encoder.embed(plain)
+        read = Features(dense=dense, sparse=[self.vocabulary.vector(part) for part in plain])
+        return self.intent_head.probabilities(self.intent_head.logits(read))
 
     def _beside(self, whole: Floats, parts: Floats) -> tuple[IntentScore, ...]:
         if self.several is None:

@@ -11,6 +11,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import (
     BertConfig,
     BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    ElectraConfig,
+    ElectraModel,
     RobertaConfig,
     RobertaModel,
     T5Config,
@@ -101,6 +105,23 @@ KINDS: dict[str, tuple[Callable[[], Tokenizer], Callable[[int], Any]]] = {
     "xlm-r": (
         lambda: _unigram(True),
         lambda size: XLMRobertaModel(_sized(XLMRobertaConfig, size, pad_token_id=1), add_pooling_layer=False),
+    ),
+    "distilbert": (
+        lambda: _word_piece(False),
+        lambda size: DistilBertModel(
+            DistilBertConfig(
+                vocab_size=size,
+                dim=WIDTH,
+                hidden_dim=INNER,
+                n_layers=LAYERS,
+                n_heads=HEADS,
+                max_position_embeddings=140,
+            )
+        ),
+    ),
+    "electra": (
+        lambda: _word_piece(False),
+        lambda size: ElectraModel(_sized(ElectraConfig, size, embedding_size=16, pad_token_id=0)),
     ),
     "t5": (lambda: _unigram(False), _t5),
 }

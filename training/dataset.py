@@ -68,7 +68,7 @@ class UnderstandingData:
     def sha256(self) -> str:
         """Changes with any text, label, order-independent; sources and groups do not count."""
         rows = [
-            sorted([*map(str, (u.text, u.label, [(e.entity, e.text, e.value, e.role, e.group) for e in u.entities]))])
+            [u.text, u.label, str([(e.entity, e.text, e.value, e.role, e.group, e.start) for e in u.entities])]
             for u in self.intents
         ]
         moods = sorted((u.text, u.label) for u in self.sentiment)

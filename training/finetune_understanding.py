@@ -112,7 +112,7 @@ def train_understanding(
 def fingerprint(data: UnderstandingData, recipe: Recipe, base: BaseModel) -> str:
     """What a version is made from: same fingerprint, same model, no need to train."""
     data = replace(data, intents=deduplicate(data.intents), sentiment=deduplicate(data.sentiment))
-    parts = [TRAINER, data.sha256(), asdict(recipe), base.name, base.sha256, base.prefix, _libraries()]
+    parts = [TRAINER, data.sha256(), asdict(recipe), base.name, base.sha256, base.prefix, _libraries(recipe)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -286,7 +286,7 @@ def _manifest(
             "recipe": asdict(recipe),
             "regularisation": {name: one.fitted.regularisation for name, one in trained.items()},
             "sparse_weight": {name: one.fitted.sparse_weight for name, one in trained.items()},
-            "libraries": _libraries(),
+            "libraries": _libraries(recipe),
             "seconds": round(seconds, 2),
         },
         probes=(),
@@ -308,5 +308,16 @@ def _seal(out: Path, manifest: Manifest, data: UnderstandingData, recipe: Recipe
     write_manifest(out, replace(manifest, probes=probes))
 
 
-def _libraries() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("numpy", "scikit-learn", "onnxruntime", "tokenizers")}
+def _libraries(recipe: Recipe) -> dict[str, str]:
+    """Versions of what decides the result."""
+    names = ["numpy", "scikit-learn", "onnxruntime", "tokenizers"]
+    if recipe.tunes:
+        names += ["torch", "transformers", "onnx", *(["peft"] if recipe.lora_rank else [])]
+    return {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # said by whoever needs it
+        return ""

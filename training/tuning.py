@@ -116,7 +116,7 @@ class _Tuning:
     def run(self, tick: Tick) -> Any:
         """Every step of every epoch."""
         recipe = self._recipe
-        per_epoch = sum(math.ceil(len(lesson.tokens) / recipe.batch_size) for lesson in self._lessons)
+        per_epoch = sum(1 for _ in self._batches())
         epochs = _epochs(sum(len(lesson.tokens) for lesson in self._lessons), recipe)
         total = per_epoch * epochs
         optimizer, schedule = self._optimizer(total)
@@ -201,6 +201,8 @@ class _Tuning:
         for line, row in enumerate(rows):
             known = given[row][: tags.shape[1]]
             tags[line, : len(known)] = np.where(known < 0, NO_TAG, known)
+        if (tags == NO_TAG).all():
+            return hidden.sum() * 0.0  # a mean over nothing would be no number
         logits = self._taggers[task](hidden).float().flatten(0, 1)
         return functional.cross_entropy(logits, torch.from_numpy(tags).to(self._device).flatten())
 
@@ -306,7 +308,9 @@ class _Frozen:
         """None where nothing is frozen, or the model is not built as BERT and RoBERTa are."""
         layers = encoder_layers(model)
         cut = int(len(layers) * recipe.freeze) if layers is not None else 0
-        if not cut or recipe.lora_rank or not hasattr(model, "embeddings") or layers is not model.encoder.layer:
+        # Only where nothing but layers stands between the embeddings and the end, as in BERT, RoBERTa and XLM-R.
+        is_plain = layers is not None and layers is getattr(getattr(model, "encoder", None), "layer", None)
+        if not cut or not is_plain or recipe.lora_rank or hasattr(model, "embeddings_project"):
             return None
         return cls(model, layers, cut)
 
@@ -428,7 +432,7 @@ def _device(recipe: Recipe) -> str:
 def _autocast(recipe: Recipe, device: str) -> Callable[[], Any]:
     precision = recipe.precision
     if precision == "auto":
-        has_bf16 = device == "cuda" or torch.backends.cpu.get_cpu_capability() in ("AMX",) or _computes_bf16()
+        has_bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else _computes_bf16()
         precision = "bfloat16" if has_bf16 else "float32"
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f"recipe {recipe.name!r}: precision {precision!r}; use auto, float32 or bfloat16")

@@ -15,6 +15,7 @@ from models.understanding import load_understander
 from tests.tiny_encoders import KINDS, make_encoder
 from tests.tiny_models import ASSISTANT, tiny_data
 from training.dataset import EntityValue, UnderstandingData, Utterance
+from training.export import exported_encoder
 from training.finetune_understanding import train_understanding
 from training.recipes import RECIPES, Recipe
 
@@ -43,9 +44,18 @@ def test_any_family_of_encoder_is_tuned_and_served(folders: Path, kind: str, tmp
     alone, together = reader.encoder.embed(texts[:1]), reader.encoder.embed(texts)  # type: ignore[union-attr]
     assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-3)
     assert float(alone[0] @ together[0]) > 0.98  # padding to a longer neighbour changes nothing but int8 rounding
-    frozen = Encoder(next((folders / "cache" / "exports").iterdir()), 1) if kind == "bert" else None
     assert manifest.recipe == "full"
-    assert frozen is None or frozen.spec == reader.encoder.spec  # type: ignore[union-attr]
+    base = exported_encoder(resolve_base(str(folders / kind), folders / "cache"), lambda *step: None)
+    assert Encoder(base, 1).spec == reader.encoder.spec  # type: ignore[union-attr]
+    assert (base / ENCODER_ONNX).read_bytes() != (tmp_path / "v" / ENCODER_ONNX).read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_named_recipe_trains_and_serves(folders: Path, name: str, tmp_path: Path) -> None:
+    recipe = replace(RECIPES[name], threads=1, enough_held_out=5, epochs=min(1, RECIPES[name].epochs))
+    manifest = train(folders, "xlm-r", recipe, tmp_path / "v")
+    assert manifest.recipe == name
+    assert load_understander(tmp_path / "v", 1).replay_probes() == []
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ LABELS = ("O", f"B-{PRODUCT}", f"I-{PRODUCT}")
         ("I paid 89.90 for order A-1001.", []),
         ("hello, ok", []),
         ("where is my order", []),
+        ("I paid 1,299.00 euros for the lamp", []),
+        ("see https://example.com/a?b=1,2;c please", []),
+        ("I paid 1,299.00, and the lamp is broken", ["I paid 1,299.00", "the lamp is broken"]),
+        ("is there a plus size duvet", []),
         ("想退货 顺便问下运费多少", ["想退货", "问下运费多少"]),
     ],
 )
@@ -163,6 +167,8 @@ def entity(name: str, start: int, end: int, **more: object) -> Entity:
 def test_rules_win_but_for_a_longer_span_of_the_same_entity() -> None:
     lamp, brass_lamp = entity("product", 4, 8), entity("product", 0, 8, extractor="learned")
     assert joined([lamp], [brass_lamp]) == (brass_lamp,)
+    greedy = entity("product", 0, 16)  # swallows a rule of another entity: then what rules found stays
+    assert joined([lamp, entity("order_number", 9, 16)], [greedy]) == (lamp, entity("order_number", 9, 16))
     number = entity("order_number", 4, 8)
     assert joined([number], [brass_lamp]) == (number,)
     day = entity("date", 4, 8, additional_info={"grain": "day"})
