@@ -77,6 +77,43 @@ def test_the_bank_reads_days_behind_us(text: str, day: str | None) -> None:
     assert bank.read_past_day(text, TODAY) == (date.fromisoformat(day) if day else None)
 
 
+# Written in 2026 of a year before or after, as people write it; today is 10 June 2026.
+_YEARS = ("3/5/{year}", "03.05.{year}", "3/5/{short}", "3 May {year}", "3rd of May, {year}", "3 May '{short}",
+          "May 3, {year}", "May 3rd {year}", "{year}-05-03", "{year}年5月3日", "{short}年5月3号")  # fmt: skip
+
+
+@pytest.mark.parametrize("written", [*_YEARS, "前年5月3日"])
+def test_the_bank_keeps_to_the_year_that_is_written(written: str) -> None:
+    text = written.format(year=2024, short=24)
+    assert bank.read_past_day(text, date(2026, 6, 10)) == date(2024, 5, 3)
+    assert bank.read_past_day(f"it was {text}, sorry", date(2026, 6, 10)) == date(2024, 5, 3)
+
+
+@pytest.mark.parametrize("written", [*_YEARS, "明年5月3日"])
+def test_the_clinic_keeps_to_the_year_that_is_written(written: str) -> None:
+    assert clinic.read_day(written.format(year=2027, short=27), date(2026, 12, 10)) == date(2027, 5, 3)
+    assert clinic.read_day(written.format(year=2029, short=29), date(2026, 12, 10)) == (
+        date(2027, 5, 3) if written.startswith("明年") else None
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("3 May", "2026-05-03"),
+        ("3 May 20 pounds", "2026-05-03"),
+        ("3 May 2024: 12 pounds", "2024-05-03"),
+        ("3/5", "2026-05-03"),
+        ("3/5/1999", "1999-05-03"),
+        ("3/5/1", None),
+        ("去年5月3号", "2025-05-03"),
+        ("5月3号", "2026-05-03"),
+    ],
+)
+def test_a_year_is_no_amount_and_no_time(text: str, day: str | None) -> None:
+    assert bank.read_past_day(text, date(2026, 6, 10)) == (date.fromisoformat(day) if day else None)
+
+
 @pytest.mark.parametrize(
     ("text", "amount"),
     [
@@ -121,6 +158,7 @@ def test_contacts_are_complete_or_none(details: object) -> None:
     assert read("手机13800005521") == "13800005521"
     assert read("+44 20 7946 0417") == "+44 20 7946 0417"
     assert read("2026-11-23") is None
+    assert read("23/11/2026") is None
     assert read("jo@example") is None
 
 

@@ -14,7 +14,8 @@ _LONGEST_READ = 254
 
 _EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63}")
 _PHONE = re.compile(
-    r"(?<![A-Za-z0-9@._-])(?!\d{4}-\d{1,2}-\d{1,2}(?!\d))(?:\+|00)?\(?\d(?:[ ()/.-]{0,2}\d){6,14}(?![A-Za-z0-9@])"
+    r"(?<![A-Za-z0-9@._-])(?!(?:\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{4})(?!\d))"
+    r"(?:\+|00)?\(?\d(?:[ ()/.-]{0,2}\d){6,14}(?![A-Za-z0-9@])"
 )
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -22,10 +23,13 @@ _WEEKDAYS_ZH = "一二三四五六日"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = "(" + "|".join(_MONTHS) + r")[a-z]*\.?"
 _ISO = re.compile(r"(?<!\d)(20\d\d)[-/.年](\d{1,2})[-/.月](\d{1,2})(?!\d)")
-_DAY_FIRST = re.compile(r"(?<!\d)(\d{1,2})[./](\d{1,2})(?:[./](?:20\d\d)?)?(?!\d)")
-_DAY_MONTH = re.compile(rf"(?<!\d)(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? {_MONTH}(?![a-z])")
-_MONTH_DAY = re.compile(rf"(?<![a-z]){_MONTH} (?:the )?(\d{{1,2}})(?:st|nd|rd|th)?(?!\d)")
-_MONTH_DAY_ZH = re.compile(r"(?:(\d{1,2})月|下个?月)(\d{1,2})[日号號]?")
+_DAY_FIRST = re.compile(r"(?<!\d)(?<!\d[./])(\d{1,2})[./](\d{1,2})(?:[./](\d{4}|\d\d)?)?(?![./]?\d)")
+# "3 May at 10:30" and "3 May 20 pounds" name no year.
+_YEAR = r"(?:,?(?: of)? ((?:19|20)\d\d|['’]\d\d)(?!\d))?"
+_DAY_MONTH = re.compile(rf"(?<!\d)(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? {_MONTH}(?![a-z]){_YEAR}")
+_MONTH_DAY = re.compile(rf"(?<![a-z]){_MONTH} (?:the )?(\d{{1,2}})(?:st|nd|rd|th)?(?!\d){_YEAR}")
+_YEARS_ZH = {"今年": 0, "明年": 1}
+_MONTH_DAY_ZH = re.compile(r"(?:(今年|明年|(?<!\d)\d\d年)?(\d{1,2})月|下个?月)(\d{1,2})[日号號]?")
 _WEEKDAY = re.compile(r"(?<![a-z])(next )?(mon|tue|wed|thu|fri|sat|sun)(?:day|sday|nesday|rsday|urday|s|rs)?(?![a-z])")
 _WEEKDAY_ZH = re.compile(r"(下下?个?)?(?:周|星期|礼拜|週)([一二三四五六日天])")
 _NEAR = (
@@ -77,13 +81,14 @@ def _written(text: str, today: date) -> date | None:
     if found := _ISO.search(text):
         return _day(int(found[1]), int(found[2]), int(found[3]))
     if found := _DAY_MONTH.search(text):
-        return _coming(_MONTHS.index(found[2]) + 1, int(found[1]), today)
+        return _dated(found[3], _MONTHS.index(found[2]) + 1, int(found[1]), today)
     if found := _MONTH_DAY.search(text):
-        return _coming(_MONTHS.index(found[1]) + 1, int(found[2]), today)
+        return _dated(found[3], _MONTHS.index(found[1]) + 1, int(found[2]), today)
     if found := _MONTH_DAY_ZH.search(text):
-        return _coming(int(found[1]) if found[1] else today.month % 12 + 1, int(found[2]), today)
+        month = int(found[2]) if found[2] else today.month % 12 + 1
+        return _dated(found[1], month, int(found[3]), today)
     if found := _DAY_FIRST.search(text):
-        return _coming(int(found[2]), int(found[1]), today)
+        return _dated(found[3], int(found[2]), int(found[1]), today)
     return None
 
 
@@ -105,6 +110,16 @@ def _on_weekday(weekday: int, weeks_later: int, today: date) -> date:
     monday = today - timedelta(days=today.weekday())
     day = monday + timedelta(days=weekday, weeks=weeks_later)
     return day if day >= today else day + timedelta(weeks=1)
+
+
+def _dated(year: str | None, month: int, number: int, today: date) -> date | None:
+    """Keep to the year that is written, '24 being 2024; without one, take the next such day."""
+    if not year:
+        return _coming(month, number, today)
+    if year in _YEARS_ZH:
+        return _day(today.year + _YEARS_ZH[year], month, number)
+    figures = int(year.strip("'’年"))
+    return _day(figures + 2000 if figures < 100 else figures, month, number)
 
 
 def _coming(month: int, number: int, today: date) -> date | None:
