@@ -351,6 +351,15 @@ def test_every_demo_order_can_be_told_in_both_languages() -> None:
 
 
 def test_nothing_is_delivered_on_a_sunday() -> None:
+    delivered = find_order("A-1002", "tom.baker@example.org")
+    assert delivered is not None
+    assert delivered.facts("en", date(2026, 11, 25))["day"] == "Saturday, 21 November"
+    coming = find_order("A-1003", "wang.fang@example.com")
+    assert coming is not None
+    assert coming.facts("zh", date(2026, 11, 28))["day"] == "11月30日（周一）"
+
+
+def test_a_cancelled_order_has_the_day_on_which_that_happened_a_sunday_too() -> None:
     order = find_order("A-1008", "jonas.keller@example.org")
     assert order is not None
     assert order.facts("en", date(2026, 11, 24)) == {
@@ -360,10 +369,7 @@ def test_nothing_is_delivered_on_a_sunday() -> None:
         "day": "Monday, 23 November",
         "total": "€112.00",
     }
-    assert order.facts("en", date(2026, 11, 23))["day"] == "Saturday, 21 November"
-    coming = find_order("A-1003", "wang.fang@example.com")
-    assert coming is not None
-    assert coming.facts("zh", date(2026, 11, 28))["day"] == "11月30日（周一）"
+    assert order.facts("en", date(2026, 11, 23))["day"] == "Sunday, 22 November"
 
 
 async def test_forgetting_empties_what_the_forms_asked_for() -> None:

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from rasa_sdk import Tracker
 
 from bot.starter.actions.addresses import ActionChangeAddress, read_address
 from bot.starter.actions.cases import KEPT_S, Case
-from bot.starter.actions.order_forms import cases
+from bot.starter.actions.order_forms import cases, order_of
 from bot.starter.actions.order_status import (
     ActionAskCancelConfirmed,
     ActionCancelOrder,
@@ -20,6 +20,7 @@ from bot.starter.actions.order_status import (
 from bot.starter.actions.orders import find_order
 from bot.starter.actions.people import ActionFileComplaint, ValidateComplaintForm
 from bot.starter.actions.returns import ActionAskReturnProduct, ActionRegisterReturn
+from bot.starter.actions.turns import SHOP_TIMEZONE
 from tests.starter_actions import ANNA, outcome, said_by, tracker_with
 
 
@@ -119,7 +120,9 @@ async def test_a_return_is_registered_or_refused_with_its_reason(number: str, co
     if "registered" not in response:
         assert registered is None
         return
-    assert registered == Case(messages[0]["return_id"], "return", number, {"product": "it", "reason": "too big"})
+    assert registered is not None
+    told = {"product": "it", "reason": "too big"}
+    assert registered == Case(messages[0]["return_id"], "return", number, told, registered.opened_at)
 
 
 def test_thirty_days_count_from_the_delivery() -> None:
@@ -183,6 +186,18 @@ async def test_a_cancelled_order_is_told_so_from_then_on() -> None:
     await outcome(ActionCancelOrder(), settled("C-310", "zhou.min@example.com", cancel_confirmed=True))
     said, _ = await outcome(ActionShowOrderStatus(), settled("C-310", "zhou.min@example.com"))
     assert said == ["utter_order_cancelled"]
+
+
+@pytest.mark.parametrize("days_later", [0, 1, 7])
+async def test_a_cancellation_keeps_the_day_on_which_it_was_asked_for(
+    days_later: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sunday = datetime(2026, 11, 22, 23, 30, tzinfo=SHOP_TIMEZONE)
+    monkeypatch.setattr(time, "time", sunday.timestamp)
+    await outcome(ActionCancelOrder(), settled("C-310", "zhou.min@example.com", cancel_confirmed=True))
+    order = order_of(settled("C-310", "zhou.min@example.com"))
+    assert order is not None
+    assert order.facts("en", sunday.date() + timedelta(days=days_later))["day"] == "Sunday, 22 November"
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ class Case:
     kind: str
     order_number: str | None
     details: Mapping[str, str]
+    opened_at: float  # seconds since 1970, UTC
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,15 @@ class Cases:
             yield connection
 
 
-_SELECT = "SELECT number, kind, order_number, details FROM cases"
+_SELECT = "SELECT number, kind, order_number, details, opened_at FROM cases"
 
 
-def _case(row: tuple[int, str, str | None, str]) -> Case:
-    number, kind, order_number, details = row
+def _case(row: tuple[int, str, str | None, str, float]) -> Case:
+    number, kind, order_number, details, opened_at = row
     return Case(
         case_id=f"{_PREFIXES[kind]}-{10_000 + number}",
         kind=kind,
         order_number=order_number,
         details=json.loads(details),
+        opened_at=opened_at,
     )

@@ -18,7 +18,7 @@ from rasa_sdk.types import DomainDict
 from .cases import Cases
 from .orders import Order, find_order, read_contact, read_order_number
 from .tries import FailedLookups
-from .turns import file_of, forget, turn_key, value_before, verified_contacts
+from .turns import file_of, forget, shop_day, turn_key, value_before, verified_contacts
 
 PAIR = ("order_number", "order_contact")
 TRIES_FILE = "lookup_tries.sqlite3"
@@ -128,7 +128,9 @@ def order_of(tracker: Tracker) -> Order | None:
 def current(order: Order) -> Order:
     """Give the order as it is since a customer cancelled it here."""
     cancelled = cases().latest("cancellation", order.order_number)
-    return replace(order, status="cancelled", day_offset=0) if cancelled else order
+    if cancelled is None:
+        return order
+    return replace(order, status="cancelled", cancelled_on=shop_day(cancelled.opened_at))
 
 
 def cases() -> Cases:

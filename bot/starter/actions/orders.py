@@ -61,7 +61,8 @@ class Order:
     """One order of the demo shop.
 
     `day_offset` counts days from today, so that the demo never grows old: the expected delivery or, once an order is
-    delivered, returned or cancelled, the day on which that happened.
+    delivered, returned or cancelled, the day on which that happened. `cancelled_on` is the day of a cancellation made
+    here, and stands before it.
     """
 
     order_number: str
@@ -75,6 +76,7 @@ class Order:
     items: Mapping[str, str]
     amount: str
     currency: str
+    cancelled_on: date | None = None
 
     def is_known_to(self, contact: str) -> bool:
         """Say whether `contact` is the e-mail address or the phone number on this order."""
@@ -106,9 +108,15 @@ class Order:
             "order_number": self.order_number,
             "items": self.items[language],
             "carrier": self.carriers[language],
-            "day": day_in_words(_delivery_day(today, self.day_offset), language),
+            "day": day_in_words(self._day(today), language),
             "total": money(self.amount, self.currency, language),
         }
+
+    def _day(self, today: date) -> date:
+        # A parcel rests on Sundays; a customer cancels and sends back on any day.
+        if self.status in ("returned", "cancelled"):
+            return self.cancelled_on or today + timedelta(days=self.day_offset)
+        return _delivery_day(today, self.day_offset)
 
 
 def find_order(order_number: str, contact: str) -> Order | None:

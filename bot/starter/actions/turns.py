@@ -38,6 +38,11 @@ def today() -> date:
     return datetime.now(SHOP_TIMEZONE).date()
 
 
+def shop_day(seconds: float) -> date:
+    """Give the date at the shop of a moment, in seconds since 1970 (UTC)."""
+    return datetime.fromtimestamp(seconds, SHOP_TIMEZONE).date()
+
+
 def forget(slots: Iterable[str] = DETAILS) -> list[EventType]:
     """Empty these slots."""
     return [SlotSet(slot, None) for slot in slots]
