@@ -96,7 +96,7 @@ RECIPES: dict[str, Recipe] = {
         # The encoder as it came: seconds, and hard to beat on a few dozen examples an intent.
         Recipe(),
         # Probe-initialised fine-tuning of all layers: minutes, the most accurate where examples are plenty.
-        Recipe(name="full", epochs=4, folds=10, freeze=0.5),
+        Recipe(name="full", epochs=4, folds=10, freeze=0.5, enough_held_out=150),
         # Ten examples an intent or fewer: contrast teaches more from pairs than from single rows.
         Recipe(name="few-shot", epochs=8, learning_rate=1e-4, freeze=0.5, contrastive=1.0),
         # Full tuning through low-rank adapters: a fraction of the memory, a little less precise.
