@@ -76,9 +76,10 @@ class TestConversation:
 
 @dataclass(frozen=True, kw_only=True)
 class AssistantTests:
-    """The held-out tests of an assistant; training never reads them."""
+    """The held-out tests of an assistant; training never reads them. `several`: messages with two intents and more."""
 
     nlu: NluData
+    several: NluData
     sentiment: tuple[SentimentExample, ...]
     conversations: tuple[TestConversation, ...]
 
@@ -117,13 +118,12 @@ def find_repetition(assistant: Assistant, tests: AssistantTests) -> dict[Kind, l
     return find_all(
         samples_of(assistant.nlu.examples),
         samples_of(assistant.sentiment),
-        samples_of(tests.nlu.examples),
-        samples_of(tests.sentiment),
+        samples_of([*tests.nlu.examples, *tests.several.examples, *tests.sentiment]),
     )
 
 
 def load_tests(folder: Path) -> AssistantTests:
-    """Read `tests/nlu_*.yml`, `tests/sentiment_*.csv` and `tests/conversations.yml` of the assistant.
+    """Read nlu_*.yml, several_*.yml, sentiment_*.csv and conversations.yml of the assistant's folder tests/.
 
     Raises:
         AssistantError: a test file cannot be read.
@@ -136,19 +136,23 @@ def load_tests(folder: Path) -> AssistantTests:
 
 
 def _read_tests(folder: Path, problems: Problems) -> AssistantTests:
-    nlu = NluDraft(problems=problems)
-    for file in sorted((folder / "tests").glob("nlu*.y*ml")):
-        root = read_yaml(file, problems)
-        if root and (section := root.get("nlu")):
-            nlu.add(section)
     conversations_file = folder / "tests" / "conversations.yml"
     root = read_yaml(conversations_file, problems) if conversations_file.exists() else None
     section = root.get("conversations") if root else None
     return AssistantTests(
-        nlu=nlu.finish(),
+        nlu=_read_examples(folder / "tests", "nlu*.y*ml", problems),
+        several=_read_examples(folder / "tests", "several*.y*ml", problems),
         sentiment=read_sentiment(sorted((folder / "tests").glob("sentiment_*.csv")), problems),
         conversations=tuple(_read_conversations(section, problems)) if section else (),
     )
+
+
+def _read_examples(folder: Path, pattern: str, problems: Problems) -> NluData:
+    nlu = NluDraft(problems=problems)
+    for root in _roots(sorted(folder.glob(pattern)), problems):
+        if section := root.get("nlu"):
+            nlu.add(section)
+    return nlu.finish()
 
 
 def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Assistant | None:
