@@ -7,6 +7,7 @@ conversation.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _NOISE = re.compile(r"\S+@\S+|https?://\S+|www\.\S+|\b[\w-]*\d[\w-]*\b", re.ASCII)
 _HAN = re.compile(r"[㐀-鿿豈-﫿\U00020000-\U0003ffff]")
@@ -44,6 +45,11 @@ def identify_language(text: str) -> str:
     if han and han / _HAN_PER_WORD >= _weight(words):
         return "zh"
     return "en" if _is_english(words) else "und"
+
+
+def says_something(text: str) -> bool:
+    """Whether anything but addresses, numbers and marks is there: a letter of a word, or an emoji."""
+    return any(char.isalpha() or unicodedata.category(char) == "So" for char in _NOISE.sub(" ", text))
 
 
 def is_code_switched(text: str) -> bool:

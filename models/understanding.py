@@ -20,7 +20,7 @@ from models.clauses import Several, cut_all, several_from
 from models.encoder import ENCODER_ONNX, Encoder
 from models.entities import EntityMatcher, EntityRules
 from models.heads import Features, Floats, LinearHead, head_from, load_arrays
-from models.languages import identify_language, is_code_switched
+from models.languages import identify_language, is_code_switched, says_something
 from models.ngrams import NgramVocabulary
 from models.scope import ScopeScorer, scorer_from
 from models.tagging import Tagger, joined, tagger_from
@@ -67,7 +67,7 @@ class TrainedUnderstander:
         chances = self.intent_head.probabilities(logits)
         part_chances = self._intents_of(parts)
         distances = self.scope.score(logits, features)
-        sentiments = self._sentiments(features)
+        sentiments = self._sentiments(texts, features)
         entities = self._entities(texts, features)
         latency_ms = (time.perf_counter() - started) * 1000
         return [
@@ -139,14 +139,18 @@ class TrainedUnderstander:
             out.append(joined(ruled[row], named))
         return out
 
-    def _sentiments(self, features: Features) -> list[tuple[Sentiment, float]]:
+    def _sentiments(self, texts: Sequence[str], features: Features) -> list[tuple[Sentiment, float]]:
         head = self.sentiment_head
         if head is None:
             return [("neutral", 0.0)] * len(features.sparse)
         probabilities = head.probabilities(head.logits(features))
         best = probabilities.argmax(axis=1)
         by_name: dict[str, Sentiment] = {name: name for name in SENTIMENTS}
-        return [(by_name[head.labels[k]], float(probabilities[row, k])) for row, k in enumerate(best)]
+        # An order number or an e-mail address has no mood, whatever the letters of a name look like.
+        return [
+            (by_name[head.labels[k]], float(probabilities[row, k])) if says_something(texts[row]) else ("neutral", 1.0)
+            for row, k in enumerate(best)
+        ]
 
 
 def load_understander(path: Path, threads: int, *, beside: TrainedUnderstander | None = None) -> TrainedUnderstander:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.base import Entity
 from models.clauses import Several, clauses, several_from
-from models.languages import is_code_switched
+from models.languages import is_code_switched, says_something
 from models.tagging import Tagger, TagName, joined, tagger_from, tags_of
 from training.several import fit_several
 
@@ -120,6 +120,22 @@ def test_a_threshold_keeps_nearly_all_single_wishes_whole() -> None:
 )
 def test_code_switching_is_seen(text: str, is_mixed: bool) -> None:
     assert is_code_switched(text) is is_mixed
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("wang.fang@example.com", False),
+        ("A-1001", False),
+        ("+49 30 2312 5417", False),
+        ("…?!", False),
+        ("😡", True),
+        ("no", True),
+        ("A-1001 是我的", True),
+    ],
+)
+def test_addresses_and_numbers_say_nothing_of_a_mood(text: str, says: bool) -> None:
+    assert says_something(text) is says
 
 
 def tagger(*tags: int) -> tuple[Tagger, np.ndarray]:
