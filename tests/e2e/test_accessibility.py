@@ -173,6 +173,8 @@ def test_on_a_phone_the_chat_fills_the_screen(page: Page, shop: ScriptedShop, wi
     chat = ChatPage(page, shop.url).visit("/demo/?lang=zh").open()
     chat.say("menu")
     chat.hears("What can I do for you?")
+    # The panel rises into its place; a slow machine can measure it on the way.
+    chat.panel.evaluate("panel => Promise.all(panel.getAnimations().map((one) => one.finished))")
     box = chat.panel.bounding_box()
     assert box == {"x": 0, "y": 0, "width": width, "height": 640}
     assert chat.panel.evaluate("panel => panel.scrollWidth <= panel.clientWidth")
