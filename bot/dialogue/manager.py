@@ -31,7 +31,7 @@ from bot.dialogue.events import (
 )
 from bot.dialogue.forms import form_outcome
 from bot.dialogue.parsing import FALLBACK_INTENT
-from bot.dialogue.policies import Policies, compile_policies
+from bot.dialogue.policies import Policies, Policy, compile_policies
 from bot.dialogue.predictions import Choice
 from bot.dialogue.remote import Crash, Rejection, RemoteCall
 from bot.dialogue.responses import message_body, response_channels
@@ -59,15 +59,23 @@ _TICK_S = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class DialogueModel:
-    """What decides for one assistant; built once by `compile_assistant`."""
+    """What decides for one assistant; built once by `compile_assistant`.
+
+    Attributes:
+        is_exact: do as Rasa does also where that leaves a customer without an answer; for comparisons with it.
+    """
 
     assistant: Assistant
     policies: Policies
+    is_exact: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class UserMessage:
-    """What the customer sent and how it was read. `language` "und" or None leaves the conversation's as it is."""
+    """What the customer sent and how it was read. `language` "und" or None leaves the conversation's as it is.
+
+    `is_external`: nobody wrote it; see `external_message`.
+    """
 
     text: str
     parse_data: Mapping[str, Any]
@@ -76,6 +84,21 @@ class UserMessage:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     language: str | None = None
     sentiment: str | None = None
+    is_external: bool = False
+
+
+def external_message(
+    tracker: Tracker, intent: str, entities: Sequence[Mapping[str, Any]], message_id: str
+) -> UserMessage:
+    """A message that the company's own systems (`trigger_intent`) or a reminder send in the customer's place."""
+    return UserMessage(
+        text=f"EXTERNAL: {intent}",
+        parse_data={"intent": {"name": intent}, "entities": [dict(entity) for entity in entities]},
+        input_channel=tracker.latest_input_channel or "",
+        message_id=message_id,
+        metadata={"is_external": True},
+        is_external=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,18 +129,20 @@ class Turn:
     tracker: Tracker
 
 
-def compile_assistant(assistant: Assistant) -> DialogueModel:
-    """Compile rules and stories into policies.
+def compile_assistant(
+    assistant: Assistant, learned: Sequence[Policy] = (), *, is_exact: bool = False
+) -> DialogueModel:
+    """Compile rules and stories into policies, joined by those that were `learned`.
 
     Raises:
         AssistantError: rules or stories contradict each other or are incomplete; the first problem, with both names.
     """
     problems = Problems()
-    policies = compile_policies(assistant, problems)
+    policies = compile_policies(assistant, problems, learned)
     error = problems.first_error
     if error:
         raise error.as_error()
-    return DialogueModel(assistant=assistant, policies=policies)
+    return DialogueModel(assistant=assistant, policies=policies, is_exact=is_exact)
 
 
 def turn(tracker: Tracker, message: UserMessage, model: DialogueModel, now: float, rng: random.Random) -> Steps[Turn]:
@@ -202,7 +227,7 @@ class _TurnRun:
         return expiration_s > 0 and last is not None and self._now - last.timestamp > expiration_s
 
     def start_session(self) -> Steps[None]:
-        if self._message.metadata:
+        if self._message.metadata and not self._message.is_external:
             self._log(SlotSet(name=SESSION_METADATA_SLOT, value=dict(self._message.metadata)))
         yield from self._execute(ACTION_SESSION_START, ActionExecuted(name=ACTION_SESSION_START, confidence=1.0), ())
 
@@ -256,6 +281,9 @@ class _TurnRun:
             yield from self._take(executed, (), "asked for by the action before")
             return
         choice = self._model.policies.predict(self._tracker)
+        if choice.prediction.is_text:
+            # As in Rasa: words decided, so they may fill what their intent did not.
+            yield from self.extract_slots()
         before: list[Event] = [LoopInterrupted(is_interrupted=True)] if choice.interrupts_loop else []
         if self._tracker.situation.latest_action == ACTION_LISTEN:
             before.append(UserFeaturization(use_text_for_featurization=choice.prediction.is_text))
@@ -325,6 +353,8 @@ class _TurnRun:
         """
         for failure in self._call.failures:
             self._decide("", "", 0.0, failure)
+        if self._model.is_exact:
+            return
         if self._has_crashed and not self._messages:
             for event in self._actions.utter("utter_default", self._tracker):
                 self._log(event)
