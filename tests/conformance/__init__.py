@@ -1,0 +1,1 @@
+"""Random conversations over real and generated bots, played by Kefu and by a live Rasa side by side."""
