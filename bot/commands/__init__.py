@@ -1,0 +1,1 @@
+"""Commands of `kefu` that have a file of their own: thin, each calls one function elsewhere."""
