@@ -29,6 +29,9 @@ HIDDEN = "hidden"
 # One forward pass reads at most this many tokens, padding included: more does not run faster on a CPU, it only takes
 # memory.
 TOKEN_BUDGET = 1024
+# From so many tokens on a pass costs by the token; below, another pass costs more than padding.
+WORTH_A_PASS = 96
+MOST_PADDING = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,15 +115,25 @@ def write_spec(folder: Path, spec: EncoderSpec) -> None:
 
 
 def length_buckets(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Group rows of similar length so that rows × longest stays within `budget` (one row may exceed it alone)."""
+    """Group rows of similar length so that rows × longest stays within `budget` (one row may exceed it alone).
+
+    Where a bucket is large enough to be worth a pass, rows much longer than its shortest begin the next one.
+    """
     buckets: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
         # Rows come shortest first, so the newest is its bucket's longest.
-        if buckets and (len(buckets[-1]) + 1) * lengths[row] <= budget:
+        if buckets and _fits(buckets[-1], row, lengths, budget):
             buckets[-1].append(row)
         else:
             buckets.append([row])
     return buckets
+
+
+def _fits(bucket: Sequence[int], row: int, lengths: Sequence[int], budget: int) -> bool:
+    if (len(bucket) + 1) * lengths[row] > budget:
+        return False
+    is_worth_a_pass = len(bucket) * lengths[bucket[-1]] >= WORTH_A_PASS
+    return not is_worth_a_pass or lengths[row] <= MOST_PADDING * lengths[bucket[0]]
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:

@@ -6,10 +6,10 @@ Invariant: spans do not overlap and never leave the text; a customer's text cann
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _SPACED_WORD = rf"(?:(?![{_UNSPACED}])\w)"
 _BOUNDARY = rf"(?:(?<={_SPACED_WORD})(?!{_SPACED_WORD})|(?<!{_SPACED_WORD})(?={_SPACED_WORD}))"
 # Long past any honest pattern on one chat message; what runs longer is skipped, and the message still gets an answer.
 _TIMEOUT_S = 0.05
-_LOOKUP_BLOCK = 2000
+_START = 2  # characters under which a lookup form is found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +86,12 @@ class EntityMatcher:
                 known.append(value)
 
     @cached_property
-    def _lookup_patterns(self) -> list[regex.Pattern[str]]:
-        # Longest first, so that "red wine glass" is not cut to "red wine".
-        forms = sorted((form for form in self._values if form.strip()), key=lambda form: (-len(form), form))
-        blocks = [forms[start : start + _LOOKUP_BLOCK] for start in range(0, len(forms), _LOOKUP_BLOCK)]
-        return [
-            regex.compile("|".join(_whole_word(form) for form in block), regex.IGNORECASE, cache_pattern=False)
-            for block in blocks
-        ]
+    def _forms(self) -> Mapping[str, Sequence[str]]:
+        """Every surface form under its first two characters, longest first: "red wine glass" before "red wine"."""
+        forms: dict[str, list[str]] = {}
+        for form in sorted((_folded(form) for form in self._values if form.strip()), key=lambda form: -len(form)):
+            forms.setdefault(form[:_START], []).append(form)
+        return forms
 
     def find(self, text: str, now: datetime | None = None) -> tuple[Entity, ...]:
         """The entities of one text, in reading order.
@@ -114,8 +112,16 @@ class EntityMatcher:
                 yield self._entity(LookupValue(entity=name, text=text[start:end]), start)
 
     def _from_lookups(self, text: str) -> Iterable[Entity]:
-        for pattern in self._lookup_patterns:
-            for start, end in _spans(pattern, text):
+        folded = _folded(text)
+        end = 0
+        for start in range(len(text)):
+            if start < end:
+                continue
+            # A form of one character stands under itself.
+            candidates = (*self._forms.get(folded[start : start + _START], ()), *self._forms.get(folded[start], ()))
+            form = next((form for form in candidates if _stands_alone(folded, form, start)), None)
+            if form is not None:
+                end = start + len(form)
                 surface = text[start:end]
                 for value in self._values.get(surface.casefold(), ())[:1]:
                     yield self._entity(replace(value, text=surface), start)
@@ -179,7 +185,21 @@ def _spaced_boundaries(pattern: str) -> str:
     return "".join(out)
 
 
-def _whole_word(form: str) -> str:
-    before = rf"(?<!{_SPACED_WORD})" if regex.match(_SPACED_WORD, form) else ""
-    after = rf"(?!{_SPACED_WORD})" if regex.match(_SPACED_WORD, form[-1]) else ""
-    return f"{before}{regex.escape(form)}{after}"
+def _folded(text: str) -> str:
+    """The text without regard to case, character by character, so that places stay."""
+    return "".join(low if len(low := char.casefold()) == 1 else char for char in text)
+
+
+def _stands_alone(text: str, form: str, start: int) -> bool:
+    """Whether the form stands there as words of its own."""
+    end = start + len(form)
+    if not text.startswith(form, start):
+        return False
+    is_cut = start > 0 and _is_spaced(form[0]) and _is_spaced(text[start - 1])
+    return not is_cut and not (end < len(text) and _is_spaced(form[-1]) and _is_spaced(text[end]))
+
+
+@lru_cache(maxsize=4096)
+def _is_spaced(char: str) -> bool:
+    """Whether the character belongs to a word that blanks delimit."""
+    return regex.fullmatch(_SPACED_WORD, char) is not None

@@ -22,9 +22,9 @@ from models.understanding import TrainedUnderstander, load_understander
 
 log = logging.getLogger(__name__)
 
-# One batch takes at most about this many tokens: near 100 ms on one core with the default base, so that a message that
-# arrives just after a batch has left waits no longer than that.
-BATCH_TOKENS = 1024
+# One pass takes at most about this many tokens: a larger one reads no more messages a second, and a message that
+# arrives just after a pass has left waits for its end.
+BATCH_TOKENS = 256
 # About half a minute of work; past that a message is better retried by its sender's queue than kept here.
 MAX_WAITING = 4096
 POLL_S = 0.25
@@ -34,16 +34,17 @@ Waiting = tuple[str, asyncio.Future[Understanding]]
 
 
 class MicroBatcher:
-    """Turns concurrent calls into few passes of `read`, one at a time, in one thread of its own.
+    """Turns concurrent calls into few passes of `read`, as many at a time as there are `workers`, each in a thread.
 
-    There is no waiting time to collect a batch: a lone request leaves at once, and what arrives while a pass runs
-    forms the next.
+    There is no waiting time to collect a batch: a lone request leaves at once, and what arrives while all workers run
+    forms the next pass.
     """
 
     def __init__(
         self,
         read: Callable[[Sequence[str]], list[Understanding]],
         *,
+        workers: int = 1,
         batch_tokens: int = BATCH_TOKENS,
         max_waiting: int = MAX_WAITING,
     ) -> None:
@@ -52,8 +53,9 @@ class MicroBatcher:
         self._max_waiting = max_waiting
         self._waiting: deque[Waiting] = deque()
         self._alone: deque[Waiting] = deque()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="understand")
-        self._draining: asyncio.Task[None] | None = None
+        self._workers = workers
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="understand")
+        self._draining: set[asyncio.Task[None]] = set()
 
     @property
     def waiting(self) -> int:
@@ -67,8 +69,10 @@ class MicroBatcher:
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in texts]
         self._waiting.extend(zip(texts, futures, strict=True))
-        if self._draining is None or self._draining.done():
-            self._draining = loop.create_task(self._drain())
+        if len(self._draining) < min(self._workers, len(self._waiting)):
+            draining = loop.create_task(self._drain())
+            self._draining.add(draining)
+            draining.add_done_callback(self._draining.discard)
         try:
             return list(await asyncio.gather(*futures))
         finally:
@@ -81,9 +85,8 @@ class MicroBatcher:
             _, future = self._waiting.popleft()
             if not future.done():
                 future.set_exception(ModelUnavailable("the server is stopping"))
-        if self._draining is not None:
-            await self._draining
-        self._thread.shutdown(wait=False)
+        await asyncio.gather(*self._draining)
+        self._threads.shutdown(wait=False)
 
     async def _drain(self) -> None:
         while batch := self._take():
@@ -104,7 +107,7 @@ class MicroBatcher:
 
     async def _pass(self, batch: Sequence[Waiting]) -> list[Understanding]:
         texts = [text for text, _ in batch]
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, texts)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, texts)
 
     def _take(self) -> list[Waiting]:
         if self._alone:  # of a batch that broke: one by one, to find the text that breaks it
@@ -149,7 +152,6 @@ class ServedUnderstander:
     def __init__(self, registry: Registry, kind: str, threads: int = 1, *, timeout_s: float = 10.0) -> None:
         self._registry = registry
         self._kind = kind
-        self._threads = threads
         self._timeout_s = timeout_s
         self._serving: TrainedUnderstander | None = None
         self._wanted: str | None = None
@@ -158,7 +160,9 @@ class ServedUnderstander:
         self._seen: tuple[int, int] | None = None
         self._changed = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
-        self._batcher = MicroBatcher(self._read)
+        # Passes beside each other read more messages a second than one pass on many threads, and a lone one is quicker:
+        # threads that wait for each other at every step of a small pass cost more than they bring.
+        self._batcher = MicroBatcher(self._read, workers=threads)
 
     @property
     def version(self) -> str:
@@ -259,7 +263,7 @@ class ServedUnderstander:
 
     def _load(self, version: str) -> TrainedUnderstander:
         path = self._registry.path(self._kind, version)
-        loaded = load_understander(path, self._threads, beside=self._serving)
+        loaded = load_understander(path, 1, beside=self._serving)
         if wrong := loaded.replay_probes():  # also the warm-up: the first pass allocates what later ones reuse
             raise ArtifactInvalid(f"{path}: does not answer as when it was trained: {'; '.join(wrong[:3])}")
         return loaded

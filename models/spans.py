@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+Span = tuple[int, int]
+"""(start, end) in code points, end exclusive."""
 
 
 @dataclass(frozen=True, kw_only=True)

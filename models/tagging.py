@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from models.base import Entity
 from models.heads import Floats, softmax
+from models.spans import Span
 
 OUTSIDE = "O"
 EXTRACTOR = "KefuEntityTagger"
 BARRED = -1e9
 # Between entity, role and group inside a tag's name.
 _PARTS = "\x1f"
-
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)

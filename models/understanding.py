@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from models.artifact import read_manifest, verify
 from models.base import KIND, SENTIMENTS, ArtifactInvalid, Entity, IntentScore, Manifest, Sentiment, Understanding
-from models.clauses import Several, cut_all, several_from
+from models.clauses import PartsReader, Several, clauses, several_from
 from models.encoder import ENCODER_ONNX, Encoder
 from models.entities import EntityMatcher, EntityRules
 from models.heads import Features, Floats, LinearHead, head_from, load_arrays
 from models.languages import identify_language, is_code_switched, says_something
 from models.ngrams import NgramVocabulary
 from models.scope import ScopeScorer, scorer_from
+from models.selection import selectors_from
 from models.tagging import Tagger, joined, tagger_from
 
 HEADS = "heads.npz"
@@ -33,11 +34,13 @@ OUT_OF_SCOPE = "out_of_scope"
 
 # An answer may differ between processors by rounding; a probe that moves more says that something else is broken.
 PROBE_TOLERANCE = 0.05
+# Of three moods: below this, rounding alone may tip which one is named.
+SURE_OF_MOOD = 0.55
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedUnderstander:
-    """One version in memory. `read` is pure and thread-safe."""
+    """One version in memory. `read` is pure and thread-safe. `selectors`: retrieval intent → head over its responses."""
 
     manifest: Manifest
     encoder: Encoder | None
@@ -48,6 +51,7 @@ class TrainedUnderstander:
     entities: EntityMatcher
     tagger: Tagger | None = None
     several: Several | None = None
+    selectors: Mapping[str, LinearHead] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -61,20 +65,21 @@ class TrainedUnderstander:
         if not texts:
             return []
         started = time.perf_counter()
-        parts, places = cut_all(texts) if self.several else ([], [range(0)] * len(texts))
         features = self.features(texts)
         logits = self.intent_head.logits(features)
         chances = self.intent_head.probabilities(logits)
-        part_chances = self._intents_of(parts)
+        beside = self._beside(features, chances)
         distances = self.scope.score(logits, features)
         sentiments = self._sentiments(texts, features)
         entities = self._entities(texts, features)
+        selected = {name: head.probabilities(head.logits(features)) for name, head in self.selectors.items()}
         latency_ms = (time.perf_counter() - started) * 1000
         return [
             Understanding(
                 text=text,
                 ranking=_ranking(self.intent_head.labels, chances[row]),
-                also=self._beside(chances[row], part_chances[places[row].start : places[row].stop]),
+                also=beside[row],
+                selected={name: _ranking(self.selectors[name].labels, rows[row]) for name, rows in selected.items()},
                 out_of_scope_score=float(distances[row]),
                 is_out_of_scope=bool(distances[row] > self.manifest.thresholds[OUT_OF_SCOPE]),
                 sentiment=sentiments[row][0],
@@ -93,9 +98,10 @@ class TrainedUnderstander:
         plain = [unicodedata.normalize("NFC", text) for text in texts]
         sparse = [self.vocabulary.vector(text) for text in plain]
         if self.encoder is None:
-            return Features(dense=None, sparse=sparse)
-        tokens = self.encoder.tokens(plain, with_spans=self.tagger is not None)
-        read = self.encoder.run(tokens, with_hidden=self.tagger is not None)
+            return Features(dense=None, sparse=sparse, texts=plain)
+        reads_within = self.tagger is not None or self.several is not None
+        tokens = self.encoder.tokens(plain, with_spans=reads_within)
+        read = self.encoder.run(tokens, with_hidden=reads_within)
         return Features(dense=read.vectors, sparse=sparse, texts=plain, tokens=tokens, hidden=read.hidden)
 
     def replay_probes(self) -> list[str]:
@@ -104,27 +110,33 @@ class TrainedUnderstander:
         wrong = []
         for probe, now in zip(probes, self.read([probe.text for probe in probes]), strict=True):
             drift = abs(now.intent.confidence - probe.confidence)
-            if now.intent.name != probe.intent or drift > PROBE_TOLERANCE or now.sentiment != probe.sentiment:
+            is_other_mood = now.sentiment != probe.sentiment and now.sentiment_confidence > SURE_OF_MOOD
+            if now.intent.name != probe.intent or drift > PROBE_TOLERANCE or is_other_mood:
                 wrong.append(
                     f"{probe.text!r}: was {probe.intent} {probe.confidence:.3f} {probe.sentiment}, "
                     f"is {now.intent.name} {now.intent.confidence:.3f} {now.sentiment}"
                 )
         return wrong
 
-    def _intents_of(self, parts: Sequence[str]) -> Floats:
-        """(P, K): intents of parts of messages, nothing else."""
-        if not parts:
-            return np.zeros((0, len(self.intent_head.labels)), dtype=np.float32)
-        plain = [unicodedata.normalize("NFC", part) for part in parts]
-        dense = None if self.encoder is None else self.encoder.embed(plain)
-        read = Features(dense=dense, sparse=[self.vocabulary.vector(part) for part in plain])
-        return self.intent_head.probabilities(self.intent_head.logits(read))
-
-    def _beside(self, whole: Floats, parts: Floats) -> tuple[IntentScore, ...]:
+    def _beside(self, features: Features, chances: Floats) -> list[tuple[IntentScore, ...]]:
+        """What each message wants beside its main intent."""
+        out: list[tuple[IntentScore, ...]] = [()] * len(features.texts)
         if self.several is None:
-            return ()
-        found = self.several.beside(int(whole.argmax()), parts)
-        return tuple(IntentScore(name=self.intent_head.labels[k], confidence=chance) for k, chance in found)
+            return out
+        reader = PartsReader(head=self.intent_head, vocabulary=self.vocabulary, encoder=self.encoder)
+        mains = chances.argmax(axis=1).tolist()
+        places = {row: found for row, text in enumerate(features.texts) if (found := clauses(text))}
+        worth = [
+            row
+            for row, found in places.items()
+            if self.several.is_worth_reading(mains[row], reader.glance(features, row, found))
+        ]
+        parts = [features.texts[row][start:end] for row in worth for start, end in places[row]]
+        read = iter(reader.read(parts)) if parts else iter(())
+        for row in worth:
+            wishes = self.several.beside(mains[row], np.stack([next(read) for _ in places[row]]))
+            out[row] = tuple(IntentScore(name=self.intent_head.labels[k], confidence=chance) for k, chance in wishes)
+        return out
 
     def _entities(self, texts: Sequence[str], features: Features) -> list[tuple[Entity, ...]]:
         ruled = [self.entities.find(text) for text in texts]
@@ -188,6 +200,7 @@ def load_understander(path: Path, threads: int, *, beside: TrainedUnderstander |
         entities=entities,
         tagger=tagger_from(arrays),
         several=several_from(arrays),
+        selectors=selectors_from(arrays),
     )
 
 

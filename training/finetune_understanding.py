@@ -20,11 +20,12 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from models.artifact import read_manifest, sha256_file, version_id, write_manifest
 from models.base import KIND, Entity, Manifest, Probe
-from models.clauses import Several
+from models.clauses import PartsReader, Several
 from models.encoder import Encoder
-from models.heads import Features, Floats, save_heads, softmax
+from models.heads import save_heads, softmax
 from models.ngrams import NgramVocabulary
 from models.pretrained import BaseModel
+from models.selection import by_task
 from models.tagging import Tagger, TagName
 from models.understanding import ENTITIES, HEADS, NGRAMS, OUT_OF_SCOPE, load_understander
 from training.dataset import UnderstandingData, Utterance, assign_folds, deduplicate
@@ -34,6 +35,7 @@ from training.recipes import RECIPES, Recipe
 from training.report import HeldOut, before_after, write_report
 from training.scope import fit_scope
 from training.scores import calibration_error, macro_f1
+from training.selection import Selector, fit_selectors
 from training.several import fit_several
 from training.tagger import annotated_spans, fit_tagger, learnable, tag_labels, tag_targets
 
@@ -75,7 +77,7 @@ def train_understanding(
 
     Args:
         progress: called with (step, done, total); steps are "encoder", "read", "tune", "intent", "sentiment",
-            "entities", "write".
+            "entities", "responses", "write".
     Raises:
         DataError: nothing can be learned from the data; says what to add.
         BaseModelNotFound: the base's files do not make an encoder.
@@ -88,12 +90,14 @@ def train_understanding(
     vocabulary = _vocabulary([u.text for u in (*data.intents, *data.sentiment)], recipe)
     trained = _train_tasks(readings, recipe, vocabulary, progress)
     tagged = _train_tagger(data, recipe, readings, out, progress)
+    selectors = _train_selectors(readings["intent"], recipe, vocabulary, progress)
     progress("write", 0, 1)
     intent = trained["intent"]
     scope = fit_scope(intent.task, intent.fitted, rejected_in_scope=recipe.rejected_in_scope)
     several = _learn_several(intent, vocabulary, Encoder(out, recipe.threads) if base.folder else None)
     extra = scope.scorer.arrays() | several.arrays() | (tagged.tagger.arrays() if tagged else {})
-    save_heads(out / HEADS, {name: one.fitted.head for name, one in trained.items()}, extra)
+    heads = {name: one.fitted.head for name, one in trained.items()}
+    save_heads(out / HEADS, heads | by_task(selector.head for selector in selectors), extra)
     vocabulary.save(out / NGRAMS)
     data.entity_rules().save(out / ENTITIES)
     manifest = _manifest(data, recipe, base, assistant_id, trained, scope.threshold, time.perf_counter() - started)
@@ -101,6 +105,11 @@ def train_understanding(
     held_out[0] = replace(held_out[0], scope_scores=scope.scores, strange_scores=scope.strange)
     lines = before_after(held_out, base.name)
     metrics = {**manifest.metrics, **({"entity_held_out_f1": tagged.f1} if tagged and tagged.f1 is not None else {})}
+    metrics |= {
+        f"selector_{one.intent}_held_out_accuracy": one.held_out_accuracy
+        for one in selectors
+        if one.held_out_accuracy is not None
+    }
     training = {**manifest.training, "before_after": [asdict(line) for line in lines]}
     manifest = replace(manifest, metrics=metrics, training=training)
     write_report(out, manifest, held_out, lines)
@@ -151,13 +160,7 @@ def _train_tasks(
             progress(name, done, total)
 
         task = reading.task()
-        search = Search(
-            rank=recipe.rank if task.dense.shape[1] else recipe.rank_alone,
-            regularisation=recipe.regularisation,
-            start_c=recipe.start_c,
-            sparse_weights=recipe.sparse_weights,
-            start_weight=recipe.start_weight,
-        )
+        search = _search(task, recipe)
         # Matrices this small gain little from a second thread, and lose half their speed where another process has
         # the core.
         with threadpool_limits(1, user_api="blas"):
@@ -166,15 +169,39 @@ def _train_tasks(
     return trained
 
 
+def _search(task: Task, recipe: Recipe) -> Search:
+    return Search(
+        rank=recipe.rank if task.dense.shape[1] else recipe.rank_alone,
+        regularisation=recipe.regularisation,
+        start_c=recipe.start_c,
+        sparse_weights=recipe.sparse_weights,
+        start_weight=recipe.start_weight,
+    )
+
+
+def _train_selectors(
+    reading: Reading, recipe: Recipe, vocabulary: NgramVocabulary, progress: Progress
+) -> tuple[Selector, ...]:
+    """Which response of a retrieval intent fits; empty where no intent has several responses."""
+    if all(utterance.response is None for utterance in reading.utterances):
+        return ()
+    progress("responses", 0, 1)
+    with threadpool_limits(1, user_api="blas"):
+        selectors = fit_selectors(
+            reading,
+            vocabulary,
+            lambda texts: _vocabulary(texts, recipe),
+            _search(reading.task(), recipe),
+            folds=recipe.folds,
+            seed=recipe.seed,
+        )
+    progress("responses", 1, 1)
+    return selectors
+
+
 def _learn_several(intent: _Trained, vocabulary: NgramVocabulary, encoder: Encoder | None) -> Several:
-    head = intent.fitted.head
-
-    def read(texts: Sequence[str]) -> Floats:
-        dense = None if encoder is None else encoder.embed(texts)
-        features = Features(dense=dense, sparse=[vocabulary.vector(text) for text in texts])
-        return head.probabilities(head.logits(features))
-
-    return fit_several(intent.task.texts, intent.task.targets.tolist(), head.labels, read)
+    reader = PartsReader(head=intent.fitted.head, vocabulary=vocabulary, encoder=encoder)
+    return fit_several(intent.task.texts, intent.task.targets.tolist(), reader)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.base import Entity
-from models.clauses import Several, clauses, several_from
+from models.clauses import PartsReader, Several, clauses, several_from
+from models.heads import Features, LinearHead
 from models.languages import is_code_switched, says_something
+from models.ngrams import NgramVocabulary
 from models.tagging import Tagger, TagName, joined, tagger_from, tags_of
 from training.several import fit_several
 
@@ -36,14 +38,16 @@ LABELS = ("O", f"B-{PRODUCT}", f"I-{PRODUCT}")
     ],
 )
 def test_a_message_is_cut_where_a_second_wish_may_begin(text: str, parts: list[str]) -> None:
-    assert clauses(text) == parts
+    assert [text[start:end] for start, end in clauses(text)] == parts
 
 
 @given(st.text(max_size=300))
 def test_parts_are_pieces_of_the_message_in_order(text: str) -> None:
     at = 0
-    for part in clauses(text):
-        at = text.index(part, at) + len(part)
+    for start, end in clauses(text):
+        assert at <= start < end <= len(text)
+        assert text[start:end] == text[start:end].strip()
+        at = end
 
 
 def test_a_long_message_is_cut_quickly() -> None:
@@ -75,6 +79,35 @@ def test_a_part_with_another_sure_intent_is_a_wish_of_its_own() -> None:
     assert again.beside(0, chances((0, 0.9), (1, 0.8))) == found
 
 
+def test_only_a_hint_of_another_wish_is_worth_reading_by_itself() -> None:
+    several = Several(threshold=0.7, companions=np.array([3]))
+    assert several.is_worth_reading(0, chances((0, 0.9), (1, 0.5)))
+    assert not several.is_worth_reading(0, chances((0, 0.9), (1, 0.3)))
+    assert not several.is_worth_reading(0, chances((0, 0.9), (3, 0.9)))
+    assert not several.is_worth_reading(1, chances((1, 0.9), (1, 0.9)))
+
+
+class ScriptedParts(PartsReader):
+    """Reads parts as told, in context and by themselves; the tests with a real encoder are the recipes'."""
+
+    def __init__(self, labels: Sequence[str], read: Callable[[Sequence[str]], np.ndarray]) -> None:
+        width = len(labels)
+        nothing = np.zeros((0, width), dtype=np.float32)
+        head = LinearHead(
+            labels=tuple(labels), dense=None, sparse=nothing, bias=np.zeros(width, np.float32), temperature=1.0
+        )
+        vocabulary = NgramVocabulary.learn(["x"], longest=3, word_pairs=False, min_count=1, max_features=1)
+        super().__init__(head=head, vocabulary=vocabulary, encoder=None)
+        object.__setattr__(self, "_scripted", read)
+
+    def glance(self, features: Features, row: int, places: Sequence[tuple[int, int]]) -> np.ndarray:
+        return self.read([features.texts[row][start:end] for start, end in places])
+
+    def read(self, parts: Sequence[str]) -> np.ndarray:
+        scripted: Callable[[Sequence[str]], np.ndarray] = vars(self)["_scripted"]
+        return scripted(parts)
+
+
 def test_threshold_and_companions_come_from_messages_with_one_wish() -> None:
     """Of 100 messages all greet, and seven ask for the order with a part that is read as a return, at 0.62."""
     texts = [f"hello dear shop, my order {k} please, thing {'back' if k % 15 == 0 else 'here'} now" for k in range(100)]
@@ -84,9 +117,10 @@ def test_threshold_and_companions_come_from_messages_with_one_wish() -> None:
         return chances(*(read_as.get(part.split()[0], (1, 0.62) if "back" in part else (0, 0.9)) for part in parts))
 
     labels = ["order", "return", "greet", "out_of_scope"]
-    assert fit_several(texts, [0] * 100, labels, read).companions.tolist() == [1, 2, 3]
+    reader = ScriptedParts(labels, read)
+    assert fit_several(texts, [0] * 100, reader).companions.tolist() == [1, 2, 3]
     read_as["thing"] = (0, 0.9)
-    several = fit_several(texts, [0] * 100, labels, read)
+    several = fit_several(texts, [0] * 100, reader)
     assert several.companions.tolist() == [2, 3]
     assert several.threshold == 0.5
 
@@ -102,7 +136,7 @@ def test_a_threshold_keeps_nearly_all_single_wishes_whole() -> None:
             rows[line, 1 + line // 20 % 30 if wrong else 0] = 0.62 if wrong else 0.9
         return rows
 
-    several = fit_several(texts, [0] * 100, [f"i{k}" for k in range(40)], read)
+    several = fit_several(texts, [0] * 100, ScriptedParts([f"i{k}" for k in range(40)], read))
     assert several.companions.tolist() == []
     assert several.threshold == 0.65
 
