@@ -30,7 +30,7 @@ Origin = Literal["files", "hold-out", "none"]
 # One example in five is kept out of training where a project has no test messages, chosen by the text's own hash: the
 # same texts at every training, whatever is added around them.
 HOLD_OUT_ONE_IN = 5
-# An intent with fewer examples needs all of them.
+# An intent, or a response of a retrieval intent, with fewer examples needs all of them.
 HOLD_OUT_FROM = 5
 # However the hashes of a small intent fall, half of its examples are trained on.
 HOLD_OUT_AT_MOST_ONE_IN = 2
@@ -154,7 +154,7 @@ def _or_held_out(files: tuple[Utterance, ...], examples: Sequence[Utterance]) ->
 def _held_out(examples: Sequence[Utterance]) -> Iterator[Utterance]:
     by_label: dict[str, dict[str, Utterance]] = defaultdict(dict)
     for example in examples:
-        by_label[example.label].setdefault(text_of(example.text), example)
+        by_label[example.response or example.label].setdefault(text_of(example.text), example)
     for texts in by_label.values():
         if len(texts) >= HOLD_OUT_FROM:
             digests = sorted((int(hashlib.sha1(text.encode()).hexdigest(), 16), text) for text in texts)
@@ -205,7 +205,14 @@ def _intent_utterance(example: IntentExample) -> Utterance:
 
     values = tuple(_entity_value(example, span) for span in example.entities)
     source = f"{example.where.file.name}:{example.where.line}"
-    return Utterance(text=example.text, label=example.intent, language=example.language, source=source, entities=values)
+    return Utterance(
+        text=example.text,
+        label=example.intent,
+        language=example.language,
+        source=source,
+        entities=values,
+        response=example.response,
+    )
 
 
 def _entity_value(example: IntentExample, span: EntitySpan) -> EntityValue:
@@ -258,12 +265,12 @@ def _entity_rules(assistant: Assistant) -> EntityRules:
 
 def _value_options(assistant: Assistant) -> ValueOptions | None:
     """The pipeline's DucklingEntityExtractor, and the entities that `kefu.yml` names for its dimensions."""
-    from models.value_options import DUCKLINGS, ValueOptions
+    from models.value_options import ValueOptions
 
     duckling, config = assistant.duckling, assistant.config
     entities: dict[str, str] = {}
     if duckling is not None:
-        entities |= {name: name for name in (DUCKLINGS if duckling.dimensions is None else duckling.dimensions)}
+        entities |= {name: name for name in duckling.found_here}
     entities |= {dimension: entity for entity, dimension in config.values.items()}
     if not entities:
         return None

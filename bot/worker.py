@@ -136,7 +136,11 @@ async def read_message(text: str, bot: Bot, understander: Understander) -> Readi
     if payload is not None:
         return Reading(parse_data=payload, understanding=None)
     [understanding] = await understander.understand([text])
-    return Reading(parse_data=to_parse_data(understanding, bot.assistant.fallback), understanding=understanding)
+    assistant = bot.assistant
+    parse_data = to_parse_data(
+        understanding, assistant.fallback, assistant.domain, selects_across=assistant.selects_across
+    )
+    return Reading(parse_data=parse_data, understanding=understanding)
 
 
 def user_message(

@@ -76,6 +76,8 @@ class Understanding:
     Attributes:
         ranking: all intents, best first; probabilities sum to 1 ± 1e-5, temperature-scaled.
         also: other wishes in the same message, in the order said ("refund, and where is my other parcel?").
+        selected: retrieval intent → its responses (`faq/ask_hours`), best first, as probabilities among themselves; of
+            every retrieval intent, whether or not the message has that intent.
         is_code_switched: Chinese and Latin words in one message ("我的order到哪了"); `language` is the prevailing one.
         out_of_scope_score: higher is further from the training data; compare with `is_out_of_scope`'s threshold in
         the manifest.
@@ -92,6 +94,7 @@ class Understanding:
     model_version: str
     entities: tuple[Entity, ...] = ()
     also: tuple[IntentScore, ...] = ()
+    selected: Mapping[str, tuple[IntentScore, ...]] = field(default_factory=dict)
     is_code_switched: bool = False
     latency_ms: float = 0.0
 

@@ -40,7 +40,7 @@ SURE_OF_MOOD = 0.55
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedUnderstander:
-    """One version in memory. `read` is pure and thread-safe. `selectors`: retrieval intent → head over its responses."""
+    """One version in memory. `read` is pure and thread-safe. `selectors`: retrieval intent → head of its responses."""
 
     manifest: Manifest
     encoder: Encoder | None

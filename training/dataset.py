@@ -47,6 +47,7 @@ class Utterance:
     Attributes:
         group: utterances of one group (a conversation, a paraphrase set) are never split; None is a group of its own.
         source: where it comes from, for people: a file and line, "log", a review.
+        response: which response of a retrieval intent fits, `faq/ask_hours` of the label `faq`; None: nobody said.
     """
 
     text: str
@@ -55,6 +56,7 @@ class Utterance:
     source: str = ""
     group: str | None = None
     entities: tuple[EntityValue, ...] = ()
+    response: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,11 @@ class UnderstandingData:
     def sha256(self) -> str:
         """Changes with any text, label, order-independent; sources and groups do not count."""
         rows = [
-            [u.text, u.label, str([(e.entity, e.text, e.value, e.role, e.group, e.start) for e in u.entities])]
+            [
+                u.text,
+                u.response or u.label,
+                str([(e.entity, e.text, e.value, e.role, e.group, e.start) for e in u.entities]),
+            ]
             for u in self.intents
         ]
         moods = sorted((u.text, u.label) for u in self.sentiment)

@@ -248,7 +248,8 @@ def _centre(dense: Floats) -> tuple[Floats, float]:
     Some encoders (e5) put all texts into a narrow cone; centred and scaled, C means the same for every base.
     """
     mean = dense.mean(axis=0)
-    return mean, float(np.sqrt(((dense - mean) ** 2).sum(axis=1).mean())) if dense.shape[1] else 1.0
+    spread = float(np.sqrt(((dense - mean) ** 2).sum(axis=1).mean())) if dense.shape[1] else 1.0
+    return mean, spread or 1.0  # a single row lies at its own mean
 
 
 def _main_directions(grams: Any, rank: int) -> Floats:

@@ -39,6 +39,7 @@ def check_references(assistant: Assistant, nlu_intents: Mapping[str, Where], pro
     _check_responses(domain, problems)
     _check_actions(domain, problems)
     _check_nlu(domain, nlu_intents, problems)
+    _check_retrieval(domain, nlu_intents, problems)
     _check_policies(assistant, problems)
     for entity in assistant.config.values:
         if entity not in domain.entities:
@@ -96,7 +97,11 @@ def _check_user(step: UserStep, domain: Domain, place: str, problems: Problems) 
 def _check_action(name: str, where: Where, domain: Domain, place: str, problems: Problems) -> None:
     if name in domain.action_names:
         return
-    if name.startswith("utter_"):
+    if any(response.startswith(f"{name}/") for response in domain.responses):
+        intent = name.removeprefix("utter_")
+        hint = f"Add examples: `- intent: {intent}/<name>` in the training data for each `{name}/<name>`."
+        problems.error(where, f"{place} says '{name}', but no message selects among its responses", hint)
+    elif name.startswith("utter_"):
         hint = _nearest(name, domain.responses) or f"Add `{name}:` under `responses:`."
         problems.error(where, f"{place} says '{name}', but there is no such response", hint)
     else:
@@ -178,7 +183,7 @@ def _check_responses(domain: Domain, problems: Problems) -> None:
 
 def _check_actions(domain: Domain, problems: Problems) -> None:
     for name, where in domain.custom_actions.items():
-        if name.startswith("utter_") and name not in domain.responses:
+        if name.startswith("utter_") and name not in domain.responses and name not in domain.retrieval_actions:
             hint = _nearest(name, domain.responses) or f"Add `{name}:` under `responses:`."
             problems.error(where, f"the action '{name}' has no response", hint)
 
@@ -193,6 +198,24 @@ def _check_nlu(domain: Domain, nlu_intents: Mapping[str, Where], problems: Probl
         if nlu_intents and name not in bases and name not in DEFAULT_INTENTS:
             hint = "Only buttons can send it. Add examples to let customers say it."
             problems.warning(listed.where, f"the intent '{name}' has no examples", hint)
+
+
+def _check_retrieval(domain: Domain, nlu_intents: Mapping[str, Where], problems: Problems) -> None:
+    """Each `faq/ask_hours` of the training data has its `utter_faq/ask_hours`, and each such response examples."""
+    for intent, where in nlu_intents.items():
+        response = f"utter_{intent}"
+        if "/" in intent and response not in domain.responses:
+            hint = _nearest(response, domain.responses) or f"Add `{response}:` under `responses:`."
+            problems.error(where, f"examples for '{intent}', but there is no response '{response}'", hint)
+        elif f"utter_{intent}" in domain.retrieval_actions:
+            hint = f"Only examples of `{intent}/<name>` teach which response fits."
+            problems.warning(where, f"examples for the retrieval intent '{intent}' without a name after a slash", hint)
+    for response, variations in domain.responses.items():
+        base, slash, _ = response.partition("/")
+        if slash and base in domain.retrieval_actions and response.removeprefix("utter_") not in nlu_intents:
+            place = variations[0].where if variations else None
+            hint = f"Add examples: `- intent: {response.removeprefix('utter_')}` in the training data."
+            problems.warning(place, f"no message selects the response '{response}'", hint)
 
 
 def _check_policies(assistant: Assistant, problems: Problems) -> None:

@@ -1,13 +1,13 @@
 """`config.yml` (pure Rasa), `kefu.yml` (ours), `endpoints.yml` and `credentials.yml`: settings of one assistant.
 
-Invariant: only what Kefu honours is read; pipeline components beside FallbackClassifier and DucklingEntityExtractor are
-accepted and left alone.
+Invariant: only what Kefu honours is read. The other components of the pipeline are kept by name; what becomes of each
+stands in `components.py`, and `checks.py` says it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -26,11 +26,51 @@ class FallbackClassifier:
 
 @dataclass(frozen=True, kw_only=True)
 class DucklingExtractor:
-    """The pipeline's DucklingEntityExtractor; nobody asks its `url`. None: all dimensions, config.yml's language."""
+    """The pipeline's DucklingEntityExtractor.
+
+    Attributes:
+        dimensions: as listed; None: all.
+        locale: None: config.yml's language.
+        url: the server to ask, RASA_DUCKLING_HTTP_URL before the pipeline's `url`; None: there is none, values are
+            found here.
+        timeout_s: seconds that the server gets for a message.
+    """
 
     dimensions: tuple[str, ...] | None = None
     timezone: str | None = None
     locale: str | None = None
+    url: str | None = None
+    timeout_s: float = 3.0
+
+    @property
+    def found_here(self) -> tuple[str, ...]:
+        """The dimensions among those asked for that are found without a server."""
+        return DUCKLINGS if self.dimensions is None else tuple(name for name in self.dimensions if name in DUCKLINGS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegexExtractor:
+    """The pipeline's RegexEntityExtractor, with Rasa's defaults."""
+
+    case_sensitive: bool = False
+    use_lookup_tables: bool = True
+    use_regexes: bool = True
+    use_word_boundaries: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeywordClassifier:
+    """The pipeline's KeywordIntentClassifier, where no later component decides the intent anew."""
+
+    case_sensitive: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineEntry:
+    """A component of the pipeline: its name or full path as written."""
+
+    name: str
+    where: Where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +89,10 @@ class RasaConfig:
     policies: tuple[Policy, ...] = ()
     fallback: FallbackClassifier | None = None
     duckling: DucklingExtractor | None = None
+    regex: RegexExtractor = RegexExtractor()
+    keywords: KeywordClassifier | None = None
+    selects_across: bool = False
+    pipeline: tuple[PipelineEntry, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,20 +120,42 @@ _KEFU_KEYS = frozenset({"base", "recipe", "close_after_min", "values", "timezone
 DEFAULT_POLICIES = (Policy(name="MemoizationPolicy"), Policy(name="RulePolicy"))
 
 
-def read_config(root: Node | None, problems: Problems) -> RasaConfig:
-    """What Kefu honours of `config.yml`; without policies Memoization and RulePolicy serve, as in Rasa's default."""
+DUCKLING_URL = "RASA_DUCKLING_HTTP_URL"
+# They give every message an intent of their own: a keyword found before them no longer counts.
+_DECIDE_ANEW = frozenset(
+    {"DIETClassifier", "SklearnIntentClassifier", "LogisticRegressionClassifier", "MitieIntentClassifier"}
+)
+
+
+def read_config(root: Node | None, variables: Mapping[str, str], problems: Problems) -> RasaConfig:
+    """What Kefu honours of `config.yml`; without policies Memoization and RulePolicy serve, as in Rasa's default.
+
+    Args:
+        variables: the environment, for the one variable that Rasa reads there.
+    """
     if root is None or not root.expect_map(problems):
         return RasaConfig(policies=DEFAULT_POLICIES)
     root.warn_unknown_keys(_CONFIG_KEYS, problems)
     assistant_id, language = root.get("assistant_id"), root.get("language")
     pipeline, policies = root.get("pipeline"), root.get("policies")
+    components = _components(pipeline, problems) if pipeline and not pipeline.is_null else []
+    selectors = [node for name, node in components if _is(name, "ResponseSelector")]
     return RasaConfig(
         assistant_id=_read_id(assistant_id, problems) if assistant_id and not assistant_id.is_null else None,
         language=(language.text(problems) if language and not language.is_null else None) or "en",
         policies=_read_policies(policies, problems) if policies and not policies.is_null else DEFAULT_POLICIES,
-        fallback=_read_fallback(pipeline, problems) if pipeline else None,
-        duckling=_read_duckling(pipeline, problems) if pipeline else None,
+        fallback=_read_fallback(components, problems),
+        duckling=_read_duckling(components, variables, problems),
+        regex=_read_regex(components, problems),
+        keywords=_read_keywords(components, problems),
+        selects_across=any((of := node.get("retrieval_intent")) is None or of.is_null for node in selectors),
+        pipeline=tuple(PipelineEntry(name=name, where=node.where) for name, node in components),
     )
+
+
+def _is(name: str, component: str) -> bool:
+    """Whether a name, or a class's full path, means this component of Rasa's."""
+    return name.rsplit(".", 1)[-1] == component
 
 
 def _read_id(node: Node, problems: Problems) -> str | None:
@@ -132,9 +198,12 @@ def _read_policies(section: Node, problems: Problems) -> tuple[Policy, ...]:
     return tuple(policies)
 
 
-def _read_fallback(section: Node, problems: Problems) -> FallbackClassifier | None:
-    for name, node in _components(section, problems):
-        if name.rsplit(".", 1)[-1] == "FallbackClassifier":
+_Components = Sequence[tuple[str, Node]]
+
+
+def _read_fallback(components: _Components, problems: Problems) -> FallbackClassifier | None:
+    for name, node in components:
+        if _is(name, "FallbackClassifier"):
             values = {
                 key: number
                 for key in ("threshold", "ambiguity_threshold")
@@ -144,20 +213,48 @@ def _read_fallback(section: Node, problems: Problems) -> FallbackClassifier | No
     return None
 
 
-def _read_duckling(section: Node, problems: Problems) -> DucklingExtractor | None:
-    for name, node in _components(section, problems):
-        if name.rsplit(".", 1)[-1] == "DucklingEntityExtractor":
+def _read_duckling(
+    components: _Components, variables: Mapping[str, str], problems: Problems
+) -> DucklingExtractor | None:
+    for name, node in components:
+        if _is(name, "DucklingEntityExtractor"):
             dimensions, locale = node.get("dimensions"), node.get("locale")
-            listed = dimensions.texts(problems) if dimensions and not dimensions.is_null else None
-            for unknown in sorted(set(listed or ()) - set(DUCKLINGS)):
-                hint = f"Found are {', '.join(DUCKLINGS)}."
-                problems.warning(dimensions, f"Duckling's dimension '{unknown}' is not served", hint)
+            url, timeout = node.get("url"), node.get("timeout")
+            seconds = timeout.number(problems) if timeout and not timeout.is_null else None
             return DucklingExtractor(
-                dimensions=None if listed is None else tuple(name for name in listed if name in DUCKLINGS),
+                dimensions=dimensions.texts(problems) if dimensions and not dimensions.is_null else None,
                 timezone=_read_zone(node.get("timezone"), problems),
                 locale=locale.text(problems) if locale and not locale.is_null else None,
+                url=variables.get(DUCKLING_URL) or (url.text(problems) if url and not url.is_null else None),
+                timeout_s=DucklingExtractor.timeout_s if seconds is None else seconds,
             )
     return None
+
+
+def _read_regex(components: _Components, problems: Problems) -> RegexExtractor:
+    for name, node in components:
+        if _is(name, "RegexEntityExtractor"):
+            names = ("case_sensitive", "use_lookup_tables", "use_regexes", "use_word_boundaries")
+            return RegexExtractor(**_flags(node, names, problems))
+    return RegexExtractor()
+
+
+def _read_keywords(components: _Components, problems: Problems) -> KeywordClassifier | None:
+    found: KeywordClassifier | None = None
+    for name, node in components:
+        if _is(name, "KeywordIntentClassifier"):
+            found = KeywordClassifier(**_flags(node, ("case_sensitive",), problems))
+        elif name.rsplit(".", 1)[-1] in _DECIDE_ANEW:
+            found = None
+    return found
+
+
+def _flags(node: Node, names: Iterable[str], problems: Problems) -> dict[str, bool]:
+    return {
+        name: flag
+        for name in names
+        if (part := node.get(name)) is not None and (flag := part.flag(problems)) is not None
+    }
 
 
 def _read_zone(node: Node | None, problems: Problems) -> str | None:

@@ -123,6 +123,8 @@ class Domain:
     store_entities_as_slots: bool
     raw: dict[str, Any] = field(compare=False)
     action_names: frozenset[str] = frozenset()
+    retrieval_actions: Mapping[str, str] = field(default_factory=dict)
+    """`utter_faq` → the retrieval intent `faq`: such an action says the response that was selected."""
 
     @cached_property
     def featurized_slots(self) -> tuple[Slot, ...]:
@@ -152,14 +154,27 @@ _RESPONSE_KEYS = frozenset(
 )
 
 
-def read_domain(roots: Iterable[Node], problems: Problems) -> Domain:
-    """Merge the domain files into one value; everything wrong in them lands in `problems`."""
+def read_domain(
+    roots: Iterable[Node],
+    problems: Problems,
+    *,
+    responses: Iterable[Node] = (),
+    retrieval: Iterable[str] = (),
+) -> Domain:
+    """Merge the domain files into one value; everything wrong in them lands in `problems`.
+
+    Args:
+        responses: the `responses:` sections of training data files, where those of retrieval intents often stand.
+        retrieval: the retrieval intents; each becomes an intent, and `utter_<intent>` an action.
+    """
     draft = _Draft(problems=problems)
     for root in roots:
         if root.expect_map(problems):
             root.warn_unknown_keys(_KNOWN_KEYS, problems)
             draft.add(root)
-    return draft.finish()
+    for section in responses:
+        draft.add_responses(section)
+    return draft.finish(tuple(sorted(retrieval)))
 
 
 @dataclass(kw_only=True)
@@ -200,6 +215,12 @@ class _Draft:
                     read_named(name, node)
         self._add_session(root)
         _merge_raw(self.raw, cast("dict[str, Any]", root.plain()))
+
+    def add_responses(self, section: Node) -> None:
+        if section.expect_map(self.problems):
+            for name, node in section.items():
+                self._add_response(name, node)
+            _merge_raw(self.raw, {"responses": section.plain()})
 
     def _name_and_settings(self, node: Node) -> tuple[str, Node | None] | None:
         """`- name` or `- name: {settings}`."""
@@ -288,7 +309,7 @@ class _Draft:
         if (config := root.get("config")) and (store := config.get("store_entities_as_slots")):
             self.store_entities = store.flag(self.problems) is not False
 
-    def finish(self) -> Domain:
+    def finish(self, retrieval: tuple[str, ...]) -> Domain:
         expiration = self.session.get("session_expiration_time")
         carry_over = self.session.get("carry_over_slots_to_new_session")
         minutes = expiration.number(self.problems) if expiration else None
@@ -296,9 +317,10 @@ class _Draft:
         if self.forms:
             slots.setdefault(REQUESTED_SLOT, Slot(name=REQUESTED_SLOT, type="text", influence_conversation=False))
         slots[SESSION_METADATA_SLOT] = Slot(name=SESSION_METADATA_SLOT, type="any", influence_conversation=False)
-        names = {*DEFAULT_ACTIONS, HANDOFF_ACTION, *self.actions, *self.responses, *self.forms}
+        retrieving = {f"utter_{intent}": intent for intent in retrieval}
+        names = {*DEFAULT_ACTIONS, HANDOFF_ACTION, *self.actions, *self.responses, *self.forms, *retrieving}
         return Domain(
-            intents=self._finish_intents(),
+            intents=self._finish_intents(retrieval),
             entities=self.entities,
             slots=slots,
             forms=self.forms,
@@ -309,10 +331,11 @@ class _Draft:
             store_entities_as_slots=self.store_entities,
             raw=self.raw,
             action_names=frozenset(names),
+            retrieval_actions=retrieving,
         )
 
-    def _finish_intents(self) -> dict[str, Intent]:
-        names = {**self.intents, **{name: None for name in DEFAULT_INTENTS if name not in self.intents}}
+    def _finish_intents(self, retrieval: tuple[str, ...]) -> dict[str, Intent]:
+        names = {**self.intents, **{name: None for name in (*DEFAULT_INTENTS, *retrieval) if name not in self.intents}}
         return {
             name: Intent(name=name, used_entities=self._used_entities(name), where=node.where if node else None)
             for name, node in names.items()

@@ -18,7 +18,10 @@ from bot.assistant.config import (
     DucklingExtractor,
     FallbackClassifier,
     KefuConfig,
+    KeywordClassifier,
+    PipelineEntry,
     Policy,
+    RegexExtractor,
     id_from,
     read_config,
     read_kefu_config,
@@ -34,7 +37,10 @@ from bot.errors import AssistantError, Where
 
 @dataclass(frozen=True, kw_only=True)
 class Assistant:
-    """Everything the files of one assistant say; `fallback` and `duckling` are None where the pipeline lacks them."""
+    """Everything the files of one assistant say; `fallback` and `duckling` are None where the pipeline lacks them.
+
+    `selects_across`: a ResponseSelector of the pipeline chooses among the responses of all retrieval intents.
+    """
 
     root: Path
     assistant_id: str
@@ -47,6 +53,10 @@ class Assistant:
     policies: tuple[Policy, ...]
     fallback: FallbackClassifier | None
     duckling: DucklingExtractor | None
+    regex: RegexExtractor
+    keywords: KeywordClassifier | None
+    selects_across: bool
+    pipeline: tuple[PipelineEntry, ...]
     endpoints: Mapping[str, Any]
     credentials: Mapping[str, Any]
     brand: Brand
@@ -164,9 +174,10 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Ass
             "`kefu init DIR` makes an assistant.",
         )
         return None
-    domain = read_domain(_roots(domain_files, problems), problems)
-    nlu, rules, stories = _read_data(folder, problems)
-    config = read_config(_optional(folder / "config.yml", problems), problems)
+    roots = _roots(domain_files, problems)
+    nlu, rules, stories, responses = _read_data(folder, problems)
+    domain = read_domain(roots, problems, responses=responses, retrieval=nlu.retrieval)
+    config = read_config(_optional(folder / "config.yml", problems), variables, problems)
     assistant = Assistant(
         root=folder,
         assistant_id=config.assistant_id or id_from(folder.resolve().name),
@@ -179,6 +190,10 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Ass
         policies=config.policies,
         fallback=config.fallback,
         duckling=config.duckling,
+        regex=config.regex,
+        keywords=config.keywords,
+        selects_across=config.selects_across,
+        pipeline=config.pipeline,
         endpoints=read_settings(_optional(folder / "endpoints.yml", problems), variables, problems),
         credentials=read_settings(_optional(folder / "credentials.yml", problems), variables, problems),
         brand=read_brand(_optional(folder / "brand.yml", problems), problems),
@@ -214,11 +229,13 @@ def _optional(file: Path, problems: Problems) -> Node | None:
     return read_yaml(file, problems) if file.is_file() else None
 
 
-_DATA_KEYS = frozenset({"version", "nlu", "rules", "stories"})
+_DATA_KEYS = frozenset({"version", "nlu", "rules", "stories", "responses"})
 
 
-def _read_data(folder: Path, problems: Problems) -> tuple[NluDraft, tuple[Rule, ...], tuple[Story, ...]]:
-    nlu, rules, stories = NluDraft(problems=problems), list[Rule](), list[Story]()
+def _read_data(
+    folder: Path, problems: Problems
+) -> tuple[NluDraft, tuple[Rule, ...], tuple[Story, ...], tuple[Node, ...]]:
+    nlu, rules, stories, responses = NluDraft(problems=problems), list[Rule](), list[Story](), list[Node]()
     for root in _roots(_yaml_files(folder / "data") if (folder / "data").is_dir() else [], problems):
         if not root.expect_map(problems):
             continue
@@ -229,7 +246,9 @@ def _read_data(folder: Path, problems: Problems) -> tuple[NluDraft, tuple[Rule, 
             rules += read_rules(section, problems)
         if section := root.get("stories"):
             stories += read_stories(section, problems)
-    return nlu, tuple(rules), tuple(stories)
+        if section := root.get("responses"):
+            responses.append(section)
+    return nlu, tuple(rules), tuple(stories), tuple(responses)
 
 
 _CONVERSATION_KEYS = frozenset({"name", "language", "steps"})
@@ -282,15 +301,25 @@ def _nlu_fingerprint(assistant: Assistant) -> str:
     nlu = assistant.nlu
     return _sha256(
         [
-            sorted([e.intent, e.text, e.language or "", [repr(s) for s in e.entities]] for e in nlu.examples),
+            sorted(
+                [e.response or e.intent, e.text, e.language or "", [repr(s) for s in e.entities]] for e in nlu.examples
+            ),
             dict(nlu.synonyms),
             sorted(nlu.regexes),
             {name: list(values) for name, values in nlu.lookups.items()},
             sorted([s.label, s.text, s.language or ""] for s in assistant.sentiment),
             [assistant.config.base, assistant.config.recipe],
-            [repr(assistant.duckling), dict(assistant.config.values), assistant.config.timezone],
+            _values_read(assistant),
+            [repr(assistant.regex), repr(assistant.keywords)],
         ]
     )
+
+
+def _values_read(assistant: Assistant) -> list[object]:
+    """What the offline finder depends on; which server is asked beside it needs no training."""
+    duckling = assistant.duckling
+    asked = duckling and [duckling.found_here, duckling.timezone, duckling.locale]
+    return [asked, dict(assistant.config.values), assistant.config.timezone]
 
 
 def _without_places(value: object) -> object:
@@ -308,6 +337,7 @@ def _dialogue_fingerprint(assistant: Assistant) -> str:
     return _sha256(
         [
             assistant.domain.raw,
+            sorted(assistant.domain.retrieval_actions),
             [_without_places(rule) for rule in assistant.rules],
             [_without_places(story) for story in assistant.stories],
             [[policy.name, dict(policy.settings)] for policy in assistant.policies],

@@ -18,21 +18,28 @@ from training.annotations import EntitySpan, split_annotations
 
 @dataclass(frozen=True, kw_only=True)
 class IntentExample:
+    """`intent` is what stands before the slash of `faq/ask_hours`, `response` all of it; None without a slash."""
+
     text: str
     intent: str
     entities: tuple[EntitySpan, ...]
     language: str | None
     where: Where
+    response: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NluData:
-    """`synonyms`: surface form, lower case → value. `lookups`: entity → listed values. `regexes`: (name, pattern)."""
+    """`synonyms`: surface form, lower case → value. `lookups`: entity → listed values. `regexes`: (name, pattern).
+
+    `retrieval` are the intents whose examples are told apart below the intent (`faq/ask_hours`).
+    """
 
     examples: tuple[IntentExample, ...] = ()
     synonyms: Mapping[str, str] = field(default_factory=dict)
     regexes: tuple[tuple[str, str], ...] = ()
     lookups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    retrieval: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +78,11 @@ class NluDraft:
     regexes: list[tuple[str, str]] = field(default_factory=list)
     lookups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     intents: dict[str, Where] = field(default_factory=dict)
+
+    @property
+    def retrieval(self) -> frozenset[str]:
+        """The intents with names such as `faq/ask_hours`, without what follows the slash."""
+        return frozenset(intent.split("/")[0] for intent in self.intents if "/" in intent)
 
     def add(self, section: Node) -> None:
         if not section.expect_list(self.problems):
@@ -111,10 +123,12 @@ class NluDraft:
             surface = plain[span.start : span.end]
             if span.value != surface:
                 self.synonyms.setdefault(surface.lower(), span.value)
+        base, slash, _ = intent.partition("/")
         self.examples.append(
             IntentExample(
                 text=plain,
-                intent=intent,
+                intent=base,
+                response=intent if slash else None,
                 entities=tuple(spans),
                 language=language_of(plain, where.file),
                 where=where,
@@ -135,6 +149,7 @@ class NluDraft:
             synonyms=self.synonyms,
             regexes=tuple(self.regexes),
             lookups=self.lookups,
+            retrieval=self.retrieval,
         )
 
 

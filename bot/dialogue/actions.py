@@ -5,6 +5,7 @@ Invariant: reads the tracker, changes nothing; the result is the events that fol
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.assistant.domain import DEFAULT_ACTIONS, HANDOFF_ACTION, REQUESTED_SLOT
@@ -21,7 +22,8 @@ from bot.dialogue.events import (
     UserUtteranceReverted,
 )
 from bot.dialogue.forms import FormRun
-from bot.dialogue.remote import RemoteCall
+from bot.dialogue.parsing import ANY_INTENT
+from bot.dialogue.remote import Crash, RemoteCall
 from bot.dialogue.responses import bot_uttered, generate
 from bot.dialogue.slots import extract_slots
 from bot.dialogue.tracker import Tracker
@@ -50,6 +52,8 @@ class ActionRun:
         is_overridden = name in domain.custom_actions or name in domain.responses or name in domain.forms
         if name in DEFAULT_ACTIONS and not is_overridden:
             return (yield from self._built_in(name, tracker))
+        if name in domain.retrieval_actions:
+            return self._utter_selected(name, tracker)
         if name.startswith("utter_"):
             return self.utter(name, tracker)
         if name in domain.forms and name not in domain.custom_actions:
@@ -60,6 +64,21 @@ class ActionRun:
         """Say a response; nothing where it has no fitting variation."""
         draft = generate(tracker.domain, name, tracker.situation.slots, self.call.channels, self.call.rng)
         return [] if draft is None else [bot_uttered({**draft, "utter_action": name})]
+
+    def _utter_selected(self, name: str, tracker: Tracker) -> Events:
+        """Say the response that was selected for the last message, as its parse data has it."""
+        message = tracker.situation.message
+        selection = message.parse_data.get("response_selector") if message else None
+        if not isinstance(selection, Mapping):
+            raise Crash(f"the message came with no selected response: {name} cannot tell what to say")
+        picked = selection.get(tracker.domain.retrieval_actions[name]) or selection.get(ANY_INTENT)
+        if not picked:
+            return []
+        try:
+            utter_action = str(picked["response"]["utter_action"])
+        except (KeyError, TypeError) as error:
+            raise Crash(f"the message's response_selector has no response.utter_action for {name}") from error
+        return self.utter(utter_action, tracker)
 
     def _built_in(self, name: str, tracker: Tracker) -> Steps[Events]:
         match name:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.assistant.config import FallbackClassifier
 from bot.assistant.domain import Domain
-from models.base import OUT_OF_SCOPE_INTENTS, Entity, Understanding
+from models.base import OUT_OF_SCOPE_INTENTS, Entity, IntentScore, Understanding
 
 FALLBACK_INTENT = "nlu_fallback"
+ANY_INTENT = "default"
+"""Rasa's key of a response selected among those of all retrieval intents."""
 RANKING_LENGTH = 10
 """Intents kept in an event, as Rasa's classifiers do by default; the prediction log has them all."""
 _PAYLOAD = re.compile(r"^/(?P<intent>[^{@]+)(?P<confidence>@[0-9.]+)?(?P<entities>\{.+\})?(?P<rest>.*)", re.DOTALL)
@@ -23,10 +26,14 @@ def parse_payload(text: str, domain: Domain) -> dict[str, Any] | None:
     """The parse data of `/intent@0.9{"entity": "value"}`; None for ordinary text, also where the intent is unknown."""
     stripped = text.strip()
     found = _PAYLOAD.match(stripped) if stripped.startswith("/") else None
-    name = found["intent"].strip() if found else None
-    if found is None or name not in domain.intents:
+    if found is None:
         return None
-    intent = {"name": name, "confidence": _confidence(found["confidence"])}
+    full = found["intent"].strip()
+    name, slash, _ = full.partition("/")
+    is_selected = slash and f"utter_{name}" in domain.retrieval_actions and f"utter_{full}" in domain.responses
+    if not is_selected and full not in domain.intents:
+        return None
+    intent = {"name": name if is_selected else full, "confidence": _confidence(found["confidence"])}
     span = {"start": found.start("entities"), "end": found.end("entities"), "extractor": "RegexMessageHandler"}
     entities = [
         {"entity": entity, "value": value, **span}
@@ -34,7 +41,11 @@ def parse_payload(text: str, domain: Domain) -> dict[str, Any] | None:
         if entity in domain.entities
         for value in (values if isinstance(values, list) else [values])
     ]
-    return {"text": stripped, "intent": intent, "intent_ranking": [intent], "entities": entities}
+    read = {"text": stripped, "intent": intent, "intent_ranking": [intent], "entities": entities}
+    if is_selected:  # Rasa does not know this form and would read it as text
+        score = IntentScore(name=full, confidence=1.0)
+        read["response_selector"] = {"all_retrieval_intents": [name], name: _picked((score,), domain)}
+    return read
 
 
 def _confidence(written: str | None) -> float:
@@ -56,11 +67,22 @@ def _payload_entities(written: str | None) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def to_parse_data(understanding: Understanding, fallback: FallbackClassifier | None) -> dict[str, Any]:
+def to_parse_data(
+    understanding: Understanding,
+    fallback: FallbackClassifier | None,
+    domain: Domain | None = None,
+    *,
+    selects_across: bool = False,
+) -> dict[str, Any]:
     """Rasa's parse data of what a model read, with `sentiment` and `language` beside.
 
     The intent becomes `nlu_fallback` when the best one is unlikely, when two are close, or when the whole message is
     out of scope; `fallback_reason` then says why in words.
+
+    Args:
+        domain: where the responses of retrieval intents stand; without it nothing is selected.
+        selects_across: also select among the responses of all retrieval intents together, as Rasa's ResponseSelector
+            does where its configuration names no intent.
     """
     best = understanding.ranking[:RANKING_LENGTH]
     ranking = [{"name": score.name, "confidence": score.confidence} for score in best]
@@ -85,7 +107,56 @@ def to_parse_data(understanding: Understanding, fallback: FallbackClassifier | N
         parse_data["intent"] = {"name": FALLBACK_INTENT, "confidence": confidence}
         parse_data["intent_ranking"] = [parse_data["intent"], *ranking]
         parse_data["fallback_reason"] = reason
+    if domain is not None and (selection := _selection(understanding, domain, selects_across=selects_across)):
+        parse_data["response_selector"] = selection
+        if picked := selection.get(parse_data["intent"]["name"]):
+            parse_data["intent"]["full_retrieval_intent_name"] = picked["response"]["intent_response_key"]
     return parse_data
+
+
+def _selection(understanding: Understanding, domain: Domain, *, selects_across: bool) -> dict[str, Any]:
+    """Rasa's `response_selector`; a response that the domain no longer has is not selected."""
+    known = {
+        intent: scores
+        for intent, ranking in understanding.selected.items()
+        if (scores := [score for score in ranking if f"utter_{score.name}" in domain.responses])
+    }
+    if not known:
+        return {}
+    selection: dict[str, Any] = {"all_retrieval_intents": sorted(known)}
+    selection |= {intent: _picked(scores, domain) for intent, scores in known.items()}
+    if selects_across:
+        selection[ANY_INTENT] = _picked(_together(understanding, known), domain)
+    return selection
+
+
+def _together(understanding: Understanding, known: Mapping[str, Sequence[IntentScore]]) -> list[IntentScore]:
+    """The responses of all retrieval intents, each as likely as its intent and it within that; they sum to 1."""
+    chances = {score.name: score.confidence for score in understanding.ranking}
+    joint = [
+        IntentScore(name=score.name, confidence=chances.get(intent, 0.0) * score.confidence)
+        for intent, scores in known.items()
+        for score in scores
+    ]
+    total = sum(score.confidence for score in joint) or 1.0
+    joint.sort(key=lambda score: -score.confidence)
+    return [IntentScore(name=score.name, confidence=score.confidence / total) for score in joint]
+
+
+def _picked(ranking: Sequence[IntentScore], domain: Domain) -> dict[str, Any]:
+    best = ranking[0]
+    utter_action = f"utter_{best.name}"
+    return {
+        "response": {
+            "responses": [dict(variation.body) for variation in domain.responses[utter_action]],
+            "confidence": best.confidence,
+            "intent_response_key": best.name,
+            "utter_action": utter_action,
+        },
+        "ranking": [
+            {"confidence": score.confidence, "intent_response_key": score.name} for score in ranking[:RANKING_LENGTH]
+        ],
+    }
 
 
 def _fallback_reason(understanding: Understanding, fallback: FallbackClassifier | None) -> str | None:
