@@ -39,7 +39,8 @@ _GRACE_S = 10.0
 _LIFELINE = (
     "import os, runpy, sys, threading\n"
     "def watch():\n"
-    "    sys.stdin.buffer.read()\n"
+    "    while os.read(0, 64):\n"
+    "        pass\n"
     "    os._exit(0)\n"
     "threading.Thread(target=watch, daemon=True).start()\n"
     "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)\n"
@@ -97,13 +98,13 @@ def programs(
     credentials = _read_yaml(project / "credentials.yml") or {"rest": None}
     options += ["--credentials", str(_write_yaml(run / "credentials.yml", credentials))]
     options += ["--auth-token", token] if token else []
-    command = [str(environment.python), "-I", "-u", "-c", _LIFELINE, "rasa", *options]
+    command = [str(environment.python), "-I", "-u", "-W", "ignore", "-c", _LIFELINE, "rasa", *options]
     return [*found, Program(name="rasa", command=command, health=f"http://{HOST}:{port}/version")]
 
 
 def _actions_program(environment: RasaEnvironment, port: int) -> Program:
     options = ["rasa", "run", "actions", "--port", str(port)]
-    command = [str(environment.python), "-I", "-u", "-c", _LIFELINE, *options]
+    command = [str(environment.python), "-I", "-u", "-W", "ignore", "-c", _LIFELINE, *options]
     return Program(name="actions", command=command, health=f"http://{HOST}:{port}/health")
 
 
@@ -127,7 +128,9 @@ def _write_yaml(file: Path, body: Mapping[str, Any]) -> Path:
     """Mode 0600: what it copies may hold passwords."""
     file.touch(mode=0o600)
     file.chmod(0o600)
-    YAML(typ="safe").dump(dict(body), file)
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = False  # Rasa's older parser stumbles over `{url: http://…}`
+    yaml.dump(dict(body), file)
     return file
 
 
