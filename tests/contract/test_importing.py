@@ -36,6 +36,7 @@ TRACES = (
     *("rich", "session_expiry", "transfer_happy", "transfer_prefilled", "two_stage_affirm"),
     *("travel_roles", "reminder", "reset", "restart_default", "checkpoint_survey"),
 )
+ROWS, CONVERSATIONS = 339, len(TRACES)
 
 
 @pytest.fixture
