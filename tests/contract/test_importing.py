@@ -179,9 +179,8 @@ async def test_free_text_can_be_reviewed_and_payloads_are_not_asked_about(databa
     items = await database.read(
         lambda c: predictions.for_review(c, "labbot", datetime(2020, 1, 1, tzinfo=UTC), ReviewLimits(), seed=0)
     )
-    assert [(item.text, item.intent, item.model_version) for item in items] == [
-        ("send Ada fifty", "transfer_money", "rasa")
-    ]
+    assert ("send Ada fifty", "transfer_money", "rasa") in [(i.text, i.intent, i.model_version) for i in items]
+    assert not any(item.text.startswith("/") for item in items)
 
 
 @pytest.mark.parametrize(
