@@ -96,6 +96,14 @@ class RasaConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RasaEngineConfig:
+    """`dialogue: rasa`: the Rasa server whose policies decide, and its auth token if it asks for one."""
+
+    url: str
+    token: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class KefuConfig:
     """`kefu.yml`.
 
@@ -105,6 +113,7 @@ class KefuConfig:
         close_after_min: idle minutes after which a conversation is closed.
         values: entity → Duckling's dimension; such values are found in messages without examples.
         timezone: IANA name of the zone in which the shop's "tomorrow" begins.
+        rasa: the Rasa server that decides; None: Kefu's own dialogue does.
     """
 
     base: str = "multilingual-e5-small"
@@ -112,11 +121,14 @@ class KefuConfig:
     close_after_min: float = 24 * 60
     values: Mapping[str, str] = field(default_factory=dict)
     timezone: str = "UTC"
+    rasa: RasaEngineConfig | None = None
 
 
 _ASSISTANT_ID = re.compile(r"[\w-][\w.-]{0,63}")  # it names a folder under KEFU_HOME
 _CONFIG_KEYS = frozenset({"recipe", "assistant_id", "language", "pipeline", "policies", "importers", "version"})
-_KEFU_KEYS = frozenset({"base", "recipe", "close_after_min", "values", "timezone"})
+_KEFU_KEYS = frozenset(
+    {"base", "recipe", "close_after_min", "values", "timezone", "dialogue", "rasa_url", "rasa_token"}
+)
 DEFAULT_POLICIES = (Policy(name="MemoizationPolicy"), Policy(name="RulePolicy"))
 
 
@@ -287,8 +299,32 @@ def _read_values(node: Node | None, problems: Problems) -> Mapping[str, str]:
     return values
 
 
-def read_kefu_config(root: Node | None, problems: Problems) -> KefuConfig:
-    """`kefu.yml`; the defaults where there is no such file."""
+def _read_engine(root: Node, variables: Mapping[str, str], problems: Problems) -> RasaEngineConfig | None:
+    """`dialogue: rasa` with `rasa_url`, and `rasa_token` where the server asks for one."""
+    parts = {key: root.get(key) for key in ("dialogue", "rasa_url", "rasa_token")}
+    given = {
+        key: str(resolve_variables(part, variables, problems))
+        for key, part in parts.items()
+        if part is not None and not part.is_null and part.text(problems)
+    }
+    engine = given.get("dialogue", "kefu")
+    if engine not in ("kefu", "rasa"):
+        problems.error(parts["dialogue"], f"there is no dialogue engine '{engine}'", "One of kefu, rasa.")
+    if engine != "rasa":
+        return None
+    url = given.get("rasa_url", "")
+    if not url.startswith(("http://", "https://")):
+        problems.error(
+            parts["rasa_url"] or parts["dialogue"],
+            f"`dialogue: rasa` needs the server's address, and '{url}' is none" if url else "`rasa_url` is missing",
+            "For instance `rasa_url: http://127.0.0.1:5005`, where `kefu rasa serve` listens.",
+        )
+        return None
+    return RasaEngineConfig(url=url.rstrip("/"), token=given.get("rasa_token"))
+
+
+def read_kefu_config(root: Node | None, problems: Problems, variables: Mapping[str, str] | None = None) -> KefuConfig:
+    """`kefu.yml`; the defaults where there is no such file. `variables` are what `${VAR}` in the engine's keys is."""
     if root is None or not root.expect_map(problems):
         return KefuConfig()
     root.warn_unknown_keys(_KEFU_KEYS, problems)
@@ -304,6 +340,7 @@ def read_kefu_config(root: Node | None, problems: Problems) -> KefuConfig:
         close_after_min=KefuConfig.close_after_min if minutes is None else minutes,
         values=_read_values(root.get("values"), problems),
         timezone=_read_zone(root.get("timezone"), problems) or KefuConfig.timezone,
+        rasa=_read_engine(root, variables or {}, problems),
     )
 
 

@@ -197,7 +197,7 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Ass
         endpoints=read_settings(_optional(folder / "endpoints.yml", problems), variables, problems),
         credentials=read_settings(_optional(folder / "credentials.yml", problems), variables, problems),
         brand=read_brand(_optional(folder / "brand.yml", problems), problems),
-        config=read_kefu_config(_optional(folder / "kefu.yml", problems), problems),
+        config=read_kefu_config(_optional(folder / "kefu.yml", problems), problems, variables),
     )
     check_references(assistant, nlu.intents, problems)
     return replace(
