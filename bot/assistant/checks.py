@@ -14,6 +14,7 @@ from bot.assistant.config import Policy
 from bot.assistant.domain import BUILT_IN_SLOTS, DEFAULT_INTENTS, Domain, Slot
 from bot.assistant.source import Problems
 from bot.assistant.stories import ActionStep, CheckpointStep, LoopStep, OrStep, SlotStep, Step, UserStep
+from bot.assistant.unserved import check_pipeline
 from bot.errors import Where
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def check_references(assistant: Assistant, nlu_intents: Mapping[str, Where], pro
     _check_nlu(domain, nlu_intents, problems)
     _check_retrieval(domain, nlu_intents, problems)
     _check_policies(assistant, problems)
+    check_pipeline(assistant, problems)
     for entity in assistant.config.values:
         if entity not in domain.entities:
             hint = _nearest(entity, domain.entities) or "Add it under `entities:` in the domain."

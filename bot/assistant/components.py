@@ -229,7 +229,13 @@ _LOCK_STORES: tuple[Component, ...] = (
 )
 
 _EVENT_BROKERS: tuple[Component, ...] = (
-    *_entries("event_broker", "supported", "every event is published after it is stored", "sql", "kafka", "pika"),
+    *_entries(
+        "event_broker",
+        "supported",
+        "every event is published after it is stored",
+        *("sql", "kafka", "pika"),
+        "webhook",  # not Rasa's: a signed POST
+    ),
     *_entries(
         "event_broker",
         "unsupported",

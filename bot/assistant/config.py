@@ -166,8 +166,8 @@ def read_config(root: Node | None, variables: Mapping[str, str], problems: Probl
 
 
 def _is(name: str, component: str) -> bool:
-    """Whether a name, or a class's full path, means this component of Rasa's."""
-    return name.rsplit(".", 1)[-1] == component
+    """Whether a name, or a class's path in Rasa, means this component; somebody's own class of that name does not."""
+    return name == component or (name.startswith("rasa.") and name.endswith(f".{component}"))
 
 
 def _read_id(node: Node, problems: Problems) -> str | None:
@@ -256,7 +256,7 @@ def _read_keywords(components: _Components, problems: Problems) -> KeywordClassi
     for name, node in components:
         if _is(name, "KeywordIntentClassifier"):
             found = KeywordClassifier(**_flags(node, ("case_sensitive",), problems))
-        elif name.rsplit(".", 1)[-1] in _DECIDE_ANEW:
+        elif any(_is(name, other) for other in _DECIDE_ANEW):
             found = None
     return found
 

@@ -32,6 +32,7 @@ from bot.assistant.nlu_data import NluData, NluDraft, SentimentExample, read_sen
 from bot.assistant.quality import Finding, Kind, find_all, samples_of, warn
 from bot.assistant.source import Node, Problem, Problems, read_yaml
 from bot.assistant.stories import Rule, Story, read_rules, read_stories
+from bot.assistant.unserved import check_settings
 from bot.errors import AssistantError, Where
 
 
@@ -177,6 +178,7 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Ass
     roots = _roots(domain_files, problems)
     nlu, rules, stories, responses = _read_data(folder, problems)
     domain = read_domain(roots, problems, responses=responses, retrieval=nlu.retrieval)
+    endpoints, credentials = (_optional(folder / f"{name}.yml", problems) for name in ("endpoints", "credentials"))
     config = read_config(_optional(folder / "config.yml", problems), variables, problems)
     assistant = Assistant(
         root=folder,
@@ -194,12 +196,13 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Ass
         keywords=config.keywords,
         selects_across=config.selects_across,
         pipeline=config.pipeline,
-        endpoints=read_settings(_optional(folder / "endpoints.yml", problems), variables, problems),
-        credentials=read_settings(_optional(folder / "credentials.yml", problems), variables, problems),
+        endpoints=read_settings(endpoints, variables, problems),
+        credentials=read_settings(credentials, variables, problems),
         brand=read_brand(_optional(folder / "brand.yml", problems), problems),
         config=read_kefu_config(_optional(folder / "kefu.yml", problems), problems, variables),
     )
     check_references(assistant, nlu.intents, problems)
+    check_settings(endpoints, credentials, problems)
     return replace(
         assistant,
         warnings=tuple(problem for problem in problems.found if problem.level == "warning"),

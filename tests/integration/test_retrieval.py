@@ -173,8 +173,8 @@ def test_a_response_that_was_deleted_is_not_selected(
     ("file", "old", "new", "message", "place"),
     [
         ("domain.yml", "faq/ask_hours:", "faq/ask_times:", "no response 'utter_faq/ask_hours'", "nlu.yml:19"),
-        ("data/nlu.yml", "intent: chitchat/", "intent: greet #", "selects among its responses", "rules.yml:20"),
-        ("data/rules.yml", "action: utter_faq", "action: utter_faqs", "there is no such response", "rules.yml:11"),
+        ("data/nlu.yml", "intent: chitchat/", "intent: greet #", "selects among its responses", "rules.yml:19"),
+        ("data/rules.yml", "action: utter_faq", "action: utter_faqs", "there is no such response", "rules.yml:10"),
     ],
 )  # fmt: skip
 def test_mistakes_are_errors_with_their_place(

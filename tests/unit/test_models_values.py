@@ -359,7 +359,7 @@ def test_the_pipelines_options_reach_the_training_data(tmp_path: Path) -> None:
         entities={"time": "time", "number": "number"}, timezone="Asia/Shanghai", month_first=True
     )
     messages = [problem.message for problem in check_assistant(folder, {})]
-    assert "Duckling's dimension 'distance' is not served" in messages
+    assert "Duckling's dimension 'distance' is found only while its server answers" in messages
 
 
 def test_kefu_yml_names_entities_of_the_assistants_own(tmp_path: Path) -> None:
