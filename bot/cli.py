@@ -20,6 +20,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from bot import __version__
+from bot.commands.import_rasa import import_rasa
 from bot.commands.rasa import rasa
 from bot.errors import KefuError
 from bot.settings import STARTER, Settings, assistant_folder, environment, load_settings
@@ -48,6 +49,7 @@ app.add_typer(review, name="review")
 app.add_typer(models, name="models")
 app.add_typer(database, name="db")
 app.add_typer(rasa, name="rasa")
+app.command("import-rasa")(import_rasa)
 
 HELD_OUT = "accuracy on held-out training messages; → serves"
 

@@ -96,7 +96,7 @@ _COMPONENTS: tuple[Component, ...] = (
     *_entries(
         "component",
         "mapped",
-        "one encoder with an intent head and an entity tagger takes its place; its options belong to its own training",
+        "one encoder with an intent head and an entity tagger takes its place",
         "DIETClassifier",
         finds_entities=True,
         names_intents=True,
