@@ -12,19 +12,30 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from bot.assistant.brand import Brand
 from bot.assistant.loader import Assistant
 from bot.dialogue.effects import EffectResult, RunAction, Steps
-from bot.dialogue.events import HandoffRequested, UserUttered, from_json, to_json
-from bot.dialogue.manager import Decision, DialogueModel, Turn, UserMessage, compile_assistant, turn
+from bot.dialogue.events import ActionExecuted, HandoffRequested, UserUttered, from_json, to_json
+from bot.dialogue.manager import (
+    Decision,
+    DialogueModel,
+    Turn,
+    UserMessage,
+    append_events,
+    compile_assistant,
+    execute_action,
+    external_message,
+    log_message,
+    turn,
+)
 from bot.dialogue.parsing import parse_payload, to_parse_data
 from bot.dialogue.tracker import SnapshotOutdated, Tracker
 from bot.errors import StaleConversation, StorageError
-from bot.storage import conversations, inbox, outbox
+from bot.storage import conversations, inbox, outbox, reminders
 from bot.storage.database import Database
 from bot.storage.hub import Hub
 from bot.storage.outbox import OutboxClaim
@@ -52,9 +63,19 @@ class ActionRunner(Protocol):
     async def close(self) -> None: ...
 
 
+class ValueServer(Protocol):
+    """Finds dates, amounts and other values in a text, elsewhere. Never raises."""
+
+    async def find(self, text: str) -> list[dict[str, Any]] | None:
+        """Entities as parse data have them; None where it gave no answer."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bot:
-    """One assistant, ready to answer: its files, what was compiled from them, its custom actions."""
+    """One assistant, ready to answer: its files, what was compiled from them, its custom actions, its value server."""
 
     assistant: Assistant
     dialogue: DialogueModel
@@ -202,7 +223,7 @@ class Worker:
         """Work until `stop`, then let the turns in flight finish."""
         deliver = [self._deliver_forever()] if self._push else []
         try:
-            await asyncio.gather(self._claim_forever(), self._close_idle_forever(), *deliver)
+            await asyncio.gather(self._claim_forever(), self._close_idle_forever(), self._remind_forever(), *deliver)
         finally:
             if self._turns:
                 await asyncio.gather(*self._turns, return_exceptions=True)
@@ -286,6 +307,8 @@ class Worker:
 
     async def _decide(self, claim: Claim) -> TurnRecord:
         bot = self.bot
+        if claim.message.command is not None:
+            return await self._carry_out(claim, claim.message.command)
         self._hub.typing(claim.sender_id)
         started = time.perf_counter()
         reading = await read_message(claim.message.text, bot, self._understander)
@@ -305,8 +328,7 @@ class Worker:
             return silent_record(claim, reading, tracker, message, now)
         # The same message draws the same variations when its turn has to run again.
         rng = random.Random(f"{self.assistant_id}:{claim.inbound_id}")
-        steps = turn(tracker, message, bot.dialogue, now, rng)
-        outcome = await drive(steps, bot.actions, self._limits.action_deadline_s)
+        outcome = await self._drive(turn(tracker, message, bot.dialogue, now, rng))
         if self._observer:
             self._observer(
                 TurnTrace(
@@ -321,6 +343,54 @@ class Worker:
             self._metrics.handoffs.inc()
             log.warning("handoff.requested", extra={"sender_id": claim.sender_id})
         return turn_record(claim, reading, outcome, self._delivery(claim), folded_to)
+
+    async def _carry_out(self, claim: Claim, command: Mapping[str, Any]) -> TurnRecord:
+        """Do what the company's systems asked for: `trigger` an intent, `log` a message without answering, `execute` an
+        action, `append` events, or `replace` the whole log by events.
+
+        Raises ValueError where the command says none of these; the message becomes a dead letter.
+        """
+        bot, now = self.bot, self._clock().timestamp()
+        rng = random.Random(f"{self.assistant_id}:{claim.inbound_id}")
+        tracker, folded_to = await self._tracker(bot, claim)
+        reading: Reading | None = None
+        match command:
+            case {"trigger": {"name": str(name), **more}}:
+                message = external_message(tracker, name, _entities(more.get("entities")), str(claim.inbound_id))
+                reading = Reading(parse_data=dict(message.parse_data), understanding=None)
+                if claim.status == "with_operator":
+                    return silent_record(claim, reading, tracker, message, now)
+                steps = turn(tracker, message, bot.dialogue, now, rng)
+            case {"log": {"text": str(text), **more}}:
+                reading = await self._reading(text, more.get("parse_data"))
+                channel = tracker.latest_input_channel or claim.message.channel
+                message = user_message(
+                    text, reading, input_channel=channel, message_id=str(claim.inbound_id), metadata={}
+                )
+                steps = log_message(tracker, message, bot.dialogue, now, rng)
+            case {"execute": {"name": str(name), **more}}:
+                executed = ActionExecuted(name=name, policy=more.get("policy"), confidence=more.get("confidence"))
+                steps = execute_action(tracker, executed, bot.dialogue, now, rng)
+            case {"append": list(bodies)}:
+                steps = append_events(tracker, [from_json(body) for body in bodies], bot.dialogue, now, rng)
+            case {"replace": list(bodies)}:
+                empty = Tracker.empty(bot.assistant.domain, claim.sender_id)
+                outcome = await self._drive(append_events(empty, [*map(from_json, bodies)], bot.dialogue, now, rng))
+                record = turn_record(claim, None, outcome, self._delivery(claim), 0)
+                return replace(record, replaces_log=True, snapshot=None, bodies=[], body_metadata=[])
+            case _:
+                raise ValueError(f"unknown command: {sorted(command)}")
+        outcome = await self._drive(steps)
+        record = turn_record(claim, reading, outcome, self._delivery(claim), folded_to)
+        return record if command.get("send", True) else replace(record, bodies=[], body_metadata=[])
+
+    async def _drive(self, steps: Steps[Turn]) -> Turn:
+        return await drive(steps, self.bot.actions, self._limits.action_deadline_s)
+
+    async def _reading(self, text: str, parse_data: Mapping[str, Any] | None) -> Reading:
+        if parse_data is not None:
+            return Reading(parse_data=dict(parse_data), understanding=None)
+        return await read_message(text, self.bot, self._understander)
 
     async def _tracker(self, bot: Bot, claim: Claim) -> tuple[Tracker, int]:
         """The conversation so far, and the event its snapshot stands for: 0 where there is none that fits."""
@@ -349,7 +419,9 @@ class Worker:
                 retry_at = now + timedelta(seconds=wait_s)
                 await self._db.write(lambda c: inbox.fail(c, claim, why, retry_at, now))
                 return
-            bodies, delivery = apology(claim, self.bot.assistant.brand), self._delivery(claim)
+            # A command came from the company's own systems: no customer waits for words about it.
+            bodies = apology(claim, self.bot.assistant.brand) if claim.message.command is None else []
+            delivery = self._delivery(claim)
             sent = await self._db.write(
                 lambda c: inbox.fail(c, claim, why, None, now, bodies=bodies, delivery=delivery)
             )
@@ -370,6 +442,24 @@ class Worker:
     async def _close_idle(self) -> None:
         now, after_min = self._clock(), self.bot.assistant.config.close_after_min
         await self._db.write(lambda c: conversations.close_idle(c, self.assistant_id, now, after_min))
+
+    async def _remind_forever(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                fired = await self._remind()
+            except Exception:  # a database restart must not end the service
+                log.exception("worker.remind_failed")
+                fired = 0
+            if not fired:
+                await self._pause(self._limits.poll_s)
+
+    async def _remind(self) -> int:
+        now = self._clock()
+        if not await self._db.read(lambda c: reminders.is_any_due(c, self.assistant_id, now)):
+            return 0
+        fired = await self._db.write(lambda c: reminders.fire(c, self.assistant_id, now))
+        self._hub.inbound_arrived()
+        return fired
 
     # ---- outbox (push channels; pull channels read the transcript) ----
 
@@ -411,8 +501,15 @@ def has_handoff(outcome: Turn) -> bool:
     return any(isinstance(event, HandoffRequested) for event in outcome.events)
 
 
-def turn_record(claim: Claim, reading: Reading, outcome: Turn, delivery: Delivery, folded_to: int) -> TurnRecord:
-    seen = reading.understanding
+def _entities(given: object) -> list[dict[str, Any]]:
+    """Rasa takes a list of entities, or the short {name: value}."""
+    if isinstance(given, Mapping):
+        return [{"entity": name, "value": value} for name, value in given.items()]
+    return [dict(entity) for entity in given] if isinstance(given, list) else []
+
+
+def turn_record(claim: Claim, reading: Reading | None, outcome: Turn, delivery: Delivery, folded_to: int) -> TurnRecord:
+    seen = reading.understanding if reading else None
     is_far = outcome.tracker.event_count - folded_to >= SNAPSHOT_EVERY
     return TurnRecord(
         events=[to_json(event) for event in outcome.events],
@@ -420,7 +517,7 @@ def turn_record(claim: Claim, reading: Reading, outcome: Turn, delivery: Deliver
         snapshot=outcome.tracker.snapshot() if is_far else None,
         bodies=[message.body for message in outcome.messages],
         body_metadata=[{"model_version": seen.model_version} if seen else {} for _ in outcome.messages],
-        prediction=prediction(seen, reading) if seen else None,
+        prediction=prediction(seen, reading) if seen and reading else None,
         status="waiting" if has_handoff(outcome) else None,
         delivery=delivery,
     )

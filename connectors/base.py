@@ -144,6 +144,8 @@ class InboundMessage:
         text: what was typed or a button's payload ("/intent{…}").
         metadata: Rasa's message metadata. `identity` in it is set by the platform only, after verification.
         input_channel: the name Rasa's tracker carries ("rest", "web").
+        command: what the company's own systems want done in the conversation instead of a message, in the order of its
+            messages: `bot.worker` knows them. No channel of customers ever sets it.
     """
 
     channel: str
@@ -157,6 +159,7 @@ class InboundMessage:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     input_channel: str = ""
     language_hint: str | None = None
+    command: Mapping[str, Any] | None = None
 
 
 def storable_text(text: str) -> str:
@@ -324,7 +327,10 @@ class Ports(Protocol):
         ...
 
     async def transcript(self, sender_id: str, after_seq: int, limit: int = 200) -> list[OutboundMessage]:
-        """Entries (customer, bot, operator) with seq > after_seq, in order, without gaps."""
+        """Entries (customer, bot, operator) with seq > after_seq, in order, without gaps.
+
+        A command (see InboundMessage) takes a number too: an entry of the system without a body.
+        """
         ...
 
     async def last_seq(self, sender_id: str) -> int:

@@ -24,6 +24,7 @@ from bot.dialogue.events import (
     BotUttered,
     Event,
     LoopInterrupted,
+    SessionStarted,
     SlotSet,
     UserFeaturization,
     UserUttered,
@@ -46,7 +47,11 @@ __all__ = [
     "EffectResult",
     "Turn",
     "UserMessage",
+    "append_events",
     "compile_assistant",
+    "execute_action",
+    "external_message",
+    "log_message",
     "turn",
 ]
 
@@ -129,9 +134,7 @@ class Turn:
     tracker: Tracker
 
 
-def compile_assistant(
-    assistant: Assistant, learned: Sequence[Policy] = (), *, is_exact: bool = False
-) -> DialogueModel:
+def compile_assistant(assistant: Assistant, learned: Sequence[Policy] = (), *, is_exact: bool = False) -> DialogueModel:
     """Compile rules and stories into policies, joined by those that were `learned`.
 
     Raises:
@@ -166,6 +169,49 @@ def turn(tracker: Tracker, message: UserMessage, model: DialogueModel, now: floa
     return run.result()
 
 
+# ---- what the company's own systems do in a conversation: Rasa's HTTP API ----
+
+
+def log_message(
+    tracker: Tracker, message: UserMessage, model: DialogueModel, now: float, rng: random.Random
+) -> Steps[Turn]:
+    """Take a message in, slots filled, without answering it."""
+    run = _TurnRun(tracker.copy(), message, model, now, rng)
+    if run.is_session_over():
+        yield from run.start_session()
+    run.log_message()
+    yield from run.extract_slots()
+    return run.result()
+
+
+def execute_action(
+    tracker: Tracker, executed: ActionExecuted, model: DialogueModel, now: float, rng: random.Random
+) -> Steps[Turn]:
+    """Run one action, whatever the policies say; nothing follows it."""
+    run = _TurnRun(tracker.copy(), _nobody(tracker), model, now, rng)
+    if run.is_session_over():
+        yield from run.start_session()
+    yield from run.execute(executed)
+    return run.result()
+
+
+def append_events(
+    tracker: Tracker, events: Sequence[Event], model: DialogueModel, now: float, rng: random.Random
+) -> Steps[Turn]:
+    """Write events into the log as they are; one without a timestamp happens now. A first session starts by itself."""
+    run = _TurnRun(tracker.copy(), _nobody(tracker), model, now, rng)
+    begins = [event.to_json().get("name") or event.type_name for event in events[:2]]
+    if not tracker.events and begins != [ACTION_SESSION_START, SessionStarted.type_name]:
+        yield from run.start_session()
+    for event in events:
+        run.write(event)
+    return run.result()
+
+
+def _nobody(tracker: Tracker) -> UserMessage:
+    return UserMessage(text="", parse_data={}, input_channel=tracker.latest_input_channel or "", message_id="")
+
+
 class _TurnRun:
     """The turn while it happens."""
 
@@ -197,6 +243,16 @@ class _TurnRun:
         self._tracker.apply(stamped)
         if isinstance(stamped, BotUttered):
             self._messages.append(BotMessage(body=message_body(stamped), metadata=stamped.metadata))
+
+    def write(self, event: Event) -> None:
+        """Log an event of others with its own time, where it has one."""
+        if event.timestamp <= 0:
+            self._append(event)
+            return
+        self._events.append(event)
+        self._tracker.apply(event)
+        if isinstance(event, BotUttered):
+            self._messages.append(BotMessage(body=message_body(event), metadata=event.metadata))
 
     def _disclose(self) -> None:
         """Before the first word of a session: that it is a machine that speaks."""
@@ -340,6 +396,11 @@ class _TurnRun:
         if any(isinstance(event, UserUttered) for event in events):
             yield from self.extract_slots()
         return outcome
+
+    def execute(self, executed: ActionExecuted) -> Steps[None]:
+        """Run an action that no policy chose."""
+        outcome = yield from self._execute(executed.name or "", executed, ())
+        self._decide(executed.name or "", executed.policy or "", executed.confidence or 0.0, outcome or "asked for")
 
     def _break_circuit(self) -> None:
         """Stop a turn that does not end."""

@@ -143,6 +143,7 @@ def _inbox_values(assistant_id: str, message: InboundMessage) -> dict[str, Any]:
             "metadata": dict(message.metadata),
             "input_channel": message.input_channel,
             "language_hint": message.language_hint,
+            **({"command": dict(message.command)} if message.command is not None else {}),
         },
         "arrived_at": message.received_at,
     }

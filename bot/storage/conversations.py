@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Text, bindparam, func, literal, select, union_all, update
+from sqlalchemy import Connection, Integer, Row, Text, bindparam, func, literal, select, union_all, update
 
 from bot.storage.records import Status
 from bot.storage.tables import conversations, inbox, outbox
@@ -122,21 +122,26 @@ def transcript(
     rows = conn.execute(
         _TRANSCRIPT, {"assistant": assistant_id, "sender": sender_id, "after": after_seq, "at_most": limit}
     )
-    return [
-        OutboundMessage(
-            outbox_id=row.outbox_id,
-            conversation_id=row.conversation_id,
-            sender_id=sender_id,
-            seq=row.seq,
-            author=row.author,
-            body={"text": row.text} if row.author == "customer" else row.body,
-            created_at=row.created_at,
-            in_reply_to=row.in_reply_to,
-            client_id=row.client_id,
-            metadata=_shown(row.body["metadata"]) if row.author == "customer" else row.metadata,
-        )
-        for row in rows
-    ]
+    return [_entry(row, sender_id) for row in rows]
+
+
+def _entry(row: Row[*tuple[Any, ...]], sender_id: str) -> OutboundMessage:
+    is_arrival = row.outbox_id is None
+    # The company's systems spoke, not the customer: the number is taken, there is nothing to show.
+    is_command = is_arrival and "command" in row.body
+    shown: dict[str, Any] = {"text": row.text} if is_arrival else row.body
+    return OutboundMessage(
+        outbox_id=row.outbox_id,
+        conversation_id=row.conversation_id,
+        sender_id=sender_id,
+        seq=row.seq,
+        author="system" if is_command else row.author,
+        body={} if is_command else shown,
+        created_at=row.created_at,
+        in_reply_to=row.in_reply_to,
+        client_id=None if is_command else row.client_id,
+        metadata=_shown(row.body["metadata"]) if is_arrival else row.metadata,
+    )
 
 
 def _shown(metadata: dict[str, Any]) -> dict[str, Any]:

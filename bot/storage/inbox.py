@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Integer, Row, Text, bindparam, case, func, literal, or_, select, update
+from sqlalchemy import Connection, Integer, Row, Text, bindparam, case, exists, func, literal, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.errors import StaleConversation
@@ -24,7 +24,8 @@ from bot.storage.dialects import for_, with_insert
 from bot.storage.notify import tell_turn_finished
 from bot.storage.predictions import add_prediction
 from bot.storage.records import Claim, Delivery, TurnRecord
-from bot.storage.tables import conversations, events, identities, inbox, snapshots
+from bot.storage.reminders import note_reminders
+from bot.storage.tables import conversations, events, identities, inbox, reminders, snapshots
 from bot.storage.types import Id, UtcDateTime
 from connectors.base import InboundMessage, OutboundMessage
 
@@ -75,7 +76,13 @@ _HEADS = (
     )
 )
 _BACKGROUND = (
-    select(conversations.c.id, identities.c.external_id, snapshots.c.event_seq, snapshots.c.body)
+    select(
+        conversations.c.id,
+        identities.c.external_id,
+        snapshots.c.event_seq,
+        snapshots.c.body,
+        exists().where(reminders.c.conversation_id == conversations.c.id).label("has_reminders"),
+    )
     .join(identities, identities.c.id == conversations.c.identity_id)
     .outerjoin(snapshots, snapshots.c.conversation_id == conversations.c.id)
     .where(conversations.c.id.in_(_ids))
@@ -148,12 +155,14 @@ def _to_claim(
             metadata=head.body["metadata"],
             input_channel=head.body["input_channel"],
             language_hint=head.body["language_hint"],
+            command=head.body.get("command"),
         ),
         seq=head.seq,
         snapshot=background.body,
         snapshot_seq=background.event_seq or 0,
         events=unfolded,
         event_seq=held.event_seq,
+        has_reminders=background.has_reminders,
     )
 
 
@@ -190,6 +199,8 @@ _CLOSE_MESSAGE = (
     .values(state=bindparam("new_state", type_=Text), error=bindparam("why", type_=Text), done_at=_now)
 )
 _ADD_EVENTS = events.insert()
+_FORGET_EVENTS = events.delete().where(events.c.conversation_id == bindparam("conversation"))
+_FORGET_SNAPSHOT = snapshots.delete().where(snapshots.c.conversation_id == bindparam("conversation"))
 _SNAPSHOT = with_insert(
     lambda insert: (statement := insert(snapshots)).on_conflict_do_update(
         index_elements=["conversation_id"],
@@ -219,8 +230,12 @@ def finish(conn: Connection, claim: Claim, record: TurnRecord, now: datetime) ->
         new_status=record.status,
         new_language=None if language == "und" else language,
     )
+    if record.replaces_log:
+        conn.execute(_FORGET_EVENTS, {"conversation": claim.conversation_id})
+        conn.execute(_FORGET_SNAPSHOT, {"conversation": claim.conversation_id})
     if added:
         conn.execute(_ADD_EVENTS, [*_event_rows(claim, record)])
+    note_reminders(conn, claim, record.events, now)
     if record.snapshot is not None:
         filed = {"conversation_id": claim.conversation_id, "customer_id": claim.customer_id}
         event_seq = record.expected_event_seq + added

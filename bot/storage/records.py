@@ -24,6 +24,7 @@ class Claim:
         fence: proof of this claim; a later claim of the conversation makes it worthless.
         attempts: how often this message was claimed, this time included.
         events: the bodies after `snapshot` (all of them when there is none), up to `event_seq`.
+        has_reminders: something is planned in this conversation.
     """
 
     inbound_id: int
@@ -43,6 +44,7 @@ class Claim:
     snapshot_seq: int
     events: list[dict[str, Any]]
     event_seq: int
+    has_reminders: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,7 @@ class TurnRecord:
     Attributes:
         expected_event_seq: the conversation's `event_seq` that the turn started from.
         bodies: Rasa bot messages, one outbox row each; `body_metadata` is as long, or empty.
+        replaces_log: the events take the place of all that were stored before.
         delivery: "pull" rows wait for the client's confirmation, "push" rows for the outbox worker.
     """
 
@@ -85,4 +88,5 @@ class TurnRecord:
     body_metadata: Sequence[Mapping[str, Any]] = ()
     prediction: PredictionRecord | None = None
     status: Status | None = None
+    replaces_log: bool = False
     delivery: Delivery = "pull"

@@ -199,6 +199,22 @@ Index(
     postgresql_where=_PENDING,
 )
 
+reminders = Table(
+    "reminders",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("assistant_id", Text, nullable=False),
+    _conversation(),
+    _customer(),
+    Column("name", Text, nullable=False),
+    Column("intent", Text, nullable=False),
+    Column("entities", Json, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("kill_on_user_message", Boolean, nullable=False),
+    UniqueConstraint("conversation_id", "name"),
+)
+Index("ix_reminders_due", reminders.c.assistant_id, reminders.c.due_at)
+
 predictions = Table(
     "predictions",
     metadata,

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from starlette.routing import BaseRoute
@@ -245,3 +245,80 @@ async def test_a_burst_in_one_conversation_is_answered_in_order(starter: Bot, tm
         for receipt in receipts:
             assert await platform.ports.wait_for_reply(receipt.inbound_id, 20)
     assert understander.seen == texts
+
+
+# ---- commands of the company's own systems, reminders ----
+
+
+async def command(platform: Platform, number: int, **what: object) -> list[str]:
+    return await ask(platform, message("", number, command=what))
+
+
+async def log_of(platform: Platform) -> list[dict[str, Any]]:
+    return await platform.db.read(lambda c: conversations.events(c, "kefu-starter", "c"))
+
+
+async def test_an_intent_can_be_triggered_from_outside(starter: Bot, tmp_path: Path) -> None:
+    async with running(starter, tmp_path, Scripted()) as platform:
+        await ask(platform, message("greet", 1))
+        said = await command(platform, 2, trigger={"name": "thank", "entities": {"product": "lamp"}})
+        [user] = [e for e in await log_of(platform) if e["event"] == "user" and e["text"] != "greet"]
+    assert any("welcome" in text for text in said)
+    assert (user["text"], user["metadata"], user["input_channel"]) == ("EXTERNAL: thank", {"is_external": True}, "rest")
+    assert user["parse_data"]["entities"] == [{"entity": "product", "value": "lamp"}]
+
+
+async def test_a_message_can_be_logged_without_an_answer(starter: Bot, tmp_path: Path) -> None:
+    async with running(starter, tmp_path, Scripted()) as platform:
+        assert await command(platform, 1, log={"text": "thank"}) == []
+        log = await log_of(platform)
+    [heard] = [e for e in log if e["event"] in ("user", "bot")]
+    assert heard["parse_data"]["intent"]["name"] == "thank"
+
+
+async def test_an_action_can_be_run_alone(starter: Bot, tmp_path: Path) -> None:
+    name = "utter_welcome"
+    async with running(starter, tmp_path, Scripted()) as platform:
+        said = await command(platform, 1, execute={"name": name, "policy": "me", "confidence": 0.5})
+        unknown = await command(platform, 2, execute={"name": "action_nobody_wrote"})
+        actions = [e for e in await log_of(platform) if e["event"] == "action"]
+    assert "welcome" in said[-1]
+    assert unknown == []
+    assert [(e["name"], e["policy"], e["confidence"]) for e in actions if e["name"] == name] == [(name, "me", 0.5)]
+
+
+async def test_events_can_be_appended_and_the_whole_log_replaced(starter: Bot, tmp_path: Path) -> None:
+    slot = {"event": "slot", "name": "order_number", "value": "A-1001"}
+    async with running(starter, tmp_path, Scripted()) as platform:
+        await ask(platform, message("greet", 1))
+        await command(platform, 2, append=[slot, {"event": "bot", "text": "from outside"}])
+        appended = await log_of(platform)
+        await command(platform, 3, replace=[{"event": "user", "text": "only this"}])
+        replaced = await log_of(platform)
+        assert await ask(platform, message("thank", 4))
+    assert [e["event"] for e in appended[-2:]] == ["slot", "bot"]
+    assert [e.get("text") for e in replaced if e["event"] in ("user", "bot")] == ["only this"]
+
+
+async def test_an_impossible_command_dies_without_a_word_to_the_customer(starter: Bot, tmp_path: Path) -> None:
+    async with running(starter, tmp_path, Scripted()) as platform:
+        assert await command(platform, 1, dance={}) == []
+        assert await ask(platform, message("thank", 2))
+
+
+async def test_a_reminder_fires_after_the_server_was_started_again(starter: Bot, tmp_path: Path) -> None:
+    due = (datetime.now(UTC) + timedelta(seconds=0.4)).isoformat()
+    plan = {"event": "reminder", "intent": "thank", "date_time": due, "name": "r", "kill_on_user_msg": True}
+    async with running(starter, tmp_path, Scripted()) as platform:
+        await ask(platform, message("greet", 1))
+        await command(platform, 2, append=[plan])
+    await asyncio.sleep(0.5)
+    async with running(starter, tmp_path, Scripted()) as platform:
+        for _ in range(100):
+            entries = await platform.ports.transcript("c", 0)
+            if any("welcome" in str(entry.body.get("text")) for entry in entries):
+                break
+            await asyncio.sleep(0.05)
+        fired = [e for e in await log_of(platform) if e.get("text") == "EXTERNAL: thank"]
+    assert any("welcome" in str(entry.body.get("text")) for entry in entries)
+    assert len(fired) == 1
