@@ -314,11 +314,11 @@ async def test_a_reminder_fires_after_the_server_was_started_again(starter: Bot,
         await command(platform, 2, append=[plan])
     await asyncio.sleep(0.5)
     async with running(starter, tmp_path, Scripted()) as platform:
-        for _ in range(100):
-            entries = await platform.ports.transcript("c", 0)
-            if any("welcome" in str(entry.body.get("text")) for entry in entries):
-                break
-            await asyncio.sleep(0.05)
-        fired = [e for e in await log_of(platform) if e.get("text") == "EXTERNAL: thank"]
-    assert any("welcome" in str(entry.body.get("text")) for entry in entries)
+        async with asyncio.timeout(20):
+            while not [e for e in await log_of(platform) if e.get("text") == "EXTERNAL: thank"]:
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
+        log = await log_of(platform)
+    fired = [at for at, event in enumerate(log) if event.get("text") == "EXTERNAL: thank"]
     assert len(fired) == 1
+    assert any("welcome" in str(event.get("text")) for event in log[fired[0] :])
