@@ -35,7 +35,13 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port that `kefu serve` listens on.")
     secret_key: str | None = Field(None, description="Signs visitor tokens; default: generated once under KEFU_HOME.")
     widget_secret: str | None = Field(None, description="Verifies the identity tokens (HS256) of your own website.")
-    api_token: str | None = Field(None, description="Bearer token that /metrics asks for, once set.")
+    api_token: str | None = Field(
+        None, description="Token of Rasa's HTTP API (`?token=` or bearer) and of /metrics, once set."
+    )
+    jwt_secret: str | None = Field(
+        None, description="Verifies the JWTs of Rasa's HTTP API; a public key for RS256 or ES256."
+    )
+    jwt_method: str = Field("HS256", description="How those JWTs are signed.")
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated origins that may embed the widget; empty: all."
     )

@@ -1,0 +1,162 @@
+"""`POST /model/train`: one YAML document in, a trained version out, made by `kefu train` in a process of its own.
+
+The document alone is learned from: no reviewed labels, no database. Invariant: what serves is not touched; a version
+comes to serve by `PUT /model` alone. One training at a time, because it takes the processor from who is talking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import IO, Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from bot.assistant.loader import load_assistant
+from bot.dialogue.policies import check_dialogue
+from bot.errors import AssistantError
+from bot.rasa.http_requests import ApiError
+from bot.settings import Settings, environment
+from models.base import KIND
+from models.registry import Registry
+
+_SCRATCH = ".api-training-"
+_CONFIG_KEYS = ("version", "language", "recipe", "pipeline", "policies")
+_HELP = "/training-data-format"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """`archive` is the version's folder as .tar.gz, open at its beginning; it has no name and ends with its closing."""
+
+    version: str
+    archive: IO[bytes]
+    size: int
+
+
+class Trainer:
+    """The trainings that this process has begun. `active_count` is what `/status` tells."""
+
+    def __init__(self, settings: Settings, assistant_id: str) -> None:
+        self._settings, self._assistant_id = settings, assistant_id
+        self.active_count = 0
+
+    async def train(self, document: str, *, keep: bool) -> Trained:
+        """Learn from Rasa's training data (domain, nlu, stories, rules and config in one document).
+
+        Args:
+            keep: file the version among those of the served assistant, so that `PUT /model` can name it.
+        Raises:
+            ApiError: 400 where the document cannot be learned from (with its line), 409 while another training runs,
+                500 where the training failed.
+        """
+        if self.active_count:
+            raise ApiError(
+                409,
+                "Conflict",
+                "Another training runs already; GET /status says when it is done (num_active_training_jobs).",
+                retry_after_s=30.0,
+            )
+        self.active_count += 1
+        try:
+            self._settings.home.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._settings.home, prefix=_SCRATCH) as scratch:
+                return await self._train(document, Path(scratch), keep=keep)
+        finally:
+            self.active_count -= 1
+
+    async def _train(self, document: str, scratch: Path, *, keep: bool) -> Trained:
+        project, home = scratch / "project", scratch / "home"
+        await asyncio.to_thread(_write_project, document, project, self._assistant_id)
+        await asyncio.to_thread(_check, project)
+        home.mkdir()
+        if self._settings.bases_dir.is_dir():
+            (home / "bases").symlink_to(self._settings.bases_dir.absolute())  # weights are not fetched twice
+        await self._run(project, home)
+        registry = Registry(home / "models", self._assistant_id)
+        versions = registry.versions(KIND)
+        if not versions:
+            raise _failed("Ran training, but it finished without a trained model.")
+        folder = registry.path(KIND, versions[-1])
+        trained = await asyncio.to_thread(_pack, folder)
+        if keep:
+            served = Registry(self._settings.models_dir, self._assistant_id)
+            await asyncio.to_thread(served.add, KIND, folder)
+        return trained
+
+    async def _run(self, project: Path, home: Path) -> None:
+        """`kefu train`, with nothing of the serving process's database."""
+        variables = {name: value for name, value in environment().items() if name != "KEFU_DATABASE_URL"}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot.cli", "train", str(project)),
+            env={**variables, "KEFU_HOME": str(home)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            said, _ = await process.communicate()
+        finally:
+            if process.returncode is None:  # the request was cancelled: nobody waits for the result
+                process.kill()
+        if process.returncode:
+            reason = said.decode(errors="replace").rpartition("kefu:")[2].strip()[-1_000:]
+            raise _failed(f"An unexpected error occurred during training. Error: {reason}")
+
+
+def _failed(message: str) -> ApiError:
+    return ApiError(500, "TrainingError", message)
+
+
+def _write_project(document: str, project: Path, assistant_id: str) -> None:
+    """The document as domain and as data, so that a problem's line is the document's; its configuration apart."""
+    config = _configuration(document)
+    (project / "data").mkdir(parents=True)
+    for file in (project / "domain.yml", project / "data" / "data.yml"):
+        file.write_text(document, encoding="utf-8")
+    stream = StringIO()
+    YAML().dump({**config, "assistant_id": assistant_id}, stream)
+    (project / "config.yml").write_text(stream.getvalue(), encoding="utf-8")
+
+
+def _configuration(document: str) -> dict[str, Any]:
+    try:
+        content = YAML(typ="rt", pure=True).load(document)
+    except (YAMLError, ValueError) as error:
+        raise _invalid(f"The request body does not contain valid YAML. Error: {error}") from error
+    if not isinstance(content, dict):
+        raise _invalid("The request body does not contain valid YAML. Error: the top level must be a map of sections")
+    return {key: content[key] for key in _CONFIG_KEYS if key in content}
+
+
+def _check(project: Path) -> None:
+    try:
+        problems = check_dialogue(load_assistant(project, {}))
+        errors = [problem for problem in problems if problem.level == "error"]
+        if errors:
+            raise errors[0].as_error()
+    except AssistantError as error:
+        said = str(error).replace(f"{project}/data/", "").replace(f"{project}/", "")
+        is_domain = error.where is not None and error.where.file.name == "domain.yml"
+        if is_domain:
+            raise ApiError(400, "InvalidDomainError", f"Provided domain file is invalid. Error: {said}") from error
+        raise _invalid(f"The request body cannot be learned from. Error: {said}") from error
+
+
+def _invalid(message: str) -> ApiError:
+    return ApiError(400, "BadRequest", message, help_path=_HELP)
+
+
+def _pack(folder: Path) -> Trained:
+    archive = tempfile.TemporaryFile(dir=folder.parent)  # noqa: SIM115  whoever sends it closes it
+    with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as packed:  # weights hardly shrink at any level
+        packed.add(folder, arcname=folder.name)
+    size = archive.tell()
+    archive.seek(0)
+    return Trained(version=folder.name, archive=archive, size=size)
