@@ -15,7 +15,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -32,6 +32,7 @@ from bot.assistant.brand import Brand
 from bot.assistant.loader import Assistant, load_assistant
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated, StorageError
 from bot.rasa.action_server import InProcessActions, RemoteActions
+from bot.rasa.duckling import duckling_of
 from bot.settings import Settings, environment, publish_home
 from bot.storage import inbox
 from bot.storage.database import Database
@@ -55,7 +56,7 @@ DEBUG_TURNS = 500
 def load_bot(folder: Path) -> Bot:
     """Read the assistant and its custom actions. Raises AssistantError with file, line and field."""
     assistant = load_assistant(folder, environment())
-    return Bot.of(assistant, actions_of(assistant))
+    return replace(Bot.of(assistant, actions_of(assistant)), values=duckling_of(assistant.duckling))
 
 
 def actions_of(assistant: Assistant) -> ActionRunner:
@@ -164,7 +165,7 @@ class Platform:
         """Let the turns in flight finish, then close."""
         self.worker.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.worker.bot.actions.close()
+        await self.worker.bot.close()
         if isinstance(self.understander, ServedUnderstander):
             await self.understander.stop()
         if self._listener is not None:
@@ -372,7 +373,7 @@ async def follow_files(platform: Platform, tell: Callable[[str], None]) -> None:
             hidden = any(part.startswith(".") for part in Path(path).relative_to(root).parts)
             return not hidden and not Path(path).is_relative_to(home) and super().__call__(change, path)
 
-    replaced: ActionRunner | None = None
+    replaced: Bot | None = None
     async for _ in awatch(root, watch_filter=OfTheAssistant()):
         try:
             fresh = await asyncio.to_thread(load_bot, root)
@@ -381,7 +382,7 @@ async def follow_files(platform: Platform, tell: Callable[[str], None]) -> None:
             continue
         if replaced is not None:
             await replaced.close()  # one generation late: turns that began before the change may still use its actions
-        replaced = platform.worker.bot.actions
+        replaced = platform.worker.bot
         stale_model = fresh.assistant.nlu_fingerprint != platform.worker.bot.assistant.nlu_fingerprint
         platform.bot = platform.worker.bot = fresh
         platform.webchat.brand.update(public_brand(fresh.assistant.brand))
