@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.dialogue.events import ActionExecuted, Event
+from bot.dialogue.events import ACTION_LISTEN, ActionExecuted, Event
 from bot.dialogue.predictions import Prediction
 from bot.dialogue.rules import Example
 from bot.dialogue.situation import Situation
@@ -61,17 +61,27 @@ class Memoization:
     def _recall_latest_part(self, tracker: Tracker, tried: list[State], rule_only: RuleOnly) -> tuple[str, str] | None:
         """Forget the oldest events, action by action, until what is left is remembered."""
         events = tracker.applied_events
-        starts = [index for index, event in enumerate(events) if isinstance(event, ActionExecuted)]
-        if self.max_history is not None:
-            starts = starts[-self.max_history :]
-        for start in self._short_enough(starts, tracker.moments()):
+        for start in self._starts(events, tracker.moments()):
             states = story_view(_moments_of(events[start:], tracker), rule_only)
-            if states != tried and len(states) <= self.longest:
+            if states != tried:
                 found = self._recall(states)
                 if found is not None:
                     return found
                 tried = states
         return None
+
+    def _starts(self, events: Sequence[Event], moments: Sequence[Moment]) -> list[int]:
+        """Indices of the actions at which what is left may begin, the earliest first."""
+        starts = [index for index, event in enumerate(events) if isinstance(event, ActionExecuted)]
+        if self.max_history is None:
+            return self._short_enough(starts, moments)
+        # As in Rasa: back to the listen before the last `max_history` actions, and to the beginning without such one.
+        # Slots set before are forgotten, so that an early start can be remembered where the whole is not.
+        for count in range(self.max_history + 1, len(starts) + 1):
+            event = events[starts[-count]]
+            if isinstance(event, ActionExecuted) and event.name == ACTION_LISTEN:
+                return starts[-count:]
+        return starts
 
     def _short_enough(self, starts: list[int], moments: Sequence[Moment]) -> list[int]:
         """Without the starts that leave more visible states than any remembered sequence has."""

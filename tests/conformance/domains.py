@@ -42,10 +42,16 @@ class Draft:
         self.types = {f"slot_{name}": rng.choice(SLOT_TYPES) for name in "pqrstuv"[: rng.randint(2, 7)]}
         names = list(self.types)
         self.required = {form: rng.sample(names, min(len(names), rng.randint(1, 3))) for form in self.forms}
+        mixed = rng.sample(self.intents, len(self.intents))
+        cut = rng.randint(1, len(mixed) - 1)
+        self.by_rule, self.by_story = mixed[:cut], mixed[cut:]
+        self.triggers = dict(zip(self.forms, mixed, strict=False))
         self.responses: dict[str, list[Json]] = {}
         self.behaviour: dict[str, Json] = {}
         self.slots = {name: self._slot(name) for name in names}
-        self.influencing = [name for name, slot in self.slots.items() if slot.get("influence_conversation") is not False]
+        self.influencing = [
+            name for name, slot in self.slots.items() if slot.get("influence_conversation") is not False
+        ]
         self.influencing = [name for name in self.influencing if self.types[name] != "any"]
 
     def chance(self, probability: float) -> bool:
@@ -118,7 +124,9 @@ class Draft:
                 condition = [{"type": "slot", "name": slot, "value": self.value(slot)}]
                 self.responses[name].append({"text": f"{name} if", "condition": condition})
             if self.chance(0.1):
-                self.responses[name].append({"text": f"{name} there", "channel": self.rng.choice(["slack", "collector"])})
+                self.responses[name].append(
+                    {"text": f"{name} there", "channel": self.rng.choice(["slack", "collector"])}
+                )
         return name
 
     def action(self, name: str, **how: Any) -> str:
@@ -128,22 +136,45 @@ class Draft:
     def some_action(self) -> str:
         """A response mostly, else a custom action that does a little."""
         rng = self.rng
-        if self.chance(0.7):
+        if self.chance(0.65):
             return self.response(f"utter_{rng.choice('abcdef')}")
-        kind = rng.choice(["set", "set", "set", "say", "reset", "follow", "reject", "crash"])
-        says = [{"response": self.response("utter_a")}] if self.chance(0.3) else [{"text": kind}]
-        if kind == "set":
+        if self.chance(0.5):
             name = rng.choice(list(self.types))
-            return self.action(f"action_set_{name}", events=[{"event": "slot", "name": name, "value": self.value(name)}])
-        events = {
+            return self.action(
+                f"action_set_{name}", events=[{"event": "slot", "name": name, "value": self.value(name)}]
+            )
+        return self._odd_action()
+
+    def _odd_action(self) -> str:
+        """One that does what few do: it declines, crashes, takes back, names the next action, starts a form."""
+        rng = self.rng
+        kinds: dict[str, list[Json]] = {
+            "say": [],
             "reset": [{"event": "reset_slots"}],
             "follow": [{"event": "followup", "name": self.response("utter_b")}],
+            "undo": [{"event": "undo"}],
+            "rewind": [{"event": "rewind"}],
+            "restart": [{"event": "restart"}],
+            "pause": [{"event": "pause"}],
+            "decline": [{"event": "action_execution_rejected", "name": "action_decline"}],
+            "answer": [
+                {"event": "action", "name": "action_listen"},
+                {
+                    "event": "user",
+                    "text": "by action",
+                    "parse_data": {"intent": {"name": rng.choice(self.intents), "confidence": 1.0}, "entities": []},
+                },
+            ],
         }
-        how: Json = {"says": says, "events": events.get(kind, [])}
+        if self.forms:
+            form = rng.choice(self.forms)
+            kinds["start"] = [{"event": "active_loop", "name": form}, {"event": "followup", "name": form}]
+            kinds["leave"] = [{"event": "active_loop", "name": None}]
+        kind = rng.choice([*kinds, "say", "follow", "reject", "crash"])
         if kind in ("reject", "crash"):
-            how = {f"{kind}s" if kind == "crash" else "rejects": True}
-            how = {"crashes": True} if kind == "crash" else how
-        return self.action(f"action_{kind}", **how)
+            return self.action(f"action_{kind}", **{"rejects" if kind == "reject" else "crashes": True})
+        says = [{"response": self.response("utter_a")}] if self.chance(0.3) else [{"text": kind}]
+        return self.action(f"action_{kind}", says=says, events=kinds[kind])
 
     def _validation(self, form: str) -> None:
         validates: dict[str, Json] = {}
@@ -198,6 +229,8 @@ class Draft:
         rule: Json = {"steps": [self.user(intent), *self.actions(self.rng.choice([1, 1, 2]))]}
         if self.chance(0.25) and (condition := self.condition()):
             rule["condition"] = condition
+        if self.chance(0.05):
+            rule["steps"][0] = {"or": [{"intent": intent}, {"intent": self.rng.choice(self.intents)}]}
         if self.chance(0.1):
             rule["wait_for_user_input"] = False
         if self.chance(0.08):
@@ -241,32 +274,45 @@ class Draft:
             return {"or": [{"intent": intent} for intent in self.rng.sample(openers, 2)]}
         return self.user(self.rng.choice(openers))
 
+    def _told(self) -> str:
+        """An intent of the stories' own mostly; where rules answer it as well, they are likely to contradict."""
+        return self.rng.choice(self.by_story if self.chance(0.85) else self.intents)
+
     def _exchange(self) -> list[Json]:
-        steps = [self.user(self.rng.choice(self.intents)), *self.actions(1)]
-        if self.influencing and self.chance(0.15):
-            name = self.rng.choice(self.influencing)
-            steps.insert(1, {"slot_was_set": [{name: self.value(name)}]})
+        steps = [self.user(self._told()), *self.actions(1)]
+        if self.influencing and self.chance(0.2):
+            steps.insert(1, self._slots_step())
         return steps
 
+    def _slots_step(self) -> Json:
+        name = self.rng.choice(self.influencing)
+        if self.chance(0.25):
+            values = [self.value(name) for _ in range(2)]
+            return {"or": [{"slot_was_set": [{name: value}]} for value in values]}
+        return {"slot_was_set": [{name: None if self.chance(0.2) else self.value(name)}]}
+
     def _form_in_story(self) -> list[Json]:
+        """A form from its trigger on, mostly left for another answer; then it goes on, or is given up."""
         form = self.rng.choice(self.forms)
-        steps: list[Json] = [{"intent": self.rng.choice(self.intents)}, {"action": form}, {"active_loop": form}]
-        if self.chance(0.6):
-            steps += [{"intent": self.rng.choice(self.intents)}, *self.actions(1)]
+        trigger = self.triggers.get(form) if self.chance(0.8) else self._told()
+        steps: list[Json] = [{"intent": trigger or self._told()}, {"action": form}, {"active_loop": form}]
+        if self.chance(0.7):
+            steps += [{"intent": self._told()}, *self.actions(1)]
             if self.chance(0.3):
-                steps += [{"intent": self.rng.choice(self.intents)}, {"action": "action_deactivate_loop"}]
+                steps += [{"intent": self._told()}, {"action": "action_deactivate_loop"}]
                 return [*steps, {"active_loop": None}, *self.actions(1)]
-            steps += [{"action": form}] if self.chance(0.5) else [{"intent": self.rng.choice(self.intents)}, {"action": form}]
+            steps += [{"action": form}] if self.chance(0.5) else [{"intent": self._told()}, {"action": form}]
         return [*steps, {"active_loop": None}, *self.actions(1)]
 
     def stories(self, openers: list[str]) -> list[Json]:
         bodies = [self.story(openers) for _ in range(self.rng.randint(1, 4))]
         stories = [{"story": f"story {count}", "steps": steps} for count, steps in enumerate(bodies)]
         if self.chance(0.25):
-            ends = [{"checkpoint": "middle"}]
-            stories[0]["steps"] += ends  # type: ignore[operator]
-            for count in range(self.rng.choice([1, 2])):
-                stories.append({"story": f"later {count}", "steps": [*ends, *self._exchange()]})
+            stories[0]["steps"] += [{"checkpoint": "middle"}]  # type: ignore[operator]
+            stories += [
+                {"story": f"later {count}", "steps": [{"checkpoint": "middle"}, *self._exchange()]}
+                for count in range(self.rng.choice([1, 2]))
+            ]
         return stories
 
     # ---- the whole ----
@@ -302,18 +348,16 @@ class Draft:
         if self.chance(0.1):
             name = rng.choice(list(self.types))
             self.action("action_validate_slot_mappings", validates={name: {"refuses": ["rome", 1, "red"]}})
-        for name in ("utter_default", "utter_restart", "utter_ask_rephrase"):
+        for name in ("utter_default", "utter_restart", "utter_back", "utter_ask_rephrase"):
             if self.chance(0.7):
                 self.responses[name] = [{"text": name}]
-        mixed = rng.sample(self.intents, len(self.intents))
-        cut = rng.randint(1, len(mixed) - 1)
-        by_rule, by_story = mixed[:cut], mixed[cut:]
-        rules = [self.answer_rule(intent) for intent in by_rule[len(self.forms) :]]
-        for form, trigger in zip(self.forms, mixed, strict=False):
+        self._override_default_actions()
+        rules = [self.answer_rule(intent) for intent in self.by_rule[len(self.forms) :]]
+        for form, trigger in self.triggers.items():
             rules += self.form_rules(form, trigger)
         if self.chance(0.3):
             rules.append(self._fallback_rule())
-        stories = self.stories(by_story if self.chance(0.9) else self.intents)
+        stories = self.stories(self.by_story if self.chance(0.9) else self.intents)
         config = {"recipe": "default.v1", "assistant_id": "generated", "language": "en", "pipeline": []}
         config |= {"policies": self.policies()}
         return Project(
@@ -323,6 +367,18 @@ class Draft:
             stories=stories,
             behaviour=self.behaviour,
         )
+
+    def _override_default_actions(self) -> None:
+        """A project may bring its own action under the name of a default one."""
+        started: list[Json] = [{"event": "session_started"}, {"event": "action", "name": "action_listen"}]
+        if self.chance(0.06):
+            self.action("action_session_start", says=[{"text": "welcome"}], events=[started[0], started[1]])
+        if self.chance(0.06):
+            self.action("action_default_fallback", says=[{"text": "own fallback"}], events=[])
+        if self.chance(0.04):
+            self.action("action_back", says=[{"text": "own back"}], events=[{"event": "rewind"}])
+        if self.chance(0.04):
+            self.action("action_default_ask_affirmation", says=[{"text": "own question"}], events=[])
 
     def _fallback_rule(self) -> Json:
         if self.chance(0.5):
@@ -340,12 +396,15 @@ class Draft:
             self.action(asking, says=[{"text": f"{name} please"}])
 
     def _domain(self) -> Json:
-        entities = [{name: {f"{LABELS[name][0]}s": LABELS[name][1]}} if name in LABELS else name for name in self.entities]
+        entities = [self._entity(name) for name in self.entities]
         forms: dict[str, Json] = {form: {"required_slots": required} for form, required in self.required.items()}
         for form in forms.values():
             if self.chance(0.3):
                 form["ignored_intents"] = self.rng.sample(self.intents, 1)
-        session = {"session_expiration_time": self.rng.choice([60, 60, 60, 0, 5]), "carry_over_slots_to_new_session": True}
+        session = {
+            "session_expiration_time": self.rng.choice([60, 60, 60, 0, 5]),
+            "carry_over_slots_to_new_session": True,
+        }
         session["carry_over_slots_to_new_session"] = not self.chance(0.25)
         return {
             "intents": [self._intent(name) for name in self.intents],
@@ -355,7 +414,14 @@ class Draft:
             "responses": self.responses,
             "actions": list(self.behaviour),
             "session_config": session,
+            **({"config": {"store_entities_as_slots": False}} if self.chance(0.1) else {}),
         }
+
+    def _entity(self, name: str) -> str | Json:
+        described: Json = {f"{LABELS[name][0]}s": LABELS[name][1]} if name in LABELS else {}
+        if self.chance(0.1):
+            described["influence_conversation"] = False
+        return {name: described} if described else name
 
     def _intent(self, name: str) -> str | Json:
         if self.chance(0.1):

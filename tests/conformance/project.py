@@ -6,10 +6,11 @@ fits into one JSON file. Invariant: `Project.from_json(project.to_json()) == pro
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
 
 Json = dict[str, Any]
 
@@ -76,7 +77,7 @@ class Project:
     behaviour: dict[str, Json] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
-        """Write the project's files (JSON is YAML) and return the folder."""
+        """Write the project's files and return the folder."""
         (folder / "data").mkdir(parents=True, exist_ok=True)
         for name, content in (
             ("domain.yml", self.domain),
@@ -84,8 +85,7 @@ class Project:
             ("data/rules.yml", {"rules": self.rules}),
             ("data/stories.yml", {"stories": self.stories}),
         ):
-            text = json.dumps({"version": "3.1", **content}, indent=1, ensure_ascii=False)
-            (folder / name).write_text(text, encoding="utf-8")
+            YAML().dump({"version": "3.1", **content}, folder / name)
         (folder / "actions.py").write_text(ACTIONS.format(behaviour=self.behaviour), encoding="utf-8")
         return folder
 

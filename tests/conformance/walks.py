@@ -1,4 +1,4 @@
-"""A customer who says random things: follows stories, fills forms, leaves them, comes back after hours, presses buttons.
+"""A customer who says random things: follows stories, fills forms, leaves them, comes back hours later, presses a button.
 
 The next step depends on where our own conversation stands, so that forms do get finished. A step is a request of
 `bot.rasa.oracle` without its sender. Invariant: one seed and one assistant, one walk.
@@ -90,9 +90,9 @@ class Walker:
                 return answer
         if tracker.situation.loop is not None and self._chance(0.1):
             return self._rng.choice(["nlu_fallback", "out_of_scope"]), [], None
-        if not self._script and self._scripts and self._chance(0.6):
+        if not self._script and self._scripts and self._chance(0.75):
             self._script = list(self._rng.choice(self._scripts))
-        if self._script and self._chance(0.85):
+        if self._script and self._chance(0.9):
             step = self._script.pop(0)
             return step.intent or self._rng.choice(self._intents), self._of_step(step), step.text
         return self._rng.choice(self._intents), self._some_entities(), None
