@@ -43,6 +43,7 @@ from bot.storage.records import Claim, Delivery, PredictionRecord, TurnRecord
 from bot.telemetry import Metrics, turn_id
 from connectors.base import Connector, DeliveryUnknown, SendResult
 from models.base import ModelUnavailable, Understander, Understanding
+from models.value_options import DUCKLINGS, EXTRACTOR
 
 log = logging.getLogger("kefu.worker")
 
@@ -80,6 +81,13 @@ class Bot:
     assistant: Assistant
     dialogue: DialogueModel
     actions: ActionRunner
+    values: ValueServer | None = None
+
+    async def close(self) -> None:
+        """Let go of whatever its actions and its value server hold."""
+        await self.actions.close()
+        if self.values is not None:
+            await self.values.close()
 
     @classmethod
     def of(cls, assistant: Assistant, actions: ActionRunner) -> Bot:
@@ -156,12 +164,23 @@ async def read_message(text: str, bot: Bot, understander: Understander) -> Readi
     payload = parse_payload(text, bot.assistant.domain)
     if payload is not None:
         return Reading(parse_data=payload, understanding=None)
-    [understanding] = await understander.understand([text])
+    served, [understanding] = await asyncio.gather(_served_values(text, bot), understander.understand([text]))
     assistant = bot.assistant
     parse_data = to_parse_data(
         understanding, assistant.fallback, assistant.domain, selects_across=assistant.selects_across
     )
+    if served is not None:
+        parse_data["entities"] = [*(one for one in parse_data["entities"] if not _is_value(one)), *served]
     return Reading(parse_data=parse_data, understanding=understanding)
+
+
+async def _served_values(text: str, bot: Bot) -> list[dict[str, Any]] | None:
+    return None if bot.values is None else await bot.values.find(text)
+
+
+def _is_value(entity: Mapping[str, Any]) -> bool:
+    """Whether a value server's answer takes its place; kefu.yml's own names stay."""
+    return entity["extractor"] == EXTRACTOR and entity["entity"] in DUCKLINGS
 
 
 def user_message(
@@ -356,7 +375,7 @@ class Worker:
         reading: Reading | None = None
         match command:
             case {"trigger": {"name": str(name), **more}}:
-                message = external_message(tracker, name, _entities(more.get("entities")), str(claim.inbound_id))
+                message = external_message(tracker, name, more.get("entities"), str(claim.inbound_id))
                 reading = Reading(parse_data=dict(message.parse_data), understanding=None)
                 if claim.status == "with_operator":
                     return silent_record(claim, reading, tracker, message, now)
@@ -499,13 +518,6 @@ class Worker:
 
 def has_handoff(outcome: Turn) -> bool:
     return any(isinstance(event, HandoffRequested) for event in outcome.events)
-
-
-def _entities(given: object) -> list[dict[str, Any]]:
-    """Rasa takes a list of entities, or the short {name: value}."""
-    if isinstance(given, Mapping):
-        return [{"entity": name, "value": value} for name, value in given.items()]
-    return [dict(entity) for entity in given] if isinstance(given, list) else []
 
 
 def turn_record(claim: Claim, reading: Reading | None, outcome: Turn, delivery: Delivery, folded_to: int) -> TurnRecord:
