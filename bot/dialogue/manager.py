@@ -92,13 +92,18 @@ class UserMessage:
     is_external: bool = False
 
 
-def external_message(
-    tracker: Tracker, intent: str, entities: Sequence[Mapping[str, Any]], message_id: str
-) -> UserMessage:
-    """A message that the company's own systems (`trigger_intent`) or a reminder send in the customer's place."""
+def external_message(tracker: Tracker, intent: str, entities: object, message_id: str) -> UserMessage:
+    """A message that the company's own systems (`trigger_intent`) or a reminder send in the customer's place.
+
+    Args:
+        entities: Rasa's list of entities, or the short {name: value}; anything else counts as none.
+    """
+    if isinstance(entities, Mapping):
+        entities = [{"entity": name, "value": value} for name, value in entities.items()]
+    listed = [dict(one) for one in entities if isinstance(one, Mapping)] if isinstance(entities, list | tuple) else []
     return UserMessage(
         text=f"EXTERNAL: {intent}",
-        parse_data={"intent": {"name": intent}, "entities": [dict(entity) for entity in entities]},
+        parse_data={"intent": {"name": intent}, "entities": listed},
         input_channel=tracker.latest_input_channel or "",
         message_id=message_id,
         metadata={"is_external": True},
