@@ -33,6 +33,10 @@ from bot.assistant.loader import Assistant, load_assistant
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated, StorageError
 from bot.rasa.action_server import InProcessActions, RemoteActions
 from bot.rasa.duckling import duckling_of
+from bot.rasa.http_access import Access
+from bot.rasa.http_api import api_routes
+from bot.rasa.http_platform import Api
+from bot.rasa.http_training import Trainer
 from bot.settings import Settings, environment, publish_home
 from bot.storage import inbox
 from bot.storage.database import Database
@@ -43,6 +47,7 @@ from bot.telemetry import Metrics
 from bot.worker import ActionRunner, Bot, TurnTrace, Worker
 from connectors.base import Connector, ConnectorError
 from connectors.rest import Rest
+from connectors.socketio import SocketIo, SocketIoOptions
 from connectors.webchat import WebChat
 from models.base import KIND, ModelUnavailable, Understander
 from models.registry import Registry
@@ -110,6 +115,9 @@ class Platform:
                 debug=debug,
             ),
         ]
+        if "socketio" in bot.assistant.credentials:
+            options = SocketIoOptions.of(bot.assistant.credentials["socketio"])
+            connectors.append(SocketIo(options, settings.allowed_origins))
         worker = Worker(
             db=db,
             hub=hub,
@@ -243,7 +251,27 @@ def build_app(platform: Platform) -> FastAPI:
     _add_health(app, platform)
     for connector in platform.connectors:
         app.router.routes.extend(connector.routes(platform.ports))
+    app.router.routes.extend(api_routes(rasa_api(platform)))
     return app
+
+
+def rasa_api(platform: Platform) -> Api:
+    """What Rasa's HTTP API is given. Raises ConfigurationError for a JWT method that cannot be verified."""
+    settings, assistant_id = platform.settings, platform.bot.assistant.assistant_id
+    return Api(
+        bot=lambda: platform.worker.bot,
+        db=platform.db,
+        ports=platform.ports,
+        understander=platform.understander,
+        registry=Registry(settings.models_dir, assistant_id),
+        trainer=Trainer(settings, assistant_id),
+        access=Access.of(
+            token=settings.api_token,
+            jwt_secret=settings.jwt_secret,
+            jwt_method=settings.jwt_method,
+            host=settings.host,
+        ),
+    )
 
 
 def _add_health(app: FastAPI, platform: Platform) -> None:
