@@ -22,6 +22,7 @@ from training.annotations import EntitySpan
 
 if TYPE_CHECKING:
     from models.entities import EntityRules
+    from models.keywords import KeywordRules
     from models.value_options import ValueOptions
     from training.dataset import EntityValue, UnderstandingData, Utterance
 
@@ -128,6 +129,7 @@ def collect_lessons(assistant: Assistant, labels: Iterable[LabelledText], tests:
             intents=deduplicate([*own, *intents]),
             sentiment=deduplicate([*moods, *sentiments]),
             entities=_entity_rules(assistant),
+            keywords=_keywords(assistant, own),
         ),
         reviewed=len(intents),
         notices=(*notices, *mood_notices, *thin_notices),
@@ -249,18 +251,29 @@ def _entity_rules(assistant: Assistant) -> EntityRules:
     """Regexes and lookups of declared entities; others are features of Rasa's pipeline and name nothing."""
     from models.entities import EntityRules, LookupValue
 
-    nlu, entities = assistant.nlu, assistant.domain.entities
+    nlu, entities, asked = assistant.nlu, assistant.domain.entities, assistant.regex
     return EntityRules(
-        regexes=tuple(pair for pair in nlu.regexes if pair[0] in entities),
+        regexes=tuple(pair for pair in nlu.regexes if asked.use_regexes and pair[0] in entities),
         lookups=tuple(
-            LookupValue(entity=name, text=value)
+            LookupValue(entity=name, text=value, exact=asked.case_sensitive, inside_words=not asked.use_word_boundaries)
             for name, values in nlu.lookups.items()
-            if name in entities
+            if asked.use_lookup_tables and name in entities
             for value in values
         ),
         synonyms=dict(nlu.synonyms),
         values=_value_options(assistant),
+        case_sensitive=asked.case_sensitive,
     )
+
+
+def _keywords(assistant: Assistant, own: Sequence[Utterance]) -> KeywordRules | None:
+    """The pipeline's KeywordIntentClassifier: examples of the files, no reviewed message, decide by their words."""
+    from models.keywords import KeywordRules
+
+    if assistant.keywords is None:
+        return None
+    examples = ((utterance.text, utterance.label) for utterance in own)
+    return KeywordRules.of(examples, case_sensitive=assistant.keywords.case_sensitive)
 
 
 def _value_options(assistant: Assistant) -> ValueOptions | None:

@@ -30,12 +30,19 @@ _START = 2  # characters under which a lookup form is found
 
 @dataclass(frozen=True, kw_only=True)
 class LookupValue:
-    """A surface form and what it names; `role` and `group` as annotated."""
+    """A surface form and what it names; `role` and `group` as annotated.
+
+    Attributes:
+        exact: it is meant as written, capitals and all.
+        inside_words: it is also found within a longer word.
+    """
 
     entity: str
     text: str
     role: str | None = None
     group: str | None = None
+    exact: bool = False
+    inside_words: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +50,7 @@ class EntityRules:
     """What the assistant's files say about entities.
 
     Attributes:
-        regexes: (entity, pattern) pairs, matched without regard to case, as Rasa's RegexEntityExtractor does.
+        regexes: (entity, pattern) pairs, matched without regard to case unless `case_sensitive`.
         lookups: every value of every lookup table, and every value annotated in the examples.
         synonyms: surface form, lower case → value.
         values: which dates, amounts, … are found without an example; None: none.
@@ -53,6 +60,7 @@ class EntityRules:
     lookups: tuple[LookupValue, ...] = ()
     synonyms: Mapping[str, str] = field(default_factory=dict)
     values: ValueOptions | None = None
+    case_sensitive: bool = False
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1), encoding="utf-8")
@@ -67,6 +75,7 @@ class EntityRules:
                 synonyms={str(key): str(value) for key, value in raw["synonyms"].items()},
                 # Version folders written before there were values lack the key.
                 values=ValueOptions(**values) if (values := raw.get("values")) else None,
+                case_sensitive=bool(raw.get("case_sensitive", False)),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactInvalid(f"{path}: not entity rules ({error}); train again") from error
@@ -77,7 +86,8 @@ class EntityMatcher:
 
     def __init__(self, rules: EntityRules) -> None:
         self._synonyms = {key.casefold(): value for key, value in rules.synonyms.items()}
-        self._patterns = [(name, _compile(name, pattern)) for name, pattern in rules.regexes]
+        flags = regex.V0 if rules.case_sensitive else regex.V0 | regex.IGNORECASE
+        self._patterns = [(name, _compile(name, pattern, flags)) for name, pattern in rules.regexes]
         self._find_values = _value_finder(rules.values)
         self._values: dict[str, list[LookupValue]] = {}
         for value in rules.lookups:
@@ -119,12 +129,20 @@ class EntityMatcher:
                 continue
             # A form of one character stands under itself.
             candidates = (*self._forms.get(folded[start : start + _START], ()), *self._forms.get(folded[start], ()))
-            form = next((form for form in candidates if _stands_alone(folded, form, start)), None)
-            if form is not None:
-                end = start + len(form)
-                surface = text[start:end]
-                for value in self._values.get(surface.casefold(), ())[:1]:
-                    yield self._entity(replace(value, text=surface), start)
+            for form in candidates:
+                if value := self._named(text, folded, form, start):
+                    end = start + len(form)
+                    yield self._entity(replace(value, text=text[start:end]), start)
+                    break
+
+    def _named(self, text: str, folded: str, form: str, start: int) -> LookupValue | None:
+        """What the form names where it stands there; None where it does not."""
+        if not folded.startswith(form, start):
+            return None
+        surface, is_alone = text[start : start + len(form)], _stands_alone(folded, form, start)
+        known = self._values.get(surface.casefold(), ())
+        fitting = (v for v in known if (is_alone or v.inside_words) and (not v.exact or v.text == surface))
+        return next(fitting, None)
 
     def value_of(self, surface: str) -> str:
         """What a surface form stands for: its synonym, else itself."""
@@ -157,9 +175,9 @@ def _spans(pattern: regex.Pattern[str], text: str) -> list[tuple[int, int]]:
     return [(start, end) for start, end in spans if start < end]
 
 
-def _compile(name: str, pattern: str) -> regex.Pattern[str]:
+def _compile(name: str, pattern: str, flags: int) -> regex.Pattern[str]:
     try:
-        return regex.compile(_spaced_boundaries(pattern), regex.IGNORECASE, cache_pattern=False)
+        return regex.compile(_spaced_boundaries(pattern), flags, cache_pattern=False)
     except regex.error as error:
         raise ValueError(f"entity {name!r}: the pattern {pattern!r} does not compile: {error}") from error
 
@@ -191,10 +209,8 @@ def _folded(text: str) -> str:
 
 
 def _stands_alone(text: str, form: str, start: int) -> bool:
-    """Whether the form stands there as words of its own."""
+    """Whether the form, which begins at `start`, stands there as words of its own."""
     end = start + len(form)
-    if not text.startswith(form, start):
-        return False
     is_cut = start > 0 and _is_spaced(form[0]) and _is_spaced(text[start - 1])
     return not is_cut and not (end < len(text) and _is_spaced(form[-1]) and _is_spaced(text[end]))
 

@@ -20,6 +20,7 @@ from models.clauses import PartsReader, Several, clauses, several_from
 from models.encoder import ENCODER_ONNX, Encoder
 from models.entities import EntityMatcher, EntityRules
 from models.heads import Features, Floats, LinearHead, head_from, load_arrays
+from models.keywords import KeywordRules
 from models.languages import identify_language, is_code_switched, says_something
 from models.ngrams import NgramVocabulary
 from models.scope import ScopeScorer, scorer_from
@@ -29,6 +30,7 @@ from models.tagging import Tagger, joined, tagger_from
 HEADS = "heads.npz"
 NGRAMS = "ngrams.npz"
 ENTITIES = "entities.json"
+KEYWORDS = "keywords.json"
 # The threshold of that name: above it an utterance is out of scope.
 OUT_OF_SCOPE = "out_of_scope"
 
@@ -52,6 +54,7 @@ class TrainedUnderstander:
     tagger: Tagger | None = None
     several: Several | None = None
     selectors: Mapping[str, LinearHead] = field(default_factory=dict)
+    keywords: KeywordRules | None = None
 
     @property
     def version(self) -> str:
@@ -73,15 +76,16 @@ class TrainedUnderstander:
         sentiments = self._sentiments(texts, features)
         entities = self._entities(texts, features)
         selected = {name: head.probabilities(head.logits(features)) for name, head in self.selectors.items()}
+        keyed = [self.keywords.intent_of(text) if self.keywords else None for text in texts]
         latency_ms = (time.perf_counter() - started) * 1000
         return [
             Understanding(
                 text=text,
-                ranking=_ranking(self.intent_head.labels, chances[row]),
+                ranking=_with_first(keyed[row], _ranking(self.intent_head.labels, chances[row])),
                 also=beside[row],
                 selected={name: _ranking(self.selectors[name].labels, rows[row]) for name, rows in selected.items()},
                 out_of_scope_score=float(distances[row]),
-                is_out_of_scope=bool(distances[row] > self.manifest.thresholds[OUT_OF_SCOPE]),
+                is_out_of_scope=not keyed[row] and bool(distances[row] > self.manifest.thresholds[OUT_OF_SCOPE]),
                 sentiment=sentiments[row][0],
                 sentiment_confidence=sentiments[row][1],
                 language=identify_language(text),
@@ -201,6 +205,7 @@ def load_understander(path: Path, threads: int, *, beside: TrainedUnderstander |
         tagger=tagger_from(arrays),
         several=several_from(arrays),
         selectors=selectors_from(arrays),
+        keywords=KeywordRules.load(path / KEYWORDS) if KEYWORDS in manifest.files else None,
     )
 
 
@@ -216,3 +221,11 @@ def _encoder(path: Path, manifest: Manifest, threads: int, beside: TrainedUnders
 def _ranking(labels: Sequence[str], probabilities: Floats) -> tuple[IntentScore, ...]:
     order = np.argsort(-probabilities, kind="stable")
     return tuple(IntentScore(name=labels[k], confidence=float(probabilities[k])) for k in order)
+
+
+def _with_first(intent: str | None, ranking: tuple[IntentScore, ...]) -> tuple[IntentScore, ...]:
+    """The ranking with an intent that is certain; None leaves it as it is."""
+    if intent is None:
+        return ranking
+    others = (IntentScore(name=score.name, confidence=0.0) for score in ranking if score.name != intent)
+    return (IntentScore(name=intent, confidence=1.0), *others)

@@ -17,6 +17,7 @@ import numpy as np
 
 from models.base import SENTIMENTS
 from models.entities import EntityRules, LookupValue
+from models.keywords import KeywordRules
 
 
 class DataError(Exception):
@@ -61,11 +62,12 @@ class Utterance:
 
 @dataclass(frozen=True, kw_only=True)
 class UnderstandingData:
-    """What one understanding model is trained from."""
+    """What one understanding model is trained from; `keywords` None: no message's intent is decided by a keyword."""
 
     intents: tuple[Utterance, ...]
     sentiment: tuple[Utterance, ...] = ()
     entities: EntityRules = field(default_factory=EntityRules)
+    keywords: KeywordRules | None = None
 
     def sha256(self) -> str:
         """Changes with any text, label, order-independent; sources and groups do not count."""
@@ -80,9 +82,12 @@ class UnderstandingData:
         moods = sorted((u.text, u.label) for u in self.sentiment)
         rules = [
             self.entities.regexes,
-            [vars(v) for v in self.entities.lookups],
+            # Options that nobody chose do not count: a version stays what it was made from when another is added.
+            [{name: part for name, part in vars(v).items() if part is not False} for v in self.entities.lookups],
             sorted(self.entities.synonyms.items()),
             asdict(self.entities.values) if self.entities.values else None,
+            *(["case_sensitive"] if self.entities.case_sensitive else []),
+            *([asdict(self.keywords)] if self.keywords else []),
         ]
         return hashlib.sha256(json.dumps([sorted(rows), moods, rules], ensure_ascii=False).encode()).hexdigest()
 

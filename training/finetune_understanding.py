@@ -27,7 +27,7 @@ from models.ngrams import NgramVocabulary
 from models.pretrained import BaseModel
 from models.selection import by_task
 from models.tagging import Tagger, TagName
-from models.understanding import ENTITIES, HEADS, NGRAMS, OUT_OF_SCOPE, load_understander
+from models.understanding import ENTITIES, HEADS, KEYWORDS, NGRAMS, OUT_OF_SCOPE, load_understander
 from training.dataset import UnderstandingData, Utterance, assign_folds, deduplicate
 from training.fit import Fitted, Search, Task, fit_head
 from training.readings import Reading
@@ -100,6 +100,8 @@ def train_understanding(
     save_heads(out / HEADS, heads | by_task(selector.head for selector in selectors), extra)
     vocabulary.save(out / NGRAMS)
     data.entity_rules().save(out / ENTITIES)
+    if data.keywords:
+        data.keywords.save(out / KEYWORDS)
     manifest = _manifest(data, recipe, base, assistant_id, trained, scope.threshold, time.perf_counter() - started)
     held_out = [_held_out(name, one, readings[name].utterances) for name, one in trained.items()]
     held_out[0] = replace(held_out[0], scope_scores=scope.scores, strange_scores=scope.strange)
