@@ -18,12 +18,17 @@ from training.annotations import split_annotations
 
 @dataclass(frozen=True, kw_only=True)
 class UserStep:
-    """`intent` or, in an end-to-end step, `text`. Entities are {"entity", "value", "role", "group"} as far as given."""
+    """`intent`, in an end-to-end step `text`, in a test story both.
+
+    Entities are {"entity", "value", "role", "group"} as far as given, with "start" and "end" where they stand in the
+    text. `response` is the whole of `faq/ask_hours` where that is what the step says.
+    """
 
     where: Where
     intent: str | None = None
     text: str | None = None
     entities: tuple[dict[str, Any], ...] = ()
+    response: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,16 +178,17 @@ def _read_step(node: Node, problems: Problems) -> Iterator[Step]:
 def _read_user(node: Node, problems: Problems) -> UserStep | None:
     intent_node, text_node = node.get("intent"), node.get("user")
     intent = intent_node.text(problems) if intent_node else None
-    if intent is not None:
-        intent = intent.strip().removeprefix("/").split("/")[0]
+    full = intent.strip().removeprefix("/") if intent is not None else None
+    intent, slash, _ = (full or "").partition("/")
+    said = {"intent": intent or None, "response": full if slash else None}
     if text_node is None:
-        return UserStep(where=node.where, intent=intent, entities=_read_entities(node, problems)) if intent else None
+        return UserStep(where=node.where, entities=_read_entities(node, problems), **said) if intent else None
     text = text_node.text(problems)
     if text is None:
         return None
     plain, spans = split_annotations(text.strip())
-    entities = tuple(span.as_entity() for span in spans) or _payload_entities(plain)
-    return UserStep(where=node.where, intent=intent, text=plain, entities=entities)
+    annotated = tuple(span.as_entity() | {"start": span.start, "end": span.end} for span in spans)
+    return UserStep(where=node.where, text=plain, entities=annotated or _payload_entities(plain), **said)
 
 
 _PAYLOAD_ENTITIES = re.compile(r"^/[^{@]+(?:@[0-9.]+)?(?P<entities>\{.+\})")

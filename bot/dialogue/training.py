@@ -162,7 +162,9 @@ class _Builder:
     def _events(self, step: Step) -> list[Event]:
         match step:
             case UserStep():
-                intent = {"name": step.intent, "confidence": 1.0}
+                intent: dict[str, Any] = {"name": step.intent, "confidence": 1.0}
+                if step.response is not None:
+                    intent["full_retrieval_intent_name"] = step.response
                 return [UserUttered(text=step.text, parse_data={"intent": intent, "entities": list(step.entities)})]
             case ActionStep():
                 return [ActionExecuted(name=step.name, action_text=step.text)]

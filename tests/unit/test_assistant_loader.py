@@ -174,7 +174,8 @@ stories:
     assert isinstance(said, ActionStep)
     assert said.text == "yes"
     assert isinstance(asked, UserStep)
-    assert (asked.text, asked.entities) == ("where is A-1", ({"entity": "number", "value": "A-1"},))
+    number = {"entity": "number", "value": "A-1", "start": 9, "end": 12}
+    assert (asked.text, asked.entities) == ("where is A-1", (number,))
 
 
 def test_domain_folder_is_merged_and_yaml_is_1_2(project: Write, tmp_path: Path) -> None:
