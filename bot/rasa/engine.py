@@ -10,15 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from bot.dialogue.events import (
     ACTION_LISTEN,
     ACTION_SESSION_START,
     ActionExecuted,
+    ActionExecutionRejected,
     BotUttered,
     Event,
     ReminderScheduled,
+    UserFeaturization,
     UserUttered,
     at,
     from_json,
@@ -39,6 +42,17 @@ _OURS = frozenset({"handoff", "operator"})
 """Events that Rasa does not know and cannot be given."""
 _SURE_POLICIES = ("RulePolicy", "MemoizationPolicy", "AugmentedMemoizationPolicy")
 
+_FOLLOWUP: dict[str, Any] = {"event": "action", "policy": "followup_action", "confidence": 1.0}
+_AFTER_RESET: dict[str, list[dict[str, Any]]] = {
+    ACTION_LISTEN: [{**_FOLLOWUP, "name": ACTION_LISTEN}],
+    ACTION_SESSION_START: [
+        {**_FOLLOWUP, "name": ACTION_SESSION_START},
+        {"event": "session_started"},
+        {"event": "action", "name": ACTION_LISTEN},
+    ],
+}
+"""What Rasa logs by itself after `rewind` and `undo`, and after `restart`."""
+
 Json = dict[str, Any]
 Marks = set[tuple[str, float]]
 
@@ -53,7 +67,7 @@ class RasaEngine:
         await self._server.close()
 
     async def status(self) -> dict[str, str]:
-        """For /readyz: `url`, and its `version` or the `problem` with it. Never raises for what the server is or does."""
+        """For /readyz: `url`, and its `version` or the `problem` with it. Never raises for what the server is."""
         try:
             return {"url": self._server.url, "version": await self._server.check()}
         except (KefuError, RasaUnavailable) as error:
@@ -126,42 +140,46 @@ class RasaEngine:
         """Predict and execute until the bot listens, as Rasa's own loop: ten actions at most, silence while paused."""
         if turn.is_over(events):
             return [_decision("", "rasa", 1.0, "the turn had ended in Rasa before it was asked again")]
-        conversation, server = turn.tracker.sender_id, self._server
         decisions: list[Decision] = []
         for _ in range(_MAX_STEPS):
-            found = await server.predict(conversation)
-            if found.tracker.get("paused") and _intent(turn.message) != "restart":
+            live = turn.fold(events)
+            if live.situation.paused and _intent(turn.message) != "restart":
                 return decisions
-            if _actions_since_listen(found.tracker["events"]) >= MAX_ACTIONS:
+            if live.actions_since_listen() >= MAX_ACTIONS:
                 break
-            before = self._policy_events(turn, found)
-            if before:
-                await server.append_events(conversation, before)
-            await server.execute(conversation, found.action, found.policy, found.confidence)
-            decisions.append(_decision(found.action, found.policy or "", found.confidence, f"{server.url} said so"))
-            if found.action in _STOPS:
+            decisions.append(await self._next_action(live))
+            if decisions[-1].action in _STOPS:
                 return decisions
+            events = (await self._server.tracker(live.sender_id))["events"]
         why = f"{MAX_ACTIONS} actions without listening"
         return [*decisions, _decision(ACTION_LISTEN, "circuit_breaker", 1.0, why)]
 
-    def _policy_events(self, turn: _Turn, found: RasaPrediction) -> list[Json]:
+    async def _next_action(self, live: Tracker) -> Decision:
+        server, conversation = self._server, live.sender_id
+        followup = live.situation.followup_action
+        if not live.applied_events and followup in _AFTER_RESET:
+            # `/predict` would take the emptied conversation for a new one and start a session in mid-turn.
+            await server.append_events(conversation, _AFTER_RESET[followup])
+            return _decision(followup, "followup_action", 1.0, "the action before took the conversation back")
+        found = await server.predict(conversation)
+        before = self._policy_events(live, found)
+        if before:
+            await server.append_events(conversation, before)
+        await server.execute(conversation, found.action, found.policy, found.confidence)
+        return _decision(found.action, found.policy or "", found.confidence, f"{server.url} said so")
+
+    def _policy_events(self, live: Tracker, found: RasaPrediction) -> list[Json]:
         """What a policy logs before its action and `/execute` leaves out."""
-        state = found.tracker
-        if state.get("latest_action_name") != ACTION_LISTEN:
+        if live.situation.latest_action != ACTION_LISTEN:
             return []
         events: list[Json] = []
-        if (state.get("active_loop") or {}).get("name") == found.action and self._interrupts(turn, state["events"]):
+        loop = live.situation.loop
+        # Kefu's rules, compiled from the same files, tell whether the form goes on without validating.
+        if loop and loop.name == found.action and self._model.policies.predict(live).interrupts_loop:
             events.append({"event": "loop_interrupted", "is_interrupted": True})
         if found.policy in _SURE_POLICIES:
             events.append({"event": "user_featurization", "use_text_for_featurization": False})
         return events
-
-    def _interrupts(self, turn: _Turn, events: Sequence[Json]) -> bool:
-        """Whether a form goes on without validating. Kefu's rules, compiled from the same files, tell."""
-        live = turn.tracker.copy()
-        for event in turn.of(events):
-            live.apply(event)
-        return self._model.policies.predict(live).interrupts_loop
 
     async def _settle(self, conversation: str, logged: Sequence[Event]) -> None:
         """Leave the server as Kefu leaves a conversation.
@@ -241,7 +259,16 @@ class _Turn:
                 "the message is not in Rasa's tracker; did the server restart in the middle of a turn?"
             )
         start = self._start(events, place)
-        return [event for index in range(start, len(events)) if (event := self._event(events[index], index == place))]
+        found = [event for index in range(start, len(events)) if (event := self._event(events[index], index == place))]
+        # We give the policy's word before its action; where that declined, Rasa itself leaves both out.
+        return [event for event, after in pairwise([*found, None]) if event and not _is_withdrawn(event, after)]
+
+    def fold(self, events: Sequence[Json]) -> Tracker:
+        """The conversation as it stands in Rasa."""
+        live = self.tracker.copy()
+        for event in self.of(events):
+            live.apply(event)
+        return live
 
     def is_over(self, events: Sequence[Json]) -> bool:
         """Whether the bot listens already after the message: the turn is asked again after its end."""
@@ -279,9 +306,11 @@ class _Turn:
 
 
 def _place(events: Sequence[Json], message: UserMessage, known: Marks) -> int | None:
-    """Where the message stands in Rasa's events; None where it does not (yet)."""
-    for index in range(len(events) - 1, -1, -1):
-        event = events[index]
+    """Where the message stands in Rasa's events; None where it does not (yet).
+
+    The first place counts: a two-stage fallback that succeeds logs the message once more.
+    """
+    for index, event in enumerate(events):
         if event["event"] == "user" and event.get("text") == message.text and _mark(event) not in known:
             sent = (event.get("parse_data") or {}).get("message_id")
             # Of an external message Rasa keeps no id. In a conversation that Kefu begins, it is older than Kefu.
@@ -301,14 +330,8 @@ def _knows(events: Sequence[Json], last: UserUttered) -> bool:
     )
 
 
-def _actions_since_listen(events: Sequence[Json]) -> int:
-    count = 0
-    for event in reversed(events):
-        if event["event"] == "action":
-            if event.get("name") in _STOPS:
-                break
-            count += 1
-    return count
+def _is_withdrawn(event: Event, after: Event | None) -> bool:
+    return isinstance(event, UserFeaturization) and isinstance(after, ActionExecutionRejected)
 
 
 def _parse_data(message: UserMessage) -> Json:
