@@ -1,0 +1,1 @@
+"""`kefu test`: an assistant measured as `rasa test` does, with the same report files."""
