@@ -33,10 +33,12 @@ from bot.assistant.loader import Assistant, load_assistant
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated, StorageError
 from bot.rasa.action_server import InProcessActions, RemoteActions
 from bot.rasa.duckling import duckling_of
+from bot.rasa.engine import RasaEngine
 from bot.rasa.http_access import Access
 from bot.rasa.http_api import api_routes
 from bot.rasa.http_platform import Api
 from bot.rasa.http_training import Trainer
+from bot.rasa.rasa_server import RasaServer
 from bot.settings import Settings, environment, publish_home
 from bot.storage import inbox
 from bot.storage.database import Database
@@ -44,7 +46,7 @@ from bot.storage.hub import Hub
 from bot.storage.notify import Listener
 from bot.storage.ports import Limits, SqlPorts, listen
 from bot.telemetry import Metrics
-from bot.worker import ActionRunner, Bot, TurnTrace, Worker
+from bot.worker import ActionRunner, Bot, Engine, TurnTrace, Worker
 from connectors.base import Connector, ConnectorError
 from connectors.rest import Rest
 from connectors.socketio import SocketIo, SocketIoOptions
@@ -61,11 +63,23 @@ DEBUG_TURNS = 500
 def load_bot(folder: Path) -> Bot:
     """Read the assistant and its custom actions. Raises AssistantError with file, line and field."""
     assistant = load_assistant(folder, environment())
-    return replace(Bot.of(assistant, actions_of(assistant)), values=duckling_of(assistant.duckling))
+    bot = Bot.of(assistant, actions_of(assistant))
+    return replace(bot, values=duckling_of(assistant.duckling), engine=engine_of(bot))
+
+
+def engine_of(bot: Bot) -> Engine | None:
+    """The Rasa server that kefu.yml names (`dialogue: rasa`); None where Kefu decides itself."""
+    rasa = bot.assistant.config.rasa
+    return RasaEngine(RasaServer(rasa.url, rasa.token), bot.dialogue) if rasa else None
 
 
 def actions_of(assistant: Assistant) -> ActionRunner:
-    """A remote action server where endpoints.yml names one, else the project's `actions/` in process."""
+    """A remote action server where endpoints.yml names one, else the project's `actions/` in process.
+
+    Where a Rasa server decides it also calls the actions: none are loaded here.
+    """
+    if assistant.config.rasa:
+        return InProcessActions({})
     url = (assistant.endpoints.get("action_endpoint") or {}).get("url")
     return RemoteActions(url) if url else InProcessActions.load(assistant.root)
 
@@ -194,12 +208,14 @@ class Platform:
         worker = any(not task.done() for task in self._tasks)
         version = self.understander.version
         status = self.understander.status() if isinstance(self.understander, ServedUnderstander) else None
+        engine = await self.bot.engine.status() if self.bot.engine else {}
         return {
-            "ready": worker and database == "ok" and bool(version),
+            "ready": worker and database == "ok" and bool(version) and "problem" not in engine,
             "assistant": assistant_id,
             "worker": worker,
             "database": database,
             "model": asdict(status) if status else {"version": version},
+            **({"rasa": dict(engine)} if engine else {}),
         }
 
 
@@ -359,6 +375,8 @@ async def serve(
     """
     settings = platform.settings
     await asyncio.to_thread(platform.prepare)
+    if platform.bot.engine is not None:
+        await platform.bot.engine.check()
     config = uvicorn.Config(
         build_app(platform),
         host=settings.host,

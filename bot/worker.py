@@ -74,20 +74,41 @@ class ValueServer(Protocol):
     async def close(self) -> None: ...
 
 
+class Engine(Protocol):
+    """Decides turns in Kefu's place (`dialogue: rasa`)."""
+
+    async def turn(self, tracker: Tracker, message: UserMessage, now: float) -> Turn:
+        """Answer one message; an error is retried with the same arguments, ModelUnavailable the longest."""
+        ...
+
+    async def check(self) -> None:
+        """Raises ConfigurationError where what it talks to does not fit."""
+        ...
+
+    async def status(self) -> Mapping[str, str]:
+        """For /readyz; a `problem` in it means that no turn can be decided now."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bot:
-    """One assistant, ready to answer: its files, what was compiled from them, its custom actions, its value server."""
+    """One assistant, ready to answer: its files, what was compiled from them, its custom actions, its value server,
+    and who decides where Kefu does not."""
 
     assistant: Assistant
     dialogue: DialogueModel
     actions: ActionRunner
     values: ValueServer | None = None
+    engine: Engine | None = None
 
     async def close(self) -> None:
-        """Let go of whatever its actions and its value server hold."""
+        """Let go of whatever its actions, its value server and its engine hold."""
         await self.actions.close()
-        if self.values is not None:
-            await self.values.close()
+        for part in (self.values, self.engine):
+            if part is not None:
+                await part.close()
 
     @classmethod
     def of(cls, assistant: Assistant, actions: ActionRunner) -> Bot:
@@ -347,7 +368,7 @@ class Worker:
             return silent_record(claim, reading, tracker, message, now)
         # The same message draws the same variations when its turn has to run again.
         rng = random.Random(f"{self.assistant_id}:{claim.inbound_id}")
-        outcome = await self._drive(turn(tracker, message, bot.dialogue, now, rng))
+        outcome = await self._play(tracker, message, now, rng)
         if self._observer:
             self._observer(
                 TurnTrace(
@@ -379,19 +400,20 @@ class Worker:
                 reading = Reading(parse_data=dict(message.parse_data), understanding=None)
                 if claim.status == "with_operator":
                     return silent_record(claim, reading, tracker, message, now)
-                steps = turn(tracker, message, bot.dialogue, now, rng)
+                playing = self._play(tracker, message, now, rng)
             case {"log": {"text": str(text), **more}}:
                 reading = await self._reading(text, more.get("parse_data"))
                 channel = tracker.latest_input_channel or claim.message.channel
                 message = user_message(
                     text, reading, input_channel=channel, message_id=str(claim.inbound_id), metadata={}
                 )
-                steps = log_message(tracker, message, bot.dialogue, now, rng)
+                playing = self._drive(log_message(tracker, message, bot.dialogue, now, rng))
             case {"execute": {"name": str(name), **more}}:
                 executed = ActionExecuted(name=name, policy=more.get("policy"), confidence=more.get("confidence"))
-                steps = execute_action(tracker, executed, bot.dialogue, now, rng)
+                playing = self._drive(execute_action(tracker, executed, bot.dialogue, now, rng))
             case {"append": list(bodies)}:
-                steps = append_events(tracker, [from_json(body) for body in bodies], bot.dialogue, now, rng)
+                events = [from_json(body) for body in bodies]
+                playing = self._drive(append_events(tracker, events, bot.dialogue, now, rng))
             case {"replace": list(bodies)}:
                 empty = Tracker.empty(bot.assistant.domain, claim.sender_id)
                 outcome = await self._drive(append_events(empty, [*map(from_json, bodies)], bot.dialogue, now, rng))
@@ -399,9 +421,15 @@ class Worker:
                 return replace(record, replaces_log=True, snapshot=None, bodies=[], body_metadata=[])
             case _:
                 raise ValueError(f"unknown command: {sorted(command)}")
-        outcome = await self._drive(steps)
+        outcome = await playing
         record = turn_record(claim, reading, outcome, self._delivery(claim), folded_to)
         return record if command.get("send", True) else replace(record, bodies=[], body_metadata=[])
+
+    async def _play(self, tracker: Tracker, message: UserMessage, now: float, rng: random.Random) -> Turn:
+        """A whole turn: Kefu's own, or the engine's where the assistant has one."""
+        if self.bot.engine is not None:
+            return await self.bot.engine.turn(tracker, message, now)
+        return await self._drive(turn(tracker, message, self.bot.dialogue, now, rng))
 
     async def _drive(self, steps: Steps[Turn]) -> Turn:
         return await drive(steps, self.bot.actions, self._limits.action_deadline_s)

@@ -259,7 +259,7 @@ class _Turn:
                 "the message is not in Rasa's tracker; did the server restart in the middle of a turn?"
             )
         start = self._start(events, place)
-        found = [event for index in range(start, len(events)) if (event := self._event(events[index], index == place))]
+        found = [event for index in range(start, len(events)) if (event := self._event(events[index]))]
         # We give the policy's word before its action; where that declined, Rasa itself leaves both out.
         return [event for event, after in pairwise([*found, None]) if event and not _is_withdrawn(event, after)]
 
@@ -287,16 +287,16 @@ class _Turn:
                 return index
         return place
 
-    def _event(self, body: Json, is_message: bool) -> Event | None:
-        """The message gets what Rasa was not told: channel, id, metadata."""
+    def _event(self, body: Json) -> Event | None:
+        """The message, also where Rasa logs it once more, gets what Rasa was not told: channel, id, metadata."""
         try:
             event = from_json(body)
         except ValueError as error:
             log.warning("rasa.event_left_out", extra={"reason": str(error)})
             return None
-        if not is_message or not isinstance(event, UserUttered):
-            return event
         message = self.message
+        if not isinstance(event, UserUttered) or event.text != message.text:
+            return event
         return replace(
             event,
             metadata=dict(message.metadata),

@@ -11,6 +11,7 @@ Invariant: one request, one answer: `{"ok": true, "result": …}` or `{"ok": fal
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import inspect
 import json
@@ -139,7 +140,7 @@ def _actions_of(module: Any) -> Iterator[Any]:
             if inspect.isabstract(value):
                 continue
             try:
-                action = value()
+                action: Any = value()
                 action.name()
             except NotImplementedError:
                 continue  # a base class of the project
@@ -434,6 +435,8 @@ def main() -> None:
     logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger("rasa").setLevel(logging.ERROR)
     rasa.utils.log_utils.configure_structlog(logging.ERROR)
+    # Every event that is read back from the store asks for its class, by a walk over all subclasses of Event.
+    Event.resolve_by_type = staticmethod(functools.lru_cache(maxsize=None)(Event.resolve_by_type))
     jsonschema.validate = _validate_answer  # nine tenths of a turn with custom actions went into that check
     asyncio.run(serve(sys.stdin, answers))
 
