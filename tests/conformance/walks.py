@@ -1,4 +1,4 @@
-"""A customer who says random things: follows stories, fills forms, leaves them, comes back hours later, presses a button.
+"""A customer who says random things: follows stories, fills forms, leaves them, comes back hours later, taps a button.
 
 The next step depends on where our own conversation stands, so that forms do get finished. A step is a request of
 `bot.rasa.oracle` without its sender. Invariant: one seed and one assistant, one walk.
@@ -35,7 +35,7 @@ class Walker:
         self._script: list[UserStep] = []
         self._now = START_S
         self._count = 0
-        self.length = self._rng.choice([5, 6, 7, 8, 8, 9, 10, 12, 15, 20, 25])
+        self.length = self._rng.choice([5, 5, 5, 6, 6, 6, 7, 7, 8, 8, 9, 10, 12, 15, 20, 25])
 
     def _chance(self, probability: float) -> bool:
         return self._rng.random() < probability
