@@ -225,7 +225,8 @@ class _TurnRun:
     ) -> None:
         self._tracker, self._message, self._model, self._now = tracker, message, model, now
         self._clock = max(now, tracker.last_timestamp + _TICK_S)
-        self._call = RemoteCall(channels=response_channels(message.input_channel), rng=rng)
+        key = f"{tracker.sender_id}:{message.message_id}"
+        self._call = RemoteCall(channels=response_channels(message.input_channel), rng=rng, turn_key=key)
         self._actions = ActionRun(call=self._call)
         self._events: list[Event] = []
         self._messages: list[BotMessage] = []

@@ -8,11 +8,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bot.dialogue.effects import ActionCrashed, ActionRejected, Events, RunAction, Steps
 from bot.dialogue.events import from_json
 from bot.dialogue.responses import uttered_by_action
 from bot.dialogue.tracker import Tracker
+
+IDEMPOTENCY_KEY = "idempotency_key"
 
 
 class Rejection(Exception):
@@ -25,11 +28,17 @@ class Crash(Exception):
 
 @dataclass(kw_only=True)
 class RemoteCall:
-    """How this turn calls actions: the channel its responses are for, and what went wrong on the way."""
+    """How this turn calls actions: the channel its responses are for, and what went wrong on the way.
+
+    Attributes:
+        turn_key: names the turn, and stays the same when it has to run again.
+    """
 
     channels: Sequence[str]
     rng: random.Random
+    turn_key: str = ""
     failures: list[str] = field(default_factory=list)
+    calls: int = 0
 
     def run(self, name: str, tracker: Tracker) -> Steps[Events]:
         """Its messages, then its events; an event that cannot be read is left out.
@@ -38,7 +47,7 @@ class RemoteCall:
             Rejection: the action declined.
             Crash: the action failed, hung, or does not exist.
         """
-        result = yield RunAction(name=name, tracker=tracker.current_state(), domain=tracker.domain.raw)
+        result = yield RunAction(name=name, tracker=self._state(tracker), domain=tracker.domain.raw)
         if isinstance(result, ActionRejected):
             raise Rejection(result.reason)
         if isinstance(result, ActionCrashed):
@@ -58,3 +67,16 @@ class RemoteCall:
             except ValueError as error:
                 self.failures.append(f"{name} returned an event that is left out: {error}")
         return events
+
+    def _state(self, tracker: Tracker) -> dict[str, Any]:
+        """The tracker for the action; in its latest message's metadata a key of this very call.
+
+        A turn that dies before it is committed runs again, and calls the action again with the same key.
+        """
+        self.calls += 1
+        state = tracker.current_state()
+        latest = state["latest_message"]
+        metadata = latest.get("metadata")
+        known = metadata if isinstance(metadata, dict) else {}
+        state["latest_message"] = {**latest, "metadata": {**known, IDEMPOTENCY_KEY: f"{self.turn_key}-{self.calls}"}}
+        return state

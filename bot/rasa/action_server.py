@@ -38,6 +38,8 @@ Outcome = ActionResult | ActionRejected | ActionCrashed
 
 PROTOCOL_VERSION = "3.6.21"
 """What the action server is told; rasa-sdk compares it with its own."""
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""Far beyond any honest answer; what a turn stores is read again at every turn that follows."""
 
 
 def _payload(effect: RunAction) -> dict[str, Any]:
@@ -57,6 +59,10 @@ def _result(events: object, responses: object) -> Outcome:
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             return ActionCrashed(error=f"the action's `{name}` is not a list of objects")
     return ActionResult(events=tuple(events), responses=tuple(responses))  # type: ignore[arg-type]
+
+
+def _too_large() -> ActionCrashed:
+    return ActionCrashed(error=f"the action's answer is larger than {MAX_ANSWER_BYTES // 1024**2} MB")
 
 
 def _log_crash(action: str, error: Exception) -> None:
@@ -134,7 +140,8 @@ class InProcessActions:
             answer = await self._executor.run(call)
             if answer is None:
                 return ActionCrashed(error="the action has no name")
-            return _result(*json.loads(json.dumps([answer.events, answer.responses])))
+            written = json.dumps([answer.events, answer.responses])
+            return _too_large() if len(written) > MAX_ANSWER_BYTES else _result(*json.loads(written))
         except ActionExecutionRejection as rejection:
             return ActionRejected(reason=str(rejection.message))
         except ActionNotFoundException:
@@ -284,21 +291,34 @@ class RemoteActions:
     async def run(self, effect: RunAction, deadline_s: float) -> Outcome:
         """The server's answer; HTTP 400 means that the action declined, anything else wrong that it crashed."""
         try:
-            answer = await self._client.post(self._url, json=_payload(effect), timeout=deadline_s)
-        except httpx.TimeoutException:
+            async with asyncio.timeout(deadline_s):
+                status, content = await self._post(_payload(effect), deadline_s)
+        except (httpx.TimeoutException, TimeoutError):
             return ActionCrashed(error=f"the action server {self._url} gave no answer within {deadline_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, TypeError, ValueError) as error:
             return ActionCrashed(error=f"the action server {self._url} cannot be reached: {error}")
+        if len(content) > MAX_ANSWER_BYTES:
+            return _too_large()
         try:
-            body = answer.json()
+            body = json.loads(content)
         except ValueError:
             body = None
-        if answer.status_code == httpx.codes.BAD_REQUEST:
+        if status == httpx.codes.BAD_REQUEST:
             reason = body.get("error") if isinstance(body, dict) else None
             return ActionRejected(reason=str(reason or "declined"))
-        if answer.status_code != httpx.codes.OK or not isinstance(body, dict):
-            return ActionCrashed(error=f"the action server answered {answer.status_code}")
+        if status != httpx.codes.OK or not isinstance(body, dict):
+            return ActionCrashed(error=f"the action server answered {status}")
         return _result(body.get("events") or [], body.get("responses") or [])
+
+    async def _post(self, payload: dict[str, Any], deadline_s: float) -> tuple[int, bytes]:
+        """Status and body; of a giant body the beginning, with one byte more than is allowed."""
+        content = bytearray()
+        async with self._client.stream("POST", self._url, json=payload, timeout=deadline_s) as answer:
+            async for chunk in answer.aiter_bytes():
+                content += chunk
+                if len(content) > MAX_ANSWER_BYTES:
+                    break
+        return answer.status_code, bytes(content)
 
     async def close(self) -> None:
         await self._client.aclose()

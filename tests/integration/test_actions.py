@@ -295,6 +295,9 @@ def test_code_that_cannot_be_imported_is_shown_with_line(project: Project, code:
 # ---- over HTTP ----
 
 
+TOO_LARGE = ActionCrashed(error="the action's answer is larger than 4 MB")
+
+
 class Server:
     """An action server that gives prepared answers and keeps what it was asked."""
 
@@ -360,6 +363,8 @@ async def test_action_server_is_asked_and_answers_as_rasa_s(server: Server) -> N
         (200, b'{"events": {}}', ActionResult()),
         (200, b'{"events": [1]}', ActionCrashed(error="the action's `events` is not a list of objects")),
         (200, b'{"events": null, "responses": null}', ActionResult()),
+        (200, b'{"responses": [{"text": "' + b"x" * 5_000_000 + b'"}]}', TOO_LARGE),
+        (500, b"x" * 5_000_000, TOO_LARGE),
     ],
 )
 async def test_answers_of_an_action_server(server: Server, status: int, body: bytes, expected: object) -> None:
@@ -367,6 +372,22 @@ async def test_answers_of_an_action_server(server: Server, status: int, body: by
     remote = RemoteActions(server.url)
     assert await remote.run(effect("action_x"), 5) == expected
     await remote.close()
+
+
+async def test_giant_answer_in_process_is_survived(project: Project) -> None:
+    giant = """
+from rasa_sdk import Action
+
+class Giant(Action):
+    def name(self): return "action_giant"
+
+    def run(self, dispatcher, tracker, domain):
+        dispatcher.utter_message(text="x" * 5_000_000)
+        return []
+"""
+    loaded = InProcessActions.load(project({"actions.py": giant}, "giant"))
+    assert await loaded.run(effect("action_giant"), 10) == TOO_LARGE
+    await loaded.close()
 
 
 async def test_action_server_that_hangs_or_is_away(server: Server) -> None:

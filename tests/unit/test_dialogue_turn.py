@@ -412,3 +412,23 @@ def test_decisions_are_told_apart_by_policy(tmp_path: Path) -> None:
         0.3,
         "no rule fits",
     )
+
+
+def keys(chat: Conversation) -> list[str]:
+    """The keys that the actions were called with."""
+    return [effect.tracker["latest_message"]["metadata"]["idempotency_key"] for effect in chat.effects]
+
+
+def test_actions_get_a_key_that_names_the_call_and_a_turn_that_runs_again_gives_the_same(
+    models: dict[bool, DialogueModel],
+) -> None:
+    first, again = Conversation(models[False]), Conversation(models[False])
+    for conversation in (first, again):
+        conversation.say("/crash", metadata={"page": "cart"})
+        conversation.say("/reject")
+    assert len(keys(first)) >= 2
+    assert len(set(keys(first))) == len(keys(first))
+    assert keys(first) == keys(again)
+    message = first.effects[0].tracker["latest_message"]
+    assert message["metadata"]["page"] == "cart"
+    assert not any("idempotency_key" in json.dumps(event.to_json()) for event in first.tracker.events)
