@@ -19,6 +19,9 @@ from bot.rasa.http_requests import ApiError
 
 _HELP = "/user-guide/configuring-http-api/#security-considerations"
 
+_LEEWAY_S = 180
+"""How far the clock of whoever signs may be off, as in Rasa's server."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
@@ -66,7 +69,7 @@ class Access:
         if bearer is None or self.jwt_secret is None:
             return None
         try:
-            claims: dict[str, Any] = jwt.decode(bearer, self.jwt_secret, algorithms=[self.jwt_method])
+            claims: dict[str, Any] = jwt.decode(bearer, self.jwt_secret, algorithms=[self.jwt_method], leeway=_LEEWAY_S)
         except (jwt.PyJWTError, ValueError):
             return None
         return claims

@@ -12,10 +12,12 @@ import tarfile
 import tempfile
 from dataclasses import dataclass
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from bot.assistant.loader import load_assistant
@@ -27,7 +29,8 @@ from models.base import KIND
 from models.registry import Registry
 
 _SCRATCH = ".api-training-"
-_CONFIG_KEYS = ("version", "language", "recipe", "pipeline", "policies")
+_CONFIG_KEYS = frozenset({"version", "language", "recipe", "pipeline", "policies", "assistant_id"})
+_DATA_KEYS = frozenset({"nlu", "rules", "stories"})
 _HELP = "/training-data-format"
 
 
@@ -115,24 +118,48 @@ def _failed(message: str) -> ApiError:
 
 
 def _write_project(document: str, project: Path, assistant_id: str) -> None:
-    """The document as domain and as data, so that a problem's line is the document's; its configuration apart."""
-    config = _configuration(document)
+    """The document's sections in the files where a project has them, data on the document's own lines."""
+    content = _parsed(document)
     (project / "data").mkdir(parents=True)
-    for file in (project / "domain.yml", project / "data" / "data.yml"):
-        file.write_text(document, encoding="utf-8")
-    stream = StringIO()
-    YAML().dump({**config, "assistant_id": assistant_id}, stream)
-    (project / "config.yml").write_text(stream.getvalue(), encoding="utf-8")
+    data = {key for key in content if key in _DATA_KEYS}
+    domain = {key for key in content if key not in _DATA_KEYS and key not in _CONFIG_KEYS}
+    (project / "data" / "data.yml").write_text(_only(document, content, data), encoding="utf-8")
+    (project / "domain.yml").write_text(_only(document, content, domain), encoding="utf-8")
+    config = {key: content[key] for key in _CONFIG_KEYS if key in content}
+    (project / "config.yml").write_text(_dumped({**config, "assistant_id": assistant_id}), encoding="utf-8")
 
 
-def _configuration(document: str) -> dict[str, Any]:
+def _parsed(document: str) -> CommentedMap:
     try:
         content = YAML(typ="rt", pure=True).load(document)
     except (YAMLError, ValueError) as error:
         raise _invalid(f"The request body does not contain valid YAML. Error: {error}") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, CommentedMap):
         raise _invalid("The request body does not contain valid YAML. Error: the top level must be a map of sections")
-    return {key: content[key] for key in _CONFIG_KEYS if key in content}
+    return content
+
+
+def _only(document: str, content: CommentedMap, keys: set[str]) -> str:
+    """These sections, every line where it was: the others are left blank, so that a problem's line is the document's.
+
+    A document that is not written section by section (JSON, say) is written anew.
+    """
+    begins = {key: content.lc.key(key)[0] for key in content}
+    lines = document.splitlines()
+    places = [*begins.values(), len(lines)]
+    if any(later <= earlier for earlier, later in pairwise(places)):
+        return _dumped({key: content[key] for key in content if key in keys})
+    kept = [""] * len(lines)
+    for key, (begin, end) in zip(begins, pairwise(places), strict=True):
+        if key in keys:
+            kept[begin:end] = lines[begin:end]
+    return "\n".join(kept) + "\n"
+
+
+def _dumped(content: dict[str, Any]) -> str:
+    stream = StringIO()
+    YAML().dump(content, stream)
+    return stream.getvalue()
 
 
 def _check(project: Path) -> None:
