@@ -400,9 +400,11 @@ def _banner(settings: Settings, state: Mapping[str, Any], *, debug: bool) -> Non
     url = f"http://{settings.host}:{settings.port}"
     why = f", why it says so: {url}/demo/?debug" if debug else ""
     if state["ready"]:
-        out.print("\n[bold green]Kefu answers.[/]")
+        engine = state.get("rasa")
+        decides = f" Rasa {engine['version']} at {engine['url']} decides." if engine else ""
+        out.print(Text.assemble("\n", ("Kefu answers.", "bold green"), decides), soft_wrap=True)
     else:
-        reason = state["model"].get("problem") or state["database"]
+        reason = state.get("rasa", {}).get("problem") or state["model"].get("problem") or state["database"]
         out.print(
             Text.assemble("\n", ("Kefu listens, but cannot answer yet", "bold red"), f": {reason}"), soft_wrap=True
         )
