@@ -37,8 +37,9 @@ check: setup ## Lint, formatting, strict types, directions of imports, texts tha
 bench: setup ## Measure; writes results/*.json (minutes)
 	@set -e; for file in tests/bench/bench_*.py; do echo "== $$file"; $(BIN)/python -m tests.bench.$$(basename $$file .py); done
 
-conformance: setup ## Replay the recorded conversations of real Rasa bots
-	$(BIN)/python -m pytest tests/integration/test_traces.py -v $(ARGS)
+conformance: setup ## Replay what Rasa did; with KEFU_RASA_PYTHON also thousands of random walks beside a live one (an hour)
+	$(BIN)/python -m pytest tests/integration/test_traces.py tests/conformance -v $(ARGS)
+	$(BIN)/python -m tests.bench.bench_conformance
 
 faults: setup ## Kill the server again and again, count what was lost (minutes)
 	$(BIN)/python -m pytest -m fault -v $(ARGS)
