@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from bot.assistant.loader import Assistant, check_assistant, load_assistant
+from bot.dialogue.events import to_json
 from bot.dialogue.manager import compile_assistant
 from bot.dialogue.parsing import parse_payload, to_parse_data
 from bot.learning import train
@@ -190,3 +192,50 @@ def _cut(path: Path, old: str, new: str = "") -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
+
+
+RECORDED = json.loads((FAQBOT / "rasa.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("text", [text for text in RECORDED if text != "/faq"])
+def test_parse_data_have_the_shape_of_a_live_rasas(
+    assistant: Assistant, reader: TrainedUnderstander, text: str
+) -> None:
+    """Of Rasa 3.6.21, trained on the same files; same keys, same responses, confidences apart."""
+    ours, rasas = read(reader, assistant, text), RECORDED[text]["parse_data"]
+    assert {key: value for key, value in ours["intent"].items() if key != "confidence"} == {
+        key: value for key, value in rasas["intent"].items() if key != "confidence"
+    }
+    for name in ("response_selector", "intent_ranking", "entities"):
+        assert shape(ours[name]) == shape(rasas[name])
+    picked = rasas["intent"]["name"]
+    if picked in rasas["response_selector"]:
+        assert without_confidence(ours, picked) == without_confidence(rasas, picked)
+
+
+def shape(value: object) -> object:
+    """The keys and kinds of a JSON value; a list has the kinds of its items and their number."""
+    if isinstance(value, dict):
+        return {key: len(part) if key == "responses" else shape(part) for key, part in value.items()}
+    return [shape(part) for part in value] if isinstance(value, list) else type(value).__name__
+
+
+def without_confidence(parse_data: dict[str, Any], intent: str) -> dict[str, Any]:
+    response = parse_data["response_selector"][intent]["response"]
+    return {key: value for key, value in response.items() if key != "confidence"}
+
+
+@pytest.mark.parametrize("text", RECORDED)
+def test_with_rasas_parse_data_the_events_are_rasas(assistant: Assistant, text: str) -> None:
+    conversation = Conversation(compile_assistant(assistant, is_exact=True))
+    parse_data = RECORDED[text]["parse_data"]
+    more = {key: value for key, value in parse_data.items() if key not in ("text", "intent", "entities")}
+    turn = conversation.say(text, parse_data["intent"]["name"], **more)
+    ours = [to_json(event) for event in turn.events]
+    assert [told(event) for event in ours] == [told(event) for event in RECORDED[text]["events"]]
+
+
+def told(event: dict[str, Any]) -> tuple[Any, ...]:
+    said = event.get("utter_action") or (event.get("metadata") or {}).get("utter_action")
+    data = {key: value for key, value in (event.get("data") or {}).items() if value is not None}
+    return event["event"], event.get("name"), event.get("text"), event.get("policy"), data, said
