@@ -22,6 +22,7 @@ from rich.text import Text
 from bot import __version__
 from bot.commands.import_rasa import import_rasa
 from bot.commands.rasa import rasa
+from bot.commands.test import run_test
 from bot.errors import KefuError
 from bot.settings import STARTER, Settings, assistant_folder, environment, load_settings
 
@@ -50,6 +51,7 @@ app.add_typer(models, name="models")
 app.add_typer(database, name="db")
 app.add_typer(rasa, name="rasa")
 app.command("import-rasa")(import_rasa)
+app.command("test")(run_test)
 
 HELD_OUT = "accuracy on held-out training messages; → serves"
 

@@ -24,7 +24,7 @@ from bot.testing.play import UNLIKELY_INTENT, ActionStep, MessageStep, Step, Sto
 
 NONE = "None"
 """Stands where an entity has no counterpart."""
-_LEARNED = ("MemoizationPolicy", "AugmentedMemoizationPolicy", "RulePolicy")
+_WRITTEN = ("MemoizationPolicy", "AugmentedMemoizationPolicy", "RulePolicy")
 
 
 def story_report(results: Sequence[StoryResult]) -> Report:
@@ -52,7 +52,7 @@ def story_report(results: Sequence[StoryResult]) -> Report:
 def action_figures(results: Sequence[StoryResult]) -> tuple[int, int, float]:
     """Right actions, all actions, and the share that rules or remembered stories decided."""
     actions = [step for result in results for step in result.actions]
-    known = sum(step.policy in _LEARNED and step.confidence > 0 for step in actions)
+    known = sum(step.policy in _WRITTEN for step in actions)
     return sum(step.is_right for step in actions), len(actions), known / len(actions) if actions else 0.0
 
 
