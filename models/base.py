@@ -136,7 +136,7 @@ class Manifest:
     assistant_id: str
     created_at: str
     base: str
-    base_source: Literal["wheel", "hub", "folder", "ngram"]
+    base_source: Literal["wheel", "hub", "folder", "ngram", "none"]
     base_sha256: str
     recipe: str
     fingerprint: str
