@@ -30,6 +30,7 @@ from watchfiles import Change
 from bot import __version__
 from bot.assistant.brand import Brand
 from bot.assistant.loader import Assistant, load_assistant
+from bot.brokers import Publisher, sink_of
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated, StorageError
 from bot.rasa.action_server import InProcessActions, RemoteActions
 from bot.rasa.duckling import duckling_of
@@ -98,7 +99,9 @@ class Platform:
     connectors: Sequence[Connector]
     metrics: Metrics
     traces: deque[TurnTrace]
+    publisher: Publisher | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _publishing: asyncio.Task[None] | None = None
     _lock: TextIO | None = None
     _listener: Listener | None = None
 
@@ -112,7 +115,10 @@ class Platform:
         understander: Understander | None = None,
         observer: Callable[[TurnTrace], None] | None = None,
     ) -> Platform:
-        """Wire one assistant. `understander` replaces the registry's model (a scripted one in tests)."""
+        """Wire one assistant. `understander` replaces the registry's model (a scripted one in tests).
+
+        Raises ConfigurationError where endpoints.yml's event broker cannot be used.
+        """
         publish_home(settings)
         assistant_id = bot.assistant.assistant_id
         db, hub, metrics = Database.open(settings.database), Hub(), Metrics()
@@ -132,6 +138,8 @@ class Platform:
         if "socketio" in bot.assistant.credentials:
             options = SocketIoOptions.of(bot.assistant.credentials["socketio"])
             connectors.append(SocketIo(options, settings.allowed_origins))
+        process = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
+        sink = sink_of(bot.assistant.endpoints, bot.assistant.root, settings.database, environment())
         worker = Worker(
             db=db,
             hub=hub,
@@ -139,7 +147,7 @@ class Platform:
             understander=served,
             connectors=connectors,
             metrics=metrics,
-            worker_id=f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}",
+            worker_id=process,
             observer=observer or (traces.append if debug else None),
         )
         ports = SqlPorts(db, hub, assistant_id, Limits(max_waiting=settings.max_waiting))
@@ -154,6 +162,7 @@ class Platform:
             connectors=connectors,
             metrics=metrics,
             traces=traces,
+            publisher=Publisher(db, assistant_id, sink, process) if sink else None,
         )
 
     @property
@@ -182,11 +191,16 @@ class Platform:
         if isinstance(self.understander, ServedUnderstander):
             await self.understander.start()
         self._tasks.append(asyncio.create_task(self.worker.run(), name="worker"))
+        if self.publisher is not None:
+            self._publishing = asyncio.create_task(self.publisher.run(), name="broker")
 
     async def stop(self) -> None:
         """Let the turns in flight finish, then close."""
         self.worker.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.publisher is not None and self._publishing is not None:
+            self.publisher.stop()
+            await asyncio.gather(self._publishing, return_exceptions=True)
         await self.worker.bot.close()
         if isinstance(self.understander, ServedUnderstander):
             await self.understander.stop()
