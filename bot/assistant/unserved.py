@@ -118,9 +118,10 @@ def _check_entities(assistant: Assistant, lost: list[_Lost], problems: Problems)
             message = f"nothing fills the slot '{slot.name}': the entity '{entity}' comes from {cause.what}"
             problems.error(where, f"{message}, and {cause.why}", cause.remedy or None)
     for step in _steps(assistant):
-        for entity in step.entities if isinstance(step, UserStep) else ():
-            if entity["entity"] not in found and (one := _cause(entity["entity"], lost)):
-                message = f"this step waits for the entity '{entity['entity']}', which {one.what} would find"
+        for awaited in step.entities if isinstance(step, UserStep) else ():
+            entity = str(awaited["entity"])
+            if entity not in found and (one := _cause(entity, lost)):
+                message = f"this step waits for the entity '{entity}', which {one.what} would find"
                 problems.error(step.where, f"{message}, and {one.why}", one.remedy or None)
 
 
@@ -171,6 +172,6 @@ def _sent(button: object) -> set[str]:
 
 
 def _steps(assistant: Assistant) -> Iterator[Step]:
-    for item in (*assistant.rules, *assistant.stories):
-        for step in item.steps:
+    for steps in (*(rule.steps for rule in assistant.rules), *(story.steps for story in assistant.stories)):
+        for step in steps:
             yield from step.alternatives if isinstance(step, OrStep) else (step,)

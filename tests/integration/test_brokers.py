@@ -298,7 +298,7 @@ async def test_a_live_rabbitmq_has_what_rasa_would_have_put_there(db: Database, 
     async with connection, publishing(db, sink):
         channel = await connection.channel()
         queue = await channel.declare_queue(queue_name, durable=True)
-        got = []
+        got: list[Any] = []
         async with asyncio.timeout(10):
             while len(got) < 2:
                 if message := await queue.get(fail=False, no_ack=True):

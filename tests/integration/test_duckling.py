@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -185,7 +185,7 @@ class Scripted:
 
     version = "scripted"
 
-    async def understand(self, texts: list[str]) -> list[Understanding]:
+    async def understand(self, texts: Sequence[str]) -> list[Understanding]:
         def value(entity: str) -> Entity:
             return Entity(entity=entity, value=1, start=0, end=1, extractor="DucklingEntityExtractor", confidence=1.0)
 
