@@ -368,11 +368,8 @@ def _read_slot(name: str, node: Node, problems: Problems) -> Slot | None:
     if not node.expect_map(problems):
         return None
     node.warn_unknown_keys(_SLOT_KEYS, problems)
-    type_node = node.get("type")
-    slot_type = type_node.text(problems) if type_node else "text"
-    if slot_type not in get_args(SlotType):
-        hint = f"One of {', '.join(get_args(SlotType))}."
-        problems.error(type_node or node, f"the slot '{name}' has the unknown type '{slot_type}'", hint)
+    slot_type = _slot_type(name, node, problems)
+    if slot_type is None:
         return None
     if slot_type == "categorical" and not node.get("values"):
         problems.warning(node, f"the categorical slot '{name}' lists no values", "Every value will count as 'other'.")
@@ -384,7 +381,7 @@ def _read_slot(name: str, node: Node, problems: Problems) -> Slot | None:
     lowest, highest = _range(name, node, problems)
     return Slot(
         name=name,
-        type=cast(SlotType, slot_type),
+        type=slot_type,
         where=node.where,
         initial_value=initial.plain() if initial else None,
         influence_conversation=is_influencing,
@@ -393,6 +390,39 @@ def _read_slot(name: str, node: Node, problems: Problems) -> Slot | None:
         max_value=highest,
         mappings=_read_mappings(name, node, problems),
     )
+
+
+_RASAS_SLOTS: Mapping[str, SlotType] = {
+    "rasa.shared.core.slots.TextSlot": "text",
+    "rasa.shared.core.slots.BooleanSlot": "bool",
+    "rasa.shared.core.slots.FloatSlot": "float",
+    "rasa.shared.core.slots.ListSlot": "list",
+    "rasa.shared.core.slots.CategoricalSlot": "categorical",
+    "rasa.shared.core.slots.AnySlot": "any",
+}
+
+
+def _slot_type(name: str, node: Node, problems: Problems) -> SlotType | None:
+    """The slot's type. One of the project's own classes holds any value, and cannot say how it counts in a dialogue."""
+    type_node = node.get("type")
+    written = type_node.text(problems) if type_node else "text"
+    if written is None or written in get_args(SlotType):
+        return cast("SlotType | None", written)
+    if found := _RASAS_SLOTS.get(written):
+        return found
+    influence = node.get("influence_conversation")
+    if "." in written and influence and influence.value is False:
+        hint = "It holds values as they come, as a slot of type any does."
+        problems.warning(type_node, f"the slot '{name}' has a type of this project's own, '{written}'", hint)
+        return "any"
+    if "." in written:
+        hint = f"Set `influence_conversation: false`, or take one of {', '.join(get_args(SlotType))}."
+        message = f"the slot '{name}' has a type of this project's own, '{written}', whose features are not known here"
+        problems.error(type_node, message, hint)
+        return None
+    hint = f"One of {', '.join(get_args(SlotType))}."
+    problems.error(type_node, f"the slot '{name}' has the unknown type '{written}'", hint)
+    return None
 
 
 def _range(name: str, node: Node, problems: Problems) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.assistant.loader import check_assistant
+from bot.assistant.loader import check_assistant, load_assistant
 
 DOMAIN = """intents: [greet, tell]
 entities: [person, city, distance]
@@ -100,12 +100,28 @@ def test_channels_stores_and_brokers_are_warnings_on_their_lines(tmp_path: Path)
         tmp_path,
         "warning",
         credentials="rest:\ntelegram:\n  access_token: x\n",
-        endpoints="tracker_store:\n  type: mongod\nlock_store:\n  type: redis\nevent_broker:\n  type: my.own.Broker\n",
+        endpoints="tracker_store:\n  type: mongod\nlock_store:\n  type: redis\nevent_broker:\n  type: my.own.Broker\n"
+        "nlg:\n  url: http://localhost:5056/nlg\n",
     )
+    assert any(w.startswith("endpoints.yml:7 the `nlg` server is not asked") for w in warnings)
     assert any(w.startswith("credentials.yml:2 the channel 'telegram' is not run") for w in warnings)
     assert any(w.startswith("endpoints.yml:2 the tracker store 'mongod' is not used") for w in warnings)
     assert any(w.startswith("endpoints.yml:6 the event broker 'my.own.Broker' is not run") for w in warnings)
     assert not any("lock store" in w or "'rest'" in w for w in warnings)
+
+
+OWN = DOMAIN.replace("    type: text\n", "    type: actions.slots.NameSlot\n").replace("entity: person", "entity: city")
+
+
+def test_a_slot_type_of_the_projects_own(tmp_path: Path) -> None:
+    [error] = found(tmp_path, "error", domain=OWN)
+    assert error.startswith("domain.yml:5 the slot 'name' has a type of this project's own")
+    silent = OWN.replace("    mappings:\n", "    influence_conversation: false\n    mappings:\n")
+    assert found(tmp_path, "error", domain=silent) == []
+    assert load_assistant(tmp_path, {}).domain.slots["name"].type == "any"
+    path = OWN.replace("actions.slots.NameSlot", "rasa.shared.core.slots.TextSlot")
+    assert found(tmp_path, "error", domain=path) == []
+    assert load_assistant(tmp_path, {}).domain.slots["name"].type == "text"
 
 
 def test_action_unlikely_intent_is_said_never_to_happen(tmp_path: Path) -> None:
