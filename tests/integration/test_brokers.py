@@ -285,7 +285,7 @@ RABBITMQ = os.environ.get("KEFU_TEST_RABBITMQ")
 
 @pytest.mark.skipif(not RABBITMQ, reason="KEFU_TEST_RABBITMQ names no server")
 async def test_a_live_rabbitmq_has_what_rasa_would_have_put_there(db: Database, tmp_path: Path) -> None:
-    import aio_pika
+    aio_pika = pytest.importorskip("aio_pika")
 
     queue_name = f"kefu-{os.getpid()}"
     settings = {"type": "pika", "url": RABBITMQ, "username": "guest", "password": "guest", "queues": [queue_name]}
