@@ -194,12 +194,12 @@ class _Events:
         session_id = _session_id(data) if self._options.session_persistence else sid
         if session_id is None:
             log.warning("socketio.no_session")
-            return {"status": "failure", "message": "no valid session_id; ask for one with session_request"}
+            return _failure("BadRequest", "no valid session_id; ask for one with session_request")
         try:
             receipt = (await self._ports.receive([self._inbound(session_id, data)]))[0]
         except ConnectorError as error:
             log.warning("socketio.refused", extra={"reason": type(error).__name__})
-            return {"status": "failure", "message": str(error), "retry_after_s": error.retry_after_s}
+            return _failure(type(error).__name__, str(error), error.retry_after_s)
         self._watch(self._channel.join(sid, session_id), await self._known_to(session_id))
         return {"status": "ok", "duplicate": receipt.is_duplicate}
 
@@ -312,6 +312,10 @@ def _with_buttons(text: str, buttons: object) -> Iterator[dict[str, Any]]:
         {"content_type": "text", "title": button.get("title"), "payload": button.get("payload")} for button in shown
     ]
     yield {"text": last, "quick_replies": replies}
+
+
+def _failure(reason: str, message: str, retry_after_s: float | None = None) -> dict[str, Any]:
+    return {"status": "failure", "reason": reason, "message": message, "retry_after_s": retry_after_s}
 
 
 def _session_id(data: object) -> str | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import httpx
 import pytest
+import socketio
 from starlette.applications import Starlette
 
 from connectors.base import Connector, InboundMessage, Receipt, StateChange, Undeliverable
 from connectors.memory import MemoryPorts
 from connectors.rest import Rest
+from connectors.socketio import SocketIo
 from connectors.webchat import WebChat
 from tests.chat_client import ChatClient, chat, said
 from tests.serving import serving
@@ -67,9 +69,42 @@ class WebCustomer:
         return [said(frame) for frame in self._client.passed if frame.get("author") == "bot"]
 
 
-@pytest.fixture(params=["rest", "web"])
+class SocketIoCustomer:
+    def __init__(self, client: socketio.AsyncClient) -> None:
+        self._client, self._keys, self._heard = client, set[str](), list[str]()
+        self._news = asyncio.Event()
+        client.on("bot_uttered", self._hear)
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        self._heard.append(message["text"])
+        self._news.set()
+
+    async def say(self, text: str, key: str, metadata: Mapping[str, Any] | None = None) -> str:
+        data = {"message": text, "message_id": key, "metadata": metadata}
+        answer = await self._client.call("user_uttered", data, timeout=10)
+        if answer["status"] == "ok":
+            self._keys.add(key)
+            return "ok"
+        return {"TooLong": "too long", "BadRequest": "malformed", "TooBusy": "busy"}[answer["reason"]]
+
+    async def heard(self) -> list[str]:
+        async with asyncio.timeout(10):
+            while len(self._heard) < len(self._keys):
+                self._news.clear()
+                await self._news.wait()
+        return self._heard
+
+
+CONNECTORS: dict[str, Callable[[], Connector]] = {
+    "rest": Rest,
+    "web": lambda: WebChat({}, b"secret of the contract suite"),
+    "socketio": SocketIo,
+}
+
+
+@pytest.fixture(params=list(CONNECTORS))
 def connector(request: pytest.FixtureRequest) -> Connector:
-    return Rest() if request.param == "rest" else WebChat({}, b"secret of the contract suite")
+    return CONNECTORS[request.param]()
 
 
 @asynccontextmanager
@@ -78,6 +113,10 @@ async def customer_of(connector: Connector, ports: MemoryPorts) -> AsyncIterator
         if connector.name == "rest":
             async with httpx.AsyncClient() as http:
                 yield RestCustomer(address, http)
+        elif connector.name == "socketio":
+            async with socketio.AsyncSimpleClient() as simple:
+                await simple.connect(f"http://{address}", transports=["websocket"])
+                yield SocketIoCustomer(simple.client)
         else:
             async with chat(address) as client:
                 yield WebCustomer(client)

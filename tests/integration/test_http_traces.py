@@ -82,11 +82,11 @@ class Recorder:
         unsubscribe = self._ports.subscribe(self._sender, lambda _: news.set())
         async with asyncio.timeout(30):
             while True:
+                news.clear()  # before reading: what comes while we read wakes us
                 state = (await self._http.get(self._path("tracker?include_events=ALL"))).json()
                 fresh = [event for event in state["events"] if json.dumps(event, sort_keys=True) not in self._seen]
                 if fresh and fresh[-1].get("name") == "action_listen":
                     break
-                news.clear()
                 await news.wait()
         unsubscribe()
 
