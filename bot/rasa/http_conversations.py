@@ -113,7 +113,7 @@ class Conversations:
         name = _name(body, "action")
         if name not in self._api.bot().assistant.domain.action_names:
             raise _failed(f"Cannot access action '{name}', as that is not a registered action for this bot.")
-        command = {"name": name}
+        command: dict[str, Any] = {"name": name}
         for key, kind in (("policy", str), ("confidence", (int, float))):
             if body.get(key) is not None and not isinstance(body[key], kind):
                 raise bad_request(f"`{key}` has a wrong type.", key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -150,7 +150,7 @@ def verbosity_of(request: Request) -> Verbosity:
             "include_events",
             "query",
         )
-    return cast("Verbosity", given)
+    return given
 
 
 def flag(request: Request, name: str, default: bool = False) -> bool:
