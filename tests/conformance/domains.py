@@ -146,7 +146,11 @@ class Draft:
         return self._odd_action()
 
     def _odd_action(self) -> str:
-        """One that does what few do: it declines, crashes, takes back, names the next action, starts a form."""
+        """One that does what few do: it declines, crashes, takes back, names the next action, starts a form.
+
+        None answers for the customer: where its answer leads back to it, Rasa's turn never ends (labbot has one that
+        does not).
+        """
         rng = self.rng
         kinds: dict[str, list[Json]] = {
             "say": [],
@@ -157,14 +161,6 @@ class Draft:
             "restart": [{"event": "restart"}],
             "pause": [{"event": "pause"}],
             "decline": [{"event": "action_execution_rejected", "name": "action_decline"}],
-            "answer": [
-                {"event": "action", "name": "action_listen"},
-                {
-                    "event": "user",
-                    "text": "by action",
-                    "parse_data": {"intent": {"name": rng.choice(self.intents), "confidence": 1.0}, "entities": []},
-                },
-            ],
         }
         if self.forms:
             form = rng.choice(self.forms)
@@ -220,7 +216,9 @@ class Draft:
         conditions: list[Json] = []
         if self.influencing and self.chance(0.6):
             name = self.rng.choice(self.influencing)
-            conditions.append({"slot_was_set": [{name: None if self.chance(0.3) else self.value(name)}]})
+            # `null` for a list slot: a rule of Rasa's then applies where the list is set; ours does not follow.
+            is_null = self.chance(0.3) and self.types[name] != "list"
+            conditions.append({"slot_was_set": [{name: None if is_null else self.value(name)}]})
         if self.forms and self.chance(0.3):
             conditions.append({"active_loop": None})
         return conditions
