@@ -6,6 +6,7 @@ A case is a project, the steps and Rasa's events and state after each; `refused`
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,6 @@ def test_generator_and_walker_repeat_themselves(tmp_path: Path) -> None:
     project = generate(5)
     assert Project.from_json(json.loads(json.dumps(project.to_json()))) == generate(5)
     assert project != generate(6)
-    bot = Bot(generate(0).write(tmp_path))
+    bot = Bot(replace(project, rules=[], stories=[], config={"policies": [{"name": "RulePolicy"}]}).write(tmp_path))
     first, second = (Walker(bot.model.assistant, 7) for _ in range(2))
     assert first.length == second.length
