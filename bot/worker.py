@@ -402,14 +402,18 @@ class Worker:
                     return silent_record(claim, reading, tracker, message, now)
                 playing = self._play(tracker, message, now, rng)
             case {"log": {"text": str(text), **more}}:
-                reading = await self._reading(text, more.get("parse_data"))
+                read_as = more.get("parse_data")
+                reading = await self._reading(text, read_as if isinstance(read_as, Mapping) else None)
                 channel = tracker.latest_input_channel or claim.message.channel
                 message = user_message(
                     text, reading, input_channel=channel, message_id=str(claim.inbound_id), metadata={}
                 )
                 playing = self._drive(log_message(tracker, message, bot.dialogue, now, rng))
             case {"execute": {"name": str(name), **more}}:
-                executed = ActionExecuted(name=name, policy=more.get("policy"), confidence=more.get("confidence"))
+                # From JSON as the events are, with the same checks.
+                said = {str(key): value for key, value in more.items()}
+                executed = from_json({**said, "event": "action", "name": name})
+                assert isinstance(executed, ActionExecuted)
                 playing = self._drive(execute_action(tracker, executed, bot.dialogue, now, rng))
             case {"append": list(bodies)}:
                 events = [from_json(body) for body in bodies]

@@ -206,7 +206,7 @@ def append_events(
     """Write events into the log as they are; one without a timestamp happens now. A first session starts by itself."""
     run = _TurnRun(tracker.copy(), _nobody(tracker), model, now, rng)
     begins = [event.to_json().get("name") or event.type_name for event in events[:2]]
-    if not tracker.events and begins != [ACTION_SESSION_START, SessionStarted.type_name]:
+    if events and not tracker.events and begins != [ACTION_SESSION_START, SessionStarted.type_name]:
         yield from run.start_session()
     for event in events:
         run.write(event)

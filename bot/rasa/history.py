@@ -6,6 +6,7 @@ Invariant: run it as often as you like: what is here already stays as it is, and
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -74,8 +75,8 @@ async def import_history(
         done = 0
         progress("conversations", 0, len(senders))
         for batch in _batches(senders):
-            read = await asyncio.to_thread(lambda names=batch: list(store.conversations(names)))
-            outcomes = await db.write(lambda c, batch=read: add_conversations(c, assistant_id, batch))
+            read = await asyncio.to_thread(_read_batch, store, batch)
+            outcomes = await db.write(functools.partial(add_conversations, assistant_id=assistant_id, batch=read))
             for conversation, (outcome, added) in zip(read, outcomes, strict=True):
                 report.note(conversation, outcome, added)
             done += len(batch)
@@ -83,6 +84,10 @@ async def import_history(
     finally:
         await asyncio.to_thread(store.close)
     return report
+
+
+def _read_batch(store: RasaStore, names: Sequence[str]) -> list[StoredConversation]:
+    return list(store.conversations(names))
 
 
 def _batches(senders: Sequence[tuple[str, int]]) -> Iterator[list[str]]:

@@ -146,6 +146,8 @@ class Supervisor:
         self._variables = {**variables, **QUIET, "SANIC_HOST": HOST}
         self._stopping = asyncio.Event()
         self.restarts = 0
+        self.pids: dict[str, int] = {}
+        """Of the programs that run now, by name."""
 
     def stop(self) -> None:
         self._stopping.set()
@@ -205,6 +207,7 @@ class Supervisor:
             limit=1 << 20,
             start_new_session=True,  # Ctrl-C reaches it through us, once
         )
+        self.pids[program.name] = process.pid
         reading = asyncio.create_task(self._pass_on(program.name, process))
         stopping = asyncio.create_task(self._stopping.wait())
         ended = asyncio.create_task(process.wait())
@@ -213,6 +216,7 @@ class Supervisor:
         if not ended.done():
             await _end(process)
         code = await ended
+        del self.pids[program.name]
         await reading
         return code
 

@@ -207,7 +207,8 @@ def _log_reading(conn: Connection, filed: Mapping[str, Any], inbound_id: int, bo
     """Free text goes to the review log, so that old messages can be labelled and learned from."""
     parse = body.get("parse_data") or {}
     ranked = parse.get("intent_ranking")
-    named = [one for one in (ranked if isinstance(ranked, list) else [parse.get("intent")]) if _is_ranked(one)]
+    listed: list[Any] = ranked if isinstance(ranked, list) else [parse.get("intent")]
+    named: list[dict[str, Any]] = [one for one in listed if _is_ranked(one)]
     if body["text"].startswith("/") or not named:
         return
     ranking = [{"name": one["name"], "confidence": float(one["confidence"])} for one in named[:10]]

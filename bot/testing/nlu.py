@@ -71,10 +71,8 @@ def answer_of(example: IntentExample, parse_data: Mapping[str, Any]) -> Answer:
 def _understood(parse_data: Mapping[str, Any]) -> Mapping[str, Any]:
     """The intent before the fallback took its place."""
     intent: Mapping[str, Any] = parse_data.get("intent") or {}
-    ranking = parse_data.get("intent_ranking") or ()
-    if intent.get("name") == FALLBACK_INTENT and len(ranking) > 1:
-        return ranking[1]  # type: ignore[no-any-return]  # parse data are JSON
-    return intent
+    ranking: list[Mapping[str, Any]] = parse_data.get("intent_ranking") or []
+    return ranking[1] if intent.get("name") == FALLBACK_INTENT and len(ranking) > 1 else intent
 
 
 def _selected(intent: str, parse_data: Mapping[str, Any]) -> tuple[str | None, float]:

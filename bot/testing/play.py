@@ -78,7 +78,7 @@ class StoryResult:
 
     @property
     def passed(self) -> bool:
-        return all(step.is_right for step in (*self.messages, *self.actions))
+        return all(step.is_right for step in self.messages) and all(step.is_right for step in self.actions)
 
     @property
     def has_warning(self) -> bool:

@@ -75,7 +75,7 @@ class TestOutcome:
     @property
     def has_failed(self) -> bool:
         """A story or test conversation went another way; messages read wrongly are figures, not failures."""
-        return any(not result.passed for result in (*self.stories, *self.conversations))
+        return not (all(one.passed for one in self.stories) and all(one.passed for one in self.conversations))
 
 
 def run_tests(
@@ -262,7 +262,7 @@ def _with_enough(examples: Iterable[IntentExample], folds: int) -> tuple[list[In
 
 
 def _utterances(assistant: Assistant, examples: Sequence[IntentExample]) -> tuple[Any, ...]:
-    return _lessons(assistant, examples).intents
+    return tuple(_lessons(assistant, examples).intents)
 
 
 def _lessons(assistant: Assistant, examples: Sequence[IntentExample]) -> Any:

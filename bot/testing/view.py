@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bot.testing.play import MessageStep, StoryResult
+from bot.testing.play import StoryResult
 from bot.testing.run import TestOutcome
 from bot.testing.story_reports import action_figures
 
@@ -55,11 +55,11 @@ def _figures(outcome: TestOutcome) -> Iterator[tuple[str, str]]:
 
 
 def _first_error(result: StoryResult) -> str:
-    for step in (*result.messages, *result.actions):
-        if step.is_right:
-            continue
-        if isinstance(step, MessageStep):
-            found = ", ".join(f"{e.get('entity')}={e.get('value')}" for e in step.predicted_entities) or "no entity"
-            return f"{step.said.text!r} was read as {step.predicted_intent} with {found}"
-        return f"expected {step.expected}, {step.policy or 'nobody'} decided {step.predicted}"
+    for message in result.messages:
+        if not message.is_right:
+            found = ", ".join(f"{e.get('entity')}={e.get('value')}" for e in message.predicted_entities) or "no entity"
+            return f"{message.said.text!r} was read as {message.predicted_intent} with {found}"
+    for action in result.actions:
+        if not action.is_right:
+            return f"expected {action.expected}, {action.policy or 'nobody'} decided {action.predicted}"
     return ""
