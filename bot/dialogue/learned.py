@@ -78,7 +78,9 @@ class LearnedPolicy:
             why=f"learned from the stories ({self.scorer.version})",
         )
 
-    def _by_words(self, known: list[Features], states: Sequence[State], tracker: Tracker) -> dict[str, float] | None:
+    def _by_words(
+        self, known: Sequence[Features], states: Sequence[State], tracker: Tracker
+    ) -> dict[str, float] | None:
         """Scores with the customer's words in the intent's place; None where they are of no use or not sure enough."""
         message = tracker.situation.message
         last = states[-1]

@@ -193,7 +193,7 @@ def sum_up(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _share(rows: Sequence[Mapping[str, Any]]) -> float:
-    return sum(row["action"] == row["predicted"] for row in rows) / max(1, len(rows))
+    return sum(bool(row["action"] == row["predicted"]) for row in rows) / max(1, len(rows))
 
 
 def _confidence(rows: Sequence[Mapping[str, Any]], *, is_right: bool) -> float | None:
