@@ -101,6 +101,23 @@ def storage(found: Figures) -> str:
     return f"{found['sqlite_full']['turns_per_s']:.0f} turns/s on SQLite (`synchronous=FULL`)"
 
 
+def policy(found: Figures) -> str:
+    ours, ted = found["kefu"], found["ted"]
+    times = ted["all"]["train_cpu_s"] / ours["all"]["train_cpu_s"]
+    return (
+        f"{ours['all']['accuracy']:.1%} of actions, a live TED {ted['all']['accuracy']:.1%} on the same splits "
+        f"({ours['all']['actions']} actions of {found['stories_left_out']} stories left out, "
+        f"{len(found['seeds'])} seeds); {times:.0f} × less CPU to train"
+    )
+
+
+def conformance(found: Figures) -> str:
+    return (
+        f"{found['share_equal']:.2%} of {found['turns']} turns equal, event by event "
+        f"({found['conversations']} conversations, generated projects among them)"
+    )
+
+
 ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("BANKING77 test accuracy, `quick`, all-MiniLM-L6-v2, as served (ONNX int8)", "banking77_quick", banking77),
     ("BANKING77, `full`, all-MiniLM-L6-v2", "banking77_full", accuracy),
@@ -113,6 +130,8 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("The starter's fixed tests, `quick`", "starter_quick", starter),
     ("The starter's fixed tests, `full`", "starter_full", starter),
     ("Reading 15-token messages with all heads, 2 threads", "understanding", understanding),
+    ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),
+    ("Learned policy, one story left out at a time", "policy", policy),
     ("REST webhook of the starter, 32 customers at once, every turn durable", "webhook", webhook),
     ("`kefu serve` with a trained model, to ready; memory", "start", start),
     ("`make run` from an empty folder to the first answer", "first_run", first_run),
