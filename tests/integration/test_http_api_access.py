@@ -50,8 +50,6 @@ async def test_the_token_opens_everything_and_only_it(tmp_path: Path) -> None:
         (jwt.encode({"user": "anna"}, SECRET), [403, 403, 403]),
         (jwt.encode({}, SECRET), [403, 403, 403]),
         (signed("admin", secret="another secret of thirty-two bytes"), [401, 401, 401]),
-        (signed("admin", exp=time.time() - 600), [401, 401, 401]),
-        (signed("admin", exp=time.time() - 60), [200, 200, 200]),
         (jwt.encode({"user": {"role": "admin"}}, None, algorithm="none"), [401, 401, 401]),
         ("nonsense", [401, 401, 401]),
         (None, [401, 401, 401]),
@@ -61,6 +59,12 @@ async def test_a_jwt_opens_what_its_role_may(tmp_path: Path, bearer: str | None,
     async with running(tmp_path, jwt_secret=SECRET) as lab:
         paths = ("/status", "/conversations/anna/tracker", "/conversations/bert/tracker")
         assert [await asked(lab.http, path, bearer) for path in paths] == statuses
+
+
+@pytest.mark.parametrize(("ago_s", "status"), [(600, 401), (60, 200)])
+async def test_a_jwt_ends_with_a_little_patience_for_clocks(tmp_path: Path, ago_s: int, status: int) -> None:
+    async with running(tmp_path, jwt_secret=SECRET) as lab:
+        assert await asked(lab.http, "/status", signed("admin", exp=time.time() - ago_s)) == status
 
 
 async def test_token_and_jwt_stand_beside_each_other(tmp_path: Path) -> None:
