@@ -168,7 +168,13 @@ _POLICIES: tuple[Component, ...] = (
         "MemoizationPolicy",
         "AugmentedMemoizationPolicy",
     ),
-    *_entries("policy", "mapped", "a learned policy of our own, trained on the same stories, decides", "TEDPolicy"),
+    *_entries(
+        "policy",
+        "ignored",
+        "rules and remembered stories decide, then the fallback",
+        "TEDPolicy",
+        remedy="A turn that only TED decided meets the fallback: write a rule or a story for it.",
+    ),
     *_entries(
         "policy",
         "ignored",

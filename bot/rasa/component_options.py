@@ -19,7 +19,6 @@ HONOURED: Mapping[str, frozenset[str]] = {
     "RulePolicy": frozenset(_RULES),
     "MemoizationPolicy": frozenset(_MEMORY),
     "AugmentedMemoizationPolicy": frozenset(_MEMORY),
-    "TEDPolicy": frozenset({"max_history", "epochs"}),
     "FallbackClassifier": frozenset({"threshold", "ambiguity_threshold"}),
     "DucklingEntityExtractor": frozenset({"dimensions", "timezone", "locale", "url", "timeout"}),
     "RegexEntityExtractor": frozenset({"case_sensitive", "use_lookup_tables", "use_regexes", "use_word_boundaries"}),

@@ -251,13 +251,13 @@ def cross_validate(
 
 
 def _with_enough(examples: Iterable[IntentExample], folds: int) -> tuple[list[IntentExample], tuple[str, ...]]:
-    """The examples of intents that every fold has one of, as Rasa's cross-validation takes them."""
+    """The examples of intents that every fold has one of, as Rasa's cross-validation takes them, and leaves two of."""
     every = list({example.text: example for example in examples}.values())
     counts = Counter(example.intent for example in every)
-    thin = sorted(intent for intent, n in counts.items() if n < folds)
+    thin = sorted(intent for intent, n in counts.items() if n < folds or n - -(-n // folds) < 2)
     if len(counts) - len(thin) < 2:
         raise ConfigurationError(f"--folds {folds}: fewer than two intents have {folds} examples each; add examples")
-    notices = (f"left out, with fewer than {folds} examples: {', '.join(thin)}",) if thin else ()
+    notices = (f"left out, with too few examples for {folds} folds: {', '.join(thin)}",) if thin else ()
     return [example for example in every if example.intent not in thin], notices
 
 
@@ -279,11 +279,17 @@ def _judge_fold(
     recipe: Any,
     settings: Settings,
 ) -> list[Answer]:
+    from training.dataset import DataError
     from training.finetune_understanding import train_understanding
 
     with tempfile.TemporaryDirectory(prefix="kefu-fold-") as scratch:
         out = Path(scratch) / "version"
-        train_understanding(_lessons(assistant, kept), recipe, base, out, assistant.assistant_id)
+        try:
+            train_understanding(_lessons(assistant, kept), recipe, base, out, assistant.assistant_id)
+        except DataError as error:
+            raise ConfigurationError(
+                f"a part of the cross-validation teaches nothing: {error}; use fewer folds"
+            ) from error
         reader = load_understander(out, settings.inference_threads)
         read = reader.read([example.text for example in held])
         domain, fallback = assistant.domain, assistant.fallback
