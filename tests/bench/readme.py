@@ -97,6 +97,12 @@ def swap(found: Figures) -> str:
     )
 
 
+def long_conversation(found: Figures) -> str:
+    return (
+        f"{found['times']:.2f} × the time of one at the beginning ({found['last']['p50_ms']:.0f} ms, payloads, durable)"
+    )
+
+
 def storage(found: Figures) -> str:
     return f"{found['sqlite_full']['turns_per_s']:.0f} turns/s on SQLite (`synchronous=FULL`)"
 
@@ -133,6 +139,7 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),
     ("Learned policy, one story left out at a time", "policy", policy),
     ("REST webhook of the starter, 32 customers at once, every turn durable", "webhook", webhook),
+    ("A turn at event 10,000 of one conversation", "long_conversation", long_conversation),
     ("`kefu serve` with a trained model, to ready; memory", "start", start),
     ("`make run` from an empty folder to the first answer", "first_run", first_run),
     ("SIGKILLs under 2,000 web-chat messages with reconnecting clients", "kill", kill),
