@@ -334,7 +334,10 @@ class _TurnRun:
 
     def next_action(self) -> Steps[None]:
         self._step_count += 1
-        if self._tracker.actions_since_listen() >= MAX_ACTIONS or self._step_count > _MAX_STEPS:
+        # As in Rasa: a conversation that a rewind took back to where the bot listens may go on, whatever ran before.
+        has_listened = is_waiting(self._tracker.situation.latest_action or "")
+        is_full = not has_listened and self._tracker.actions_since_listen() >= MAX_ACTIONS
+        if is_full or self._step_count > _MAX_STEPS:
             self._break_circuit()
             return
         followup = self._tracker.situation.followup_action

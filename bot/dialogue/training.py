@@ -282,9 +282,10 @@ def _is_listen(event: Event | None) -> bool:
 
 
 def _entity_slots(user: UserUttered, domain: Domain) -> Iterator[SlotSet]:
-    """The slots that a step's entities fill by their mappings; mappings bound to a form do not count in training."""
-    if not domain.store_entities_as_slots:
-        return
+    """The slots that a step's entities fill by their mappings; mappings bound to a form do not count in training.
+
+    `store_entities_as_slots: false` does not count either: Rasa trains on a domain that has lost this setting.
+    """
     for slot in domain.slots.values():
         values = [
             entity.get("value")
