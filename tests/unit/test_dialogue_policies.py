@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.assistant.source import Problem
+from bot.assistant.source import Problem, Problems
 from bot.dialogue.events import ActionExecuted, ActiveLoop, SlotSet, UserUttered
 from bot.dialogue.manager import compile_assistant
 from bot.dialogue.policies import Policies, check_dialogue
 from bot.dialogue.rules import CompiledRule
 from bot.dialogue.tracker import Tracker
+from bot.dialogue.training import expand_stories
 from bot.errors import AssistantError
 from tests.dialogue import START, Conversation, actions_of, assistant_of
 
@@ -138,6 +139,16 @@ stories:
     silver = chat_of(tmp_path, stories)
     assert actions_of(silver.say("hi", "hi", entities=[{"entity": "tier", "value": "SILVER"}])) == ["utter_b"]
     assert actions_of(chat_of(tmp_path, stories).say("/hi")) == ["action_default_fallback"]
+
+
+def test_entities_of_a_story_fill_slots_whatever_the_domain_says_of_storing(tmp_path: Path) -> None:
+    """Rasa trains on a domain that has lost `store_entities_as_slots`."""
+    story = "stories:\n- {story: g, steps: [{intent: hi, entities: [{tier: gold}]}, {action: utter_a}]}\n"
+    domain = DOMAIN + "config: {store_entities_as_slots: false}\n"
+    assistant = assistant_of(tmp_path, {"domain.yml": domain, "data/d.yml": story})
+    (conversation,) = expand_stories(assistant.stories, assistant.domain, Problems())
+    filled = [(event.name, event.value) for event in conversation.events if isinstance(event, SlotSet)]
+    assert filled == [("tier", "gold")]
 
 
 MEMORY = """

@@ -213,6 +213,17 @@ def test_turn_ends_whatever_an_action_keeps_asking_for(chat: Conversation, event
     assert chat.tracker.situation.latest_action == "action_listen"
 
 
+def test_a_rewind_wakes_what_the_circuit_breaker_stopped(tmp_path: Path) -> None:
+    """Rasa counts actions only where the bot does not listen; `is_exact`, since serving always listens."""
+    chat = Conversation(compile_assistant(assistant_of(tmp_path, FILES), is_exact=True))
+    chat.actions["action_again"] = lambda _: ActionResult(events=({"event": "followup", "name": "action_again"},))
+    chat.say("/again")
+    assert words(chat.say("/hi")) == []
+    for _ in range(2):
+        chat.tracker.apply(from_json({"event": "rewind"}))
+    assert words(chat.say("/hi")) == ["Hello"]
+
+
 def test_not_understood_says_why(chat: Conversation) -> None:
     seen = _understanding(0.21)
     reason = to_parse_data(seen, FallbackClassifier())["fallback_reason"]
