@@ -334,8 +334,8 @@ class _TurnRun:
 
     def next_action(self) -> Steps[None]:
         self._step_count += 1
-        # As in Rasa: a conversation that a rewind took back to where the bot listens may go on, whatever ran before.
-        has_listened = is_waiting(self._tracker.situation.latest_action or "")
+        # As in Rasa: a conversation that was taken back to where the bot listens may go on, whatever ran before.
+        has_listened = self._model.is_exact and is_waiting(self._tracker.situation.latest_action or "")
         is_full = not has_listened and self._tracker.actions_since_listen() >= MAX_ACTIONS
         if is_full or self._step_count > _MAX_STEPS:
             self._break_circuit()

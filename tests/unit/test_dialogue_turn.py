@@ -213,14 +213,14 @@ def test_turn_ends_whatever_an_action_keeps_asking_for(chat: Conversation, event
     assert chat.tracker.situation.latest_action == "action_listen"
 
 
-def test_a_rewind_wakes_what_the_circuit_breaker_stopped(tmp_path: Path) -> None:
+def test_taking_actions_back_wakes_what_the_circuit_breaker_stopped(tmp_path: Path) -> None:
     """Rasa counts actions only where the bot does not listen; `is_exact`, since serving always listens."""
     chat = Conversation(compile_assistant(assistant_of(tmp_path, FILES), is_exact=True))
     chat.actions["action_again"] = lambda _: ActionResult(events=({"event": "followup", "name": "action_again"},))
     chat.say("/again")
     assert words(chat.say("/hi")) == []
-    for _ in range(2):
-        chat.tracker.apply(from_json({"event": "rewind"}))
+    for _ in range(10):
+        chat.tracker.apply(from_json({"event": "undo"}))
     assert words(chat.say("/hi")) == ["Hello"]
 
 
