@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -66,12 +66,15 @@ class NgramVocabulary:
 
     def vector(self, text: str) -> SparseVector:
         """The text's known grams, weighted (1 + log count) · idf and brought to length 1."""
-        index = self.index
-        counts = Counter(index[gram] for gram in _grams(text, self.longest, self.word_pairs) if gram in index)
-        indices = np.array(sorted(counts), dtype=np.int64)
-        if not len(indices):
+        place_of = self.index.get
+        places = [
+            place for gram in _grams(text, self.longest, self.word_pairs) if (place := place_of(gram)) is not None
+        ]
+        counts = sorted(Counter(places).items())
+        indices = np.array([place for place, _ in counts], dtype=np.int64)
+        if not counts:
             return SparseVector(indices=indices, weights=np.zeros(0, dtype=np.float32))
-        occurrences = np.array([counts[int(i)] for i in indices], dtype=np.float32)
+        occurrences = np.array([count for _, count in counts], dtype=np.float32)
         weights = (1 + np.log(occurrences)) * self.idf[indices]
         weights /= np.linalg.norm(weights)
         return SparseVector(indices=indices, weights=weights.astype(np.float32))
@@ -108,22 +111,22 @@ def pieces(text: str) -> list[tuple[int, int]]:
     return [found.span() for found in _PIECE.finditer(text)]
 
 
-def _grams(text: str, longest: int, word_pairs: bool) -> Iterator[str]:
+def _grams(text: str, longest: int, word_pairs: bool) -> list[str]:
     """Character n-grams inside words, words, pairs of words; repeated as often as they occur."""
+    grams: list[str] = []
     pieces = _PIECE.findall(normalise(text))
     for piece in pieces:
         # Blanks mark where a word starts and ends; in Chinese they mark the clause.
         padded = f" {piece} "
         if unspaced := piece[0] > "⺀":
             # One Chinese character is a word often enough; three hold most words with a neighbour.
-            yield from piece
+            grams.extend(piece)
         # Letters alone or in pairs occur everywhere and tell little: half the features, and no accuracy, were lost
         # with them.
         for size in range(2, 4) if unspaced else range(3, longest + 1):
-            for start in range(len(padded) - size + 1):
-                yield padded[start : start + size]
+            grams += [padded[start : start + size] for start in range(len(padded) - size + 1)]
         if not unspaced:
-            yield f"w:{piece}"
+            grams.append(f"w:{piece}")
     if word_pairs:
-        for first, second in pairwise(pieces):
-            yield f"w:{first} {second}"
+        grams += [f"w:{first} {second}" for first, second in pairwise(pieces)]
+    return grams

@@ -83,8 +83,14 @@ class Tagger:
         return tuple(found)
 
     def _best_path(self, scores: Floats) -> list[int]:
-        """The likeliest tags, of those where "I-x" follows only "B-x" or "I-x". Viterbi search."""
+        """The likeliest tags, of those where "I-x" follows only "B-x" or "I-x". Viterbi search.
+
+        Where every token's own likeliest tag may stand, no path is likelier, and there is nothing to search.
+        """
         barred, first = self._transitions
+        own = scores.argmax(axis=1)
+        if first[own[0]] == 0 and not barred[own[:-1], own[1:]].any():
+            return [int(tag) for tag in own]
         best = scores[0] + first
         via: list[NDArray[np.int64]] = []
         for row in scores[1:]:

@@ -38,7 +38,7 @@ def find_days(text: str, reference: Reference) -> list[Found[Moment]]:
     days = [
         # 今晚 is written as one word, and so is its span; with a time of day 今 alone is the day.
         Found(start=match.start(), end=match.end() + (match[0] in ("昨", "今", "明")), value=day)
-        for pattern, read in RULES
+        for pattern, read in _that_may_match(text, RULES_OF)
         for match in matches(pattern, text)
         if isinstance(value := _safely(read, match, reference), Moment) and (day := _on_calendar(value)) is not None
     ]
@@ -58,7 +58,7 @@ def find_times(text: str, reference: Reference) -> list[Found[Moment | Duration]
     """Times and durations in reading order, their spans apart."""
     days: list[Found[Moment]] = []
     found: list[Found[Moment | Duration]] = []
-    for pattern, read in RULES:
+    for pattern, read in _that_may_match(text, RULES_OF):
         for match in matches(pattern, text):
             value = _safely(read, match, reference)
             if isinstance(value, Moment):
@@ -67,7 +67,7 @@ def find_times(text: str, reference: Reference) -> list[Found[Moment | Duration]
                 found.append(Found(start=match.start(), end=match.end(), value=value))
     clocks = [
         Found(start=match.start(), end=match.end(), value=clock)
-        for pattern, read_clock in CLOCK_RULES
+        for pattern, read_clock in _that_may_match(text, CLOCKS_OF)
         for match in matches(pattern, text)
         if (clock := _safely(read_clock, match)) is not None
     ]
@@ -164,9 +164,20 @@ def _twenty_four(match: Match) -> Clock | None:
     return Clock(hour=hour, minute=minute) if hour <= 24 and minute <= 59 else None
 
 
-CLOCK_RULES = (
-    *ENGLISH_CLOCKS,
-    *CHINESE_CLOCKS,
+FIGURE_CLOCKS = (
     (regex.compile(r"(?<![A-Za-z0-9_.,/:-])(?P<hour>\d{1,2})[:：](?P<minute>\d{2})(?![\d:])"), _twenty_four),
 )
-RULES = (*ENGLISH_RULES, *CHINESE_RULES, *FIGURE_RULES)
+
+
+# ---- what a text must hold for any rule of a group to match it; most texts hold one script and no digit ----
+
+_DIGIT = regex.compile(r"\d")
+_LETTER = regex.compile(r"[a-z]", regex.IGNORECASE)
+# 618 is a feast of China's shops in whatever script it is written.
+_HAN_OR_FEAST = regex.compile(r"\p{Han}|618")
+RULES_OF = ((_LETTER, ENGLISH_RULES), (_HAN_OR_FEAST, CHINESE_RULES), (_DIGIT, FIGURE_RULES))
+CLOCKS_OF = ((_LETTER, ENGLISH_CLOCKS), (_HAN_OR_FEAST, CHINESE_CLOCKS), (_DIGIT, FIGURE_CLOCKS))
+
+
+def _that_may_match(text: str, groups: Sequence[tuple[regex.Pattern[str], Sequence[_Value]]]) -> list[_Value]:
+    return [one for needs, rules in groups if needs.search(text) for one in rules]

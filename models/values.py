@@ -32,6 +32,18 @@ class _Value:
     info: Mapping[str, object]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Signs:
+    """What a text holds: most messages hold neither, and most patterns need one of them."""
+
+    has_digit: bool
+    has_han: bool
+
+
+_DIGIT = regex.compile(r"\d")
+_HAN = regex.compile(r"\p{Han}|〇")
+
+
 class ValueFinder:
     """Raises ValueError for a dimension or zone that there is not."""
 
@@ -60,9 +72,10 @@ class ValueFinder:
         if "time" in self._options.entities or "date" not in self._options.entities:
             for time in find_times(text, reference):
                 yield Found(start=time.start, end=time.end, value=_time_value(time.value))
-        yield from _found(_money(text, self._options.yen))
-        yield from _found(_contacts(text))
-        yield from _found(_numbers(text))
+        signs = _Signs(has_digit=_DIGIT.search(text) is not None, has_han=_HAN.search(text) is not None)
+        yield from _found(_money(text, signs, self._options.yen))
+        yield from _found(_contacts(text, signs))
+        yield from _found(_numbers(text, signs))
 
     def _entity(self, found: Found[_Value]) -> Entity:
         return Entity(
@@ -164,13 +177,15 @@ _HAN_BARE = regex.compile(
 _SMALL = {"cent": ("EUR", 100), "pence": ("GBP", 100), "毛": ("CNY", 10)}
 
 
-def _money(text: str, yen: bool) -> Iterator[tuple[Match, _Value | None]]:
-    for pattern in (_BEFORE, _AFTER):
+def _money(text: str, signs: _Signs, yen: bool) -> Iterator[tuple[Match, _Value | None]]:
+    for pattern in (_BEFORE, _AFTER) if signs.has_digit else (_AFTER,):
         for match in matches(pattern, text):
             amount = _written_amount(match)
             unit = match["unit"]
             code = _SYMBOLS.get(unit.upper()) or _EN_UNITS.get(unit.lower())
             yield match, _amount(amount, "JPY" if yen and unit in "¥￥" else code)
+    if not signs.has_han:
+        return
     for match in matches(_HAN_AMOUNT, text):
         yield match, None if _MEASURED.match(text, match.start()) and not match["rest"] else _han_amount(match)
     for match in matches(_HAN_BARE, text):
@@ -226,13 +241,13 @@ _PHONE = regex.compile(
 )
 
 
-def _contacts(text: str) -> Iterator[tuple[Match, _Value]]:
-    for match in matches(_EMAIL, text):
+def _contacts(text: str, signs: _Signs) -> Iterator[tuple[Match, _Value]]:
+    for match in matches(_EMAIL, text) if "@" in text else ():
         yield match, _Value(dimension="email", value=match[0], info={"value": match[0], "type": "value"})
-    for match in matches(_URL, text):
+    for match in matches(_URL, text) if "://" in text or "www." in text else ():
         info = {"value": match[0], "domain": match["domain"].lower().removeprefix("www."), "type": "value"}
         yield match, _Value(dimension="url", value=match[0], info=info)
-    for match in matches(_PHONE, text):
+    for match in matches(_PHONE, text) if signs.has_digit else ():
         number = regex.sub(r"[^\d+]", "", match[0])
         yield match, _Value(dimension="phone-number", value=number, info={"value": number, "type": "value"})
 
@@ -249,12 +264,12 @@ _HAN_NUMBER = regex.compile(
 )
 
 
-def _numbers(text: str) -> Iterator[tuple[Match, _Value | None]]:
-    for match in matches(_DIGIT_NUMBER, text):
+def _numbers(text: str, signs: _Signs) -> Iterator[tuple[Match, _Value | None]]:
+    for match in matches(_DIGIT_NUMBER, text) if signs.has_digit else ():
         yield match, _number(digits_value(match[0]))
     for match in matches(_WORD_NUMBER, text):
         yield match, _number(english_value(" ".join(match[0].split())))
-    for match in matches(_HAN_NUMBER, text):
+    for match in matches(_HAN_NUMBER, text) if signs.has_han else ():
         yield match, _number(chinese_value(match[0]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import numpy as np
 import pytest
@@ -197,6 +198,26 @@ def test_an_inside_tag_never_begins_an_entity() -> None:
     model, hidden = tagger(2, 2, 0)
     (found,) = model.find("red lamp now", [(0, 3), (4, 8), (9, 12)], hidden)
     assert found.value == "red lamp"
+
+
+@given(st.lists(st.lists(st.integers(-3, 3), min_size=5, max_size=5), min_size=1, max_size=5))
+def test_no_path_of_tags_that_may_follow_each_other_is_likelier(rows: list[list[int]]) -> None:
+    labels = ("O", "B-a", "I-a", "B-b", "I-b")
+    reader = Tagger(labels=labels, weights=np.eye(5, dtype=np.float32), bias=np.zeros(5, dtype=np.float32))
+    scores = np.array(rows, dtype=np.float32)
+
+    def may_stand(path: Sequence[int]) -> bool:
+        return all(
+            not labels[tag].startswith("I-") or (at > 0 and labels[path[at - 1]][2:] == labels[tag][2:])
+            for at, tag in enumerate(path)
+        )
+
+    def worth(path: Sequence[int]) -> float:
+        return float(sum(scores[at, tag] for at, tag in enumerate(path)))
+
+    found = reader._best_path(scores)
+    assert may_stand(found)
+    assert worth(found) == max(worth(path) for path in product(range(5), repeat=len(rows)) if may_stand(path))
 
 
 def test_chinese_spans_stay_as_they_were_read() -> None:

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.moments import Reference
 from models.numerals import chinese_value, digits_value
+from models.times import find_days
 from models.value_options import DIMENSIONS, ValueOptions
 from models.values import ValueFinder
 
@@ -68,3 +70,19 @@ def test_chinese_figures_without_end_have_no_value(text: str) -> None:
 @pytest.mark.parametrize("text", ["inf", "nan", "1e999"])
 def test_what_no_finite_number_is_has_no_value(text: str) -> None:
     assert digits_value(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("the 618 sale", ["618"]),
+        ("618大促", ["618"]),
+        ("since 3/5 please", ["3/5"]),
+        ("TOMORROW", ["TOMORROW"]),
+        ("明天 or tomorrow or 3/5", ["明天", "tomorrow", "3/5"]),
+        ("？！…", []),
+    ],
+)
+def test_a_text_is_read_by_the_rules_of_every_script_it_holds(text: str, found: list[str]) -> None:
+    reference = Reference(now=datetime(2026, 11, 24, 12, tzinfo=ZoneInfo("Europe/Berlin")))
+    assert [text[day.start : day.end] for day in find_days(text, reference)] == found
