@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_NOISE = re.compile(r"\S+@\S+|https?://\S+|www\.\S+|\b[\w-]*\d[\w-]*\b", re.ASCII)
+# Addresses and numbers. What stands before an "@" or a digit is bounded: without, a long word that never comes to one
+# is searched anew from each of its characters.
+_NOISE = re.compile(r"\S{1,64}@\S+|https?://\S+|www\.\S+|\b[\w-]{0,64}\d[\w-]*\b", re.ASCII)
 _HAN = re.compile(r"[㐀-鿿豈-﫿\U00020000-\U0003ffff]")
 _KANA = re.compile(r"[぀-ヿㇰ-ㇿ]")
 _HANGUL = re.compile(r"[가-힯ᄀ-ᇿ]")

@@ -239,12 +239,12 @@ class ServedUnderstander:
         try:
             self._wanted = self._registry.current(self._kind)
             self._problem = None if self._wanted else "no model serves yet; run `kefu train`"
-        except ModelError as error:
-            self._problem = str(error)
-        else:
             if self._wanted is not None and self._wanted != self.version:
                 await self._swap(self._wanted)
-        self._changed.set()
+        except ModelError as error:
+            self._problem = str(error)
+        finally:
+            self._changed.set()
 
     async def _swap(self, version: str) -> None:
         self._is_loading = True
@@ -263,7 +263,12 @@ class ServedUnderstander:
 
     def _load(self, version: str) -> TrainedUnderstander:
         path = self._registry.path(self._kind, version)
-        loaded = load_understander(path, 1, beside=self._serving)
+        try:
+            loaded = load_understander(path, 1, beside=self._serving)
+        except ModelError:
+            raise
+        except Exception as error:  # a file of the right hash, written by a version of the software that differs
+            raise ArtifactInvalid(f"{path}: does not load ({type(error).__name__}: {error}); train again") from error
         if wrong := loaded.replay_probes():  # also the warm-up: the first pass allocates what later ones reuse
             raise ArtifactInvalid(f"{path}: does not answer as when it was trained: {'; '.join(wrong[:3])}")
         return loaded

@@ -124,7 +124,8 @@ _Key = tuple[int, int | None, int | None]
 
 def _prepared(corpus: Corpus, plan: Plan) -> Corpus:
     if plan.task == "sentiment":
-        corpus = Corpus(train=as_moods(corpus.train), test=as_moods(corpus.test), out_of_scope=corpus.out_of_scope)
+        learned, held = as_moods(corpus.train, corpus.test), as_moods(corpus.test, corpus.train)
+        corpus = Corpus(train=learned, test=held, out_of_scope=corpus.out_of_scope)
     if plan.shots is not None and plan.folds is not None:
         raise DataError("few-shot draws and folds are two experiments; give --shots or --folds")
     if plan.folds is None and not corpus.test:

@@ -72,9 +72,13 @@ def read_utterances(path: Path) -> tuple[Utterance, ...]:
     return found
 
 
-def as_moods(utterances: Sequence[Utterance]) -> tuple[Utterance, ...]:
-    """The same with labels negative, neutral and positive, where a set writes 0/1, -1/0/1, 0/1/2 or neg/neu/pos."""
-    labels = {utterance.label for utterance in utterances}
+def as_moods(utterances: Sequence[Utterance], others: Sequence[Utterance] = ()) -> tuple[Utterance, ...]:
+    """The same with labels negative, neutral and positive, where a set writes 0/1, -1/0/1, 0/1/2 or neg/neu/pos.
+
+    Args:
+        others: rows of the same set: its training rows tell that 0 is neutral where its test holds only 0 and 1.
+    """
+    labels = {utterance.label for utterance in (*utterances, *others)}
     numbers = _THREE_SIGNED if "-1" in labels else _THREE if "2" in labels else _TWO
     names = {**_MOODS, **numbers}
     return tuple(replace(u, label=names.get(u.label.lower(), u.label.lower())) for u in utterances)

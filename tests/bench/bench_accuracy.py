@@ -1,6 +1,6 @@
 """Accuracy of the recipes on public data sets, through the version folder that serves; one file a set under results/.
 
-python -m tests.bench.bench_accuracy NAME... [--seeds 0 1 2] [--threads 2]
+python -m tests.bench.bench_accuracy [NAME...] [--seeds 0 1 2] [--threads 2]
 
 Recipes, epochs and scores were chosen on parts of the training files; a test file is read here, once a figure. A run
 that stops early keeps the seeds it has measured.
@@ -184,18 +184,20 @@ def figures(bench: Bench, recipe: Recipe, runs: Sequence[dict[str, Any]], floor:
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("names", nargs="+", choices=sorted(BENCHES))
+    options.add_argument("names", nargs="*", help=f"of {', '.join(sorted(BENCHES))}; all without one")
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--add", action="store_true", help="keep the runs of other seeds with the same recipe")
     given = options.parse_args()
+    if unknown := set(given.names) - set(BENCHES):
+        options.error(f"no such data set: {', '.join(sorted(unknown))}")
     data = Path(os.environ.get("KEFU_DATA", "../shared/data"))
     if not data.is_dir():
         print(f"{data}: not there; set KEFU_DATA to the folder that holds banking77 and the others", file=sys.stderr)
         return 2
     missed = 0
     with tempfile.TemporaryDirectory(prefix="kefu-bench-") as cache:
-        for name in given.names:
+        for name in given.names or sorted(BENCHES):
             missed += not run(name, data, Path(cache), given.seeds, given.threads, add=given.add)
     return 1 if missed else 0
 

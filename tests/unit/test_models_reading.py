@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from models.base import Entity
 from models.clauses import PartsReader, Several, clauses, several_from
 from models.heads import Features, LinearHead
-from models.languages import is_code_switched, says_something
+from models.languages import identify_language, is_code_switched, says_something
 from models.ngrams import NgramVocabulary
 from models.tagging import Tagger, TagName, joined, tagger_from, tags_of
 from training.several import fit_several
@@ -171,6 +171,14 @@ def test_code_switching_is_seen(text: str, is_mixed: bool) -> None:
 )
 def test_addresses_and_numbers_say_nothing_of_a_mood(text: str, says: bool) -> None:
     assert says_something(text) is says
+
+
+@pytest.mark.parametrize("text", ["a" * 100_000, "a-" * 50_000, "x " * 50_000, "a@" * 50_000, "1-" * 50_000])
+def test_the_language_of_a_long_text_is_told_quickly(text: str) -> None:
+    started = time.perf_counter()
+    identify_language(text)
+    assert time.perf_counter() - started < 1
+    assert not is_code_switched(text)
 
 
 def tagger(*tags: int) -> tuple[Tagger, np.ndarray]:

@@ -128,6 +128,12 @@ def test_the_moods_of_public_sets_get_their_names(labels: tuple[str, ...], moods
     assert tuple(u.label for u in as_moods(rows)) == moods
 
 
+def test_a_test_without_a_negative_row_keeps_the_scheme_of_its_training_rows() -> None:
+    learned = [Utterance(text=label, label=label) for label in ("-1", "0", "1")]
+    held = [Utterance(text=label, label=label) for label in ("0", "1")]
+    assert [u.label for u in as_moods(held, learned)] == ["neutral", "positive"]
+
+
 def test_numbers_are_labels_too(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "鸡蛋太少", "label": 0}\n')
     assert read_utterances(tmp_path / "a.jsonl")[0].label == "0"
