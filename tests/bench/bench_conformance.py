@@ -63,6 +63,7 @@ class Campaign:
                 "refused_by_both": self.generated.refused_by_both,
                 "refusals_that_differ": len(refusals),
             },
+            "without_answer": [each for counts in every for each in counts.without_answer],
             "differences": [each for counts in every for each in counts.differences][:50] + refusals[:50],
         }
         report.write(
@@ -82,6 +83,7 @@ def _figures(counts: Counts) -> dict[str, Any]:
         "conversations": counts.conversations,
         "turns": counts.turns,
         "turns_equal": counts.turns_equal,
+        "without_answer": len(counts.without_answer),
         "kefu_ms_per_turn": round(counts.ours_s / turns * 1000, 2),
         "rasa_ms_per_turn": round(counts.rasa_s / turns * 1000, 2),
     }

@@ -55,6 +55,8 @@ class Counts:
     refused_by_both: int = 0
     refusals_that_differ: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    without_answer: list[str] = field(default_factory=list)
+    """Walks that Rasa did not come back from, and why; their turns are not counted."""
     ours_s: float = 0.0
     rasa_s: float = 0.0
 
@@ -69,11 +71,13 @@ class Finding:
 
 
 class Live:
-    """A live Rasa and a scratch folder for its models."""
+    """A live Rasa of the environment whose interpreter is `python`, and a scratch folder for its models."""
 
-    def __init__(self, oracle: Oracle, scratch: Path) -> None:
-        self.oracle, self.scratch = oracle, scratch
+    def __init__(self, python: Path, scratch: Path) -> None:
+        self.oracle, self.scratch = Oracle(python), scratch
+        self._python = python
         self._count = 0
+        self._loaded: tuple[Path, Sequence[str]] | None = None
 
     def load(self, folder: Path, *, without: Sequence[str] = ()) -> None:
         """Train and load the project.
@@ -81,10 +85,18 @@ class Live:
         Raises:
             OracleError: Rasa refuses it.
         """
+        self._loaded = folder, without
         self._count += 1
         model = self.oracle.train(folder, self.scratch, name=f"model{self._count}", without=without, core_only=True)
         self.oracle.load(model, folder if (folder / "actions.py").exists() else None)
         model.unlink()
+
+    def revive(self) -> None:
+        """Another process in the place of one that died or hangs, with the same project loaded."""
+        self.oracle.close()
+        self.oracle = Oracle(self._python)
+        if self._loaded is not None:
+            self.load(self._loaded[0], without=self._loaded[1])
 
     def fresh_folder(self) -> Path:
         self._count += 1
@@ -94,8 +106,12 @@ class Live:
 @contextmanager
 def live(python: Path) -> Iterator[Live]:
     """A Rasa process of the environment whose interpreter is `python`."""
-    with TemporaryDirectory(prefix="kefu-conformance-") as scratch, Oracle(python) as oracle:
-        yield Live(oracle, Path(scratch))
+    with TemporaryDirectory(prefix="kefu-conformance-") as scratch:
+        there = Live(python, Path(scratch))
+        try:
+            yield there
+        finally:
+            there.oracle.close()
 
 
 @asynccontextmanager
@@ -129,7 +145,12 @@ async def converse(
         started = time.perf_counter()
         steps, ours = await walk(bot, Walker(bot.model.assistant, seed, values), f"walk-{seed}")
         between = time.perf_counter()
-        theirs = ask(there.oracle, steps, f"walk-{seed}")
+        try:
+            theirs = ask(there.oracle, steps, f"walk-{seed}")
+        except OracleError as error:  # one conversation that hangs Rasa does not end the campaign
+            counts.without_answer.append(f"walk {seed}: {str(error).splitlines()[0]}")
+            there.revive()
+            continue
         counts.ours_s += between - started
         counts.rasa_s += time.perf_counter() - between
         difference = first_difference(ours, theirs)

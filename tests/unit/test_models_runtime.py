@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import shutil
 import subprocess
@@ -11,13 +12,14 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.artifact import MANIFEST
 from models.base import KIND, ArtifactInvalid, ModelUnavailable, ReadingFailed, Understanding
 from models.registry import Registry
 from models.runtime import MicroBatcher, ServedUnderstander
-from models.understanding import load_understander
+from models.understanding import HEADS, load_understander
 from tests.tiny_models import ASSISTANT, filed, tiny_data, train_tiny
 from training.dataset import Utterance
 
@@ -284,6 +286,26 @@ async def test_a_version_damaged_on_disk_never_serves(registry: Registry) -> Non
     status = await asyncio.wait_for(served.settled(second), 20)
     assert status.version == first
     assert "heads.npz: altered" in (status.problem or "")
+    await served.stop()
+
+
+async def test_a_version_written_otherwise_is_refused_and_the_next_one_serves(registry: Registry) -> None:
+    first, second = versions(registry)
+    registry.promote(KIND, first)
+    served = ServedUnderstander(registry, KIND)
+    await served.start()
+    folder = registry.path(KIND, second)
+    with np.load(folder / HEADS) as stored:  # of the right hash, and without what the loader looks for
+        np.savez(folder / HEADS, **{name: stored[name] for name in stored.files if name != "intent.bias"})
+    raw = json.loads((folder / MANIFEST).read_text())
+    raw["files"][HEADS] = hashlib.sha256((folder / HEADS).read_bytes()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(raw))
+    registry.promote(KIND, second)
+    status = await asyncio.wait_for(served.settled(second), 20)
+    assert status.version == first
+    assert "does not load (KeyError" in (status.problem or "")
+    registry.promote(KIND, first)
+    assert (await asyncio.wait_for(served.settled(first), 20)).problem is None
     await served.stop()
 
 
