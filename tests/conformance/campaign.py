@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,8 +74,9 @@ class Live:
     """A live Rasa of the environment whose interpreter is `python`, and a scratch folder for its models."""
 
     def __init__(self, python: Path, scratch: Path) -> None:
-        self.oracle, self.scratch = Oracle(python), scratch
-        self._python = python
+        self._python, self.scratch = python, scratch
+        self._process = ExitStack()
+        self.oracle = self._process.enter_context(Oracle(python))
         self._count = 0
         self._loaded: tuple[Path, Sequence[str]] | None = None
 
@@ -93,10 +94,14 @@ class Live:
 
     def revive(self) -> None:
         """Another process in the place of one that died or hangs, with the same project loaded."""
-        self.oracle.close()
-        self.oracle = Oracle(self._python)
+        self.close()
+        self.oracle = self._process.enter_context(Oracle(self._python))
         if self._loaded is not None:
             self.load(self._loaded[0], without=self._loaded[1])
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
 
     def fresh_folder(self) -> Path:
         self._count += 1
@@ -111,7 +116,7 @@ def live(python: Path) -> Iterator[Live]:
         try:
             yield there
         finally:
-            there.oracle.close()
+            there.close()
 
 
 @asynccontextmanager
