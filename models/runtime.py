@@ -55,6 +55,9 @@ class MicroBatcher:
         self._alone: deque[Waiting] = deque()
         self._workers = workers
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="understand")
+        # A task counts as running until it has found nothing more to take; it is done only a moment later, and a text
+        # that came in that moment would wait for the next one to come.
+        self._running = 0
         self._draining: set[asyncio.Task[None]] = set()
 
     @property
@@ -69,7 +72,8 @@ class MicroBatcher:
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in texts]
         self._waiting.extend(zip(texts, futures, strict=True))
-        if len(self._draining) < min(self._workers, len(self._waiting)):
+        if self._running < min(self._workers, len(self._waiting)):
+            self._running += 1
             draining = loop.create_task(self._drain())
             self._draining.add(draining)
             draining.add_done_callback(self._draining.discard)
@@ -89,6 +93,12 @@ class MicroBatcher:
         self._threads.shutdown(wait=False)
 
     async def _drain(self) -> None:
+        try:
+            await self._drain_all()
+        finally:
+            self._running -= 1
+
+    async def _drain_all(self) -> None:
         while batch := self._take():
             try:
                 answers = await self._pass(batch)

@@ -120,6 +120,22 @@ async def test_a_full_queue_is_refused_at_once() -> None:
     await batcher.close()
 
 
+async def test_a_text_that_comes_while_the_last_pass_ends_is_not_left_waiting() -> None:
+    batcher = MicroBatcher(lambda texts: [answer(text) for text in texts])
+    met = 0
+    for _ in range(300):
+        first = asyncio.create_task(batcher.understand(["first"]))
+        while not first.done() and not any(task.done() for task in batcher._draining):
+            await asyncio.sleep(0)
+        met += any(task.done() for task in batcher._draining)
+        async with asyncio.timeout(2):  # not `wait_for`: its task would begin a moment later
+            (second,) = await batcher.understand(["second"])
+        assert second.text == "second"
+        await first
+    assert met  # else the moment that this is about never came
+    await batcher.close()
+
+
 async def test_a_text_that_breaks_the_model_fails_alone() -> None:
     gate = Gate()
     batcher = MicroBatcher(gate.read)
