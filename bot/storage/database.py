@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -221,7 +222,7 @@ def _sqlite_engine(url: URL, begin: str, *, read_only: bool, connections: int) -
         if read_only:
             driver.execute("PRAGMA query_only = ON")
         else:
-            driver.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(driver)
             driver.execute("PRAGMA synchronous = FULL")
 
     @event.listens_for(engine, "begin")
@@ -229,3 +230,17 @@ def _sqlite_engine(url: URL, begin: str, *, read_only: bool, connections: int) -
         conn.exec_driver_sql(begin)
 
     return engine
+
+
+def _write_ahead(driver: Any) -> None:
+    """Turn the write-ahead log on. SQLite does not wait for this lock: of programs that start together all but one
+    are told at once that the new file is busy, whatever `busy_timeout` says."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            driver.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

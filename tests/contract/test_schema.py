@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -34,6 +37,18 @@ def test_processes_that_start_together_migrate_once(empty_url: str) -> None:
     for database in databases:
         assert database.is_current()
         database.dispose()
+
+
+def test_a_new_sqlite_file_that_another_program_is_writing_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "kefu.db"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.3, lambda: other.execute("COMMIT")).start()
+    database = Database.open(f"sqlite:///{file}")
+    database.upgrade()
+    assert database.is_current()
+    database.dispose()
+    other.close()
 
 
 def test_a_database_of_a_newer_program_is_left_alone(database_url: str) -> None:

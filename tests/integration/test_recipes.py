@@ -99,7 +99,7 @@ def test_a_setting_that_is_no_choice_is_named(folders: Path, field: str, value: 
 
 def test_tuning_learns_what_a_frozen_encoder_cannot(folders: Path, tmp_path: Path) -> None:
     """Random weights tell little apart; tuned on the training texts they part the intents."""
-    recipe = replace(RECIPES["full"], threads=1, enough_held_out=5, epochs=30, freeze=0.0, learning_rate=2e-3)
+    recipe = replace(RECIPES["full"], threads=1, enough_held_out=5, epochs=60, freeze=0.0, learning_rate=2e-3)
     train(folders, "bert", recipe, tmp_path / "tuned")
     train(folders, "bert", replace(RECIPES["quick"], threads=1), tmp_path / "frozen")
     data = tiny_data().intents
