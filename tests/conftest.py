@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.server import STARTER, Server, kefu, private_home
 
 REPOSITORY = Path(__file__).parent.parent
+
+# A busy machine makes inputs slowly and runs them slowly; neither says anything about the code under test.
+settings.register_profile("kefu", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kefu")
 
 
 @pytest.fixture(scope="session")

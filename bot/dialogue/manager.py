@@ -224,6 +224,7 @@ class _TurnRun:
         self, tracker: Tracker, message: UserMessage, model: DialogueModel, now: float, rng: random.Random
     ) -> None:
         self._tracker, self._message, self._model, self._now = tracker, message, model, now
+        tracker.begin_turn()
         self._clock = max(now, tracker.last_timestamp + _TICK_S)
         key = f"{tracker.sender_id}:{message.message_id}"
         self._call = RemoteCall(channels=response_channels(message.input_channel), rng=rng, turn_key=key)
@@ -307,7 +308,7 @@ class _TurnRun:
             UserUttered(
                 text=message.text,
                 parse_data=parse_data,
-                input_channel=message.input_channel,
+                input_channel=message.input_channel or None,
                 message_id=message.message_id,
                 metadata=dict(message.metadata),
             )

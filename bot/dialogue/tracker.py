@@ -33,8 +33,9 @@ from bot.dialogue.states import Moment, moment_of
 FOLD_VERSION = 1
 DISCLOSURE = "utter_disclosure"
 MAX_EVENTS = 200
-"""Events kept of one session (some 30 turns). A rewind cannot reach further back."""
+"""Events kept of one session (some 30 turns), and half as many more while rewinds reach over them."""
 _KEPT_EVENTS = 100
+MOST_EVENTS = 300
 _MAX_CARRIED_SLOTS = 100
 
 
@@ -49,6 +50,7 @@ class Tracker:
         "_applied",
         "_base",
         "_base_disclosed",
+        "_earlier",
         "_loop_names",
         "_moments",
         "_replayed",
@@ -67,6 +69,7 @@ class Tracker:
         self.sender_id = sender_id
         self.event_count = 0
         self.events: list[Event] = []
+        self._earlier: list[Event] = []
         self.latest_input_channel: str | None = None
         self._restart_from(Situation(domain), disclosed=False)
 
@@ -95,6 +98,13 @@ class Tracker:
         return other
 
     # ---- applying events ----
+
+    def begin_turn(self) -> None:
+        """Forget what only the turn before could see: the events of the session that it ended, a restart's wish for
+        a new session. Rasa forgets both when it loads the conversation for the next message."""
+        self._earlier = []
+        if self.situation.followup_action == ACTION_SESSION_START and not self._applied:
+            self.situation.followup_action = ACTION_LISTEN
 
     def apply(self, event: Event) -> None:
         """Append one event and take its effect."""
@@ -181,28 +191,47 @@ class Tracker:
         """Keep the `action_session_start` that stands right before the session's own first event."""
         before = self.events[-2] if len(self.events) > 1 else None
         is_started_by_action = isinstance(before, ActionExecuted) and before.name == ACTION_SESSION_START
-        self.events = self.events[-2 if is_started_by_action else -1 :]
+        count = 2 if is_started_by_action else 1
+        self._earlier = self._earlier + self.events[:-count]
+        self.events = self.events[-count:]
 
     def _trim(self) -> None:
-        cut = next(
-            (
-                index
-                for index in range(len(self.events) - _KEPT_EVENTS, len(self.events) - 1)
-                if _is_listen(self.events[index]) and isinstance(self.events[index + 1], UserUttered)
-            ),
-            None,
-        )
-        if cut is None:
+        cut = self._where_to_cut()
+        if not cut:
             return
         kept = self.events[cut:]
-        before = Tracker(self.domain, self.sender_id)
-        before._restart_from(self._base, disclosed=self._base_disclosed)
-        for event in self.events[:cut]:
-            before._take(event)
+        before = self._replay(self.events[:cut])
         self._restart_from(before.situation, disclosed=before.is_disclosed)
         self.events = kept
         for event in kept:
             self._take(event)
+
+    def _where_to_cut(self) -> int | None:
+        """Index of a listening bot before a message, with about `_KEPT_EVENTS` after it.
+
+        Where there is one, it is one behind which no later rewind reached: what stood then still stands now.
+        """
+        size = len(self.events)
+        replay = self._replay(())
+        turns, lasting = [], []
+        for index, event in enumerate(self.events[:-1]):
+            if _is_listen(event) and isinstance(self.events[index + 1], UserUttered) and index >= size - MOST_EVENTS:
+                depth = len(replay._applied)
+                turns.append(index)
+                if depth == 0 or (depth <= len(self._applied) and self._applied[depth - 1] is replay._applied[-1]):
+                    lasting.append(index)
+            replay._take(event)
+        choices = lasting or turns
+        before = [index for index in choices if index < size - _KEPT_EVENTS]
+        return before[-1] if before else choices[0] if choices else None
+
+    def _replay(self, events: Iterable[Event]) -> Tracker:
+        """The situation that these of the kept events led to."""
+        replay = Tracker(self.domain, self.sender_id)
+        replay._restart_from(self._base, disclosed=self._base_disclosed)
+        for event in events:
+            replay._take(event)
+        return replay
 
     # ---- what policies and actions read ----
 
@@ -253,6 +282,11 @@ class Tracker:
             if isinstance(event, UserUttered):
                 return event
         return self._base.message
+
+    @property
+    def events_of_turn(self) -> list[Event]:
+        """`events`, in the turn that began a session those of the session before it too."""
+        return [*self._earlier, *self.events]
 
     @property
     def last_timestamp(self) -> float:

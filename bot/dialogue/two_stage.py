@@ -56,7 +56,7 @@ def _last_intents(tracker: Tracker, count: int) -> list[str | None]:
     """Intents of the last messages, latest first; a message that was taken back counts as none."""
     intents: list[str | None] = []
     seen = 0
-    for event in reversed(tracker.events):
+    for event in reversed(tracker.events_of_turn):
         if seen == count or isinstance(event, Restarted):
             break
         if isinstance(event, UserUttered):

@@ -83,16 +83,18 @@ def _with_channel(theirs: Outcome, ours: Outcome) -> Outcome:
 
     Kefu remembers it: a reminder or `trigger_intent` right after a restart still reaches the customer.
     """
-    channel = ours.state["latest_input_channel"]
-    if theirs.state["latest_input_channel"] is not None:
-        return theirs
+    external = [event["input_channel"] for event in ours.events if _is_external(event)]
+    channel = external[0] if external else ours.state["latest_input_channel"]
     events = [
-        {**event, "input_channel": channel}
-        if event["event"] == "user" and event["input_channel"] is None and event.get("metadata", {}).get("is_external")
-        else event
+        {**event, "input_channel": channel} if _is_external(event) and event["input_channel"] is None else event
         for event in theirs.events
     ]
-    return Outcome(events=events, state={**theirs.state, "latest_input_channel": channel})
+    known = theirs.state["latest_input_channel"] or ours.state["latest_input_channel"]
+    return Outcome(events=events, state={**theirs.state, "latest_input_channel": known})
+
+
+def _is_external(event: Json) -> bool:
+    return event["event"] == "user" and bool(event.get("metadata", {}).get("is_external"))
 
 
 def _after_restart(theirs: Outcome, ours: Outcome) -> Outcome:

@@ -14,8 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from bot.assistant.loader import load_assistant
-from bot.dialogue.events import from_json
-from bot.dialogue.manager import DialogueModel, UserMessage, compile_assistant, external_message, turn
+from bot.dialogue.effects import Steps
+from bot.dialogue.events import Event, from_json
+from bot.dialogue.manager import (
+    DialogueModel,
+    Turn,
+    UserMessage,
+    append_events,
+    compile_assistant,
+    external_message,
+    turn,
+)
 from bot.dialogue.parsing import parse_payload
 from bot.dialogue.tracker import Tracker
 from bot.rasa.action_server import InProcessActions
@@ -58,11 +67,11 @@ class Talk:
     async def play(self, step: Json) -> Outcome:
         """Carry out one step of a walk."""
         if step["op"] == "append":
-            events = [from_json(body) for body in step["events"]]
-            for event in events:
-                self.tracker.apply(event)
+            logged = [from_json(body) for body in step["events"]]
+            events = await self._carry_out(append_events(self.tracker, logged, self._bot.model, step["now"], _rng()))
         else:
-            events = list(await self._turn(self._message(step), step["now"]))
+            message = self._message(step)
+            events = await self._carry_out(turn(self.tracker, message, self._bot.model, step["now"], _rng()))
         return Outcome(events=[comparable(event.to_json()) for event in events], state=comparable_state(self._state()))
 
     def _message(self, step: Json) -> UserMessage:
@@ -78,19 +87,22 @@ class Talk:
             metadata=step.get("metadata") or {},
         )
 
-    async def _turn(self, message: UserMessage, now: float) -> tuple[Any, ...]:
-        steps = turn(self.tracker, message, self._bot.model, now, random.Random(1))
+    async def _carry_out(self, steps: Steps[Turn]) -> tuple[Event, ...]:
         try:
             effect = next(steps)
             while True:
                 effect = steps.send(await self._bot.actions.run(effect, 10.0))
         except StopIteration as end:
             self.tracker = end.value.tracker
-            events: tuple[Any, ...] = end.value.events
+            events: tuple[Event, ...] = end.value.events
             return events
 
     def _state(self) -> Json:
         return self.tracker.current_state()
+
+
+def _rng() -> random.Random:
+    return random.Random(1)
 
 
 def comparable(body: Mapping[str, Any]) -> Json:

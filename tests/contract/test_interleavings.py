@@ -173,14 +173,14 @@ def play_in_one_transaction(engine: Engine, steps: list[tuple[Any, ...]]) -> Non
         transaction.rollback()
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(step, max_size=40))
 def test_any_history_on_sqlite(sqlite: Engine, steps: list[tuple[Any, ...]]) -> None:
     play_in_one_transaction(sqlite, steps)
 
 
 @pytest.mark.postgres
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(step, max_size=30))
 def test_any_history_on_postgresql(postgresql: Engine, steps: list[tuple[Any, ...]]) -> None:
     play_in_one_transaction(postgresql, steps)

@@ -29,8 +29,9 @@ from bot.dialogue.events import (
     UserFeaturization,
     UserUtteranceReverted,
     UserUttered,
+    at,
 )
-from bot.dialogue.tracker import DISCLOSURE, MAX_EVENTS, SnapshotOutdated, Tracker
+from bot.dialogue.tracker import DISCLOSURE, MOST_EVENTS, SnapshotOutdated, Tracker
 from tests.dialogue import assistant_of
 
 DOMAIN = """
@@ -221,15 +222,49 @@ def test_what_is_kept_is_bounded_within_a_session_and_over_many(domain: Domain) 
     chat = [user("greet"), ActionExecuted(name="utter_hi"), SlotSet(name="city", value="Rome"), LISTEN]
     session = [*START[:2], LISTEN]
     one = fold(domain, [*session, *chat * 2_000])
-    assert len(one.events) <= MAX_EVENTS + len(chat)
+    assert len(one.events) <= MOST_EVENTS + len(chat)
     many = Tracker(domain, "c")
     for _ in range(500):
         carried = many.carried_slots
         for event in [*session[:2], *carried, LISTEN, *chat * 3]:
             many.apply(event)
-    assert len(many.events) <= MAX_EVENTS + len(chat)
+    assert len(many.events) <= MOST_EVENTS + len(chat)
     assert len(many.carried_slots) < 150
     assert many.slots["city"] == "Rome"
+
+
+@pytest.mark.parametrize("before", [0, 20, 40])
+@pytest.mark.parametrize("between", [1, 15, 25])
+def test_a_rewind_undoes_the_same_where_old_events_are_let_go(domain: Domain, before: int, between: int) -> None:
+    """A form that is filled and then taken back is undone as a whole, with the turn that opened it long ago."""
+    taken_back = [user("stop"), ActionExecuted(name="utter_hi"), UserUtteranceReverted(), UserFeaturization(), LISTEN]
+    opened = [user("greet"), ActionExecuted(name="trip"), ActiveLoop(name="trip"), LISTEN]
+    filled = [user("inform"), ActionExecuted(name="trip"), ActiveLoop(name=None), UserUtteranceReverted(), LISTEN]
+    log = [*START, *taken_back * before, *opened, *taken_back * between, *filled, *taken_back * 20]
+    log = [at(event, float(index)) for index, event in enumerate(log, 1)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bot.dialogue.tracker.MAX_EVENTS", 1_000_000)
+        whole = fold(domain, log)
+    assert whole.situation.loop is None
+    assert fold(domain, log).situation.to_json() == whole.situation.to_json()
+
+
+def test_a_turn_that_begins_a_session_still_sees_the_one_before_and_the_next_does_not(domain: Domain) -> None:
+    before = [*START, user("greet"), LISTEN]
+    tracker = fold(domain, [*before, *START])
+    assert tracker.events_of_turn == [*before, *START]
+    assert tracker.events == START
+    tracker.begin_turn()
+    assert tracker.events_of_turn == START
+
+
+def test_the_turn_after_a_restart_that_was_logged_asks_for_nothing(domain: Domain) -> None:
+    tracker = fold(domain, [*START, Restarted()])
+    tracker.begin_turn()
+    assert tracker.situation.followup_action == "action_listen"
+    wished = fold(domain, [*START, FollowupAction(name="action_session_start")])
+    wished.begin_turn()
+    assert wished.situation.followup_action == "action_session_start"
 
 
 def test_snapshot_of_another_domain_is_refused(domain: Domain, tmp_path: Path) -> None:
