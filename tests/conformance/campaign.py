@@ -44,6 +44,10 @@ BOT_VALUES: dict[str, Sequence[Any]] = {
 }
 
 
+_ENOUGH_HUNG = 2
+"""Walks over one project that Rasa did not come back from, after which the project's other walks are left out."""
+
+
 @dataclass(kw_only=True)
 class Counts:
     """What a campaign has seen so far."""
@@ -146,7 +150,10 @@ async def converse(
 ) -> list[Finding]:
     """Walk once per seed over the project that is loaded on both sides."""
     findings: list[Finding] = []
+    hung = 0
     for seed in seeds:
+        if hung == _ENOUGH_HUNG:
+            break
         started = time.perf_counter()
         steps, ours = await walk(bot, Walker(bot.model.assistant, seed, values), f"walk-{seed}")
         between = time.perf_counter()
@@ -155,6 +162,7 @@ async def converse(
         except OracleError as error:  # one conversation that hangs Rasa does not end the campaign
             counts.without_answer.append(f"walk {seed}: {str(error).splitlines()[0]}")
             there.revive()
+            hung += 1
             continue
         counts.ours_s += between - started
         counts.rasa_s += time.perf_counter() - between
