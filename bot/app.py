@@ -46,6 +46,7 @@ from bot.storage.database import Database
 from bot.storage.hub import Hub
 from bot.storage.notify import Listener
 from bot.storage.ports import Limits, SqlPorts, listen
+from bot.story_policy import learned_policies
 from bot.telemetry import Metrics
 from bot.worker import ActionRunner, Bot, Engine, TurnTrace, Worker
 from connectors.base import Connector, ConnectorError
@@ -61,10 +62,14 @@ log = logging.getLogger("kefu.app")
 DEBUG_TURNS = 500
 
 
-def load_bot(folder: Path) -> Bot:
-    """Read the assistant and its custom actions. Raises AssistantError with file, line and field."""
+def load_bot(folder: Path, settings: Settings) -> Bot:
+    """Read the assistant, its custom actions, and the policy that has learned from its stories, if there is one.
+
+    Raises AssistantError with file, line and field.
+    """
     assistant = load_assistant(folder, environment())
-    bot = Bot.of(assistant, actions_of(assistant))
+    registry = Registry(settings.models_dir, assistant.assistant_id)
+    bot = Bot.of(assistant, actions_of(assistant), learned_policies(assistant, registry))
     return replace(bot, values=duckling_of(assistant.duckling), engine=engine_of(bot))
 
 
@@ -436,7 +441,7 @@ async def follow_files(platform: Platform, tell: Callable[[str], None]) -> None:
     replaced: Bot | None = None
     async for _ in awatch(root, watch_filter=OfTheAssistant()):
         try:
-            fresh = await asyncio.to_thread(load_bot, root)
+            fresh = await asyncio.to_thread(load_bot, root, platform.settings)
         except Exception as error:  # noqa: BLE001  an author's typo of any kind must not end the following
             tell(f"not reloaded, the assistant from before keeps serving:\n  {error}")
             continue

@@ -382,9 +382,11 @@ def serve(
     from bot.telemetry import configure_logging
 
     settings = load_settings(host=host, port=port)
-    bot = load_bot(assistant_folder(settings, folder))
+    root = assistant_folder(settings, folder)
+    bot = load_bot(root, settings)
     if _needs_model(settings, bot.assistant.assistant_id):
         _train_beside(settings, bot.assistant.root)
+        bot = load_bot(root, settings)
     configure_logging()
     platform = Platform.build(settings, bot, debug=debug)
 
@@ -439,9 +441,11 @@ def chat(
 
     logging.getLogger("kefu").setLevel(logging.ERROR)
     settings = load_settings()
-    bot = load_bot(assistant_folder(settings, folder))
+    root = assistant_folder(settings, folder)
+    bot = load_bot(root, settings)
     if _needs_model(settings, bot.assistant.assistant_id):
         _train_beside(settings, bot.assistant.root)
+        bot = load_bot(root, settings)
     with tempfile.TemporaryDirectory(prefix="kefu-chat-") as scratch, suppress(KeyboardInterrupt):
         asyncio.run(talk(settings, bot, Path(scratch), debug=debug, out=out))
     out.print()

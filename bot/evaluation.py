@@ -22,6 +22,7 @@ from bot.learning import Candidate
 from bot.lessons import FixedTests, fixed_tests
 from bot.rehearsal import ConversationResult, play_conversations
 from bot.settings import Settings
+from bot.story_policy import learned_policies
 from bot.worker import Bot
 from models.base import KIND, OUT_OF_SCOPE_INTENTS, ModelUnavailable
 from models.pretrained import resolve_base
@@ -108,7 +109,7 @@ def evaluate_assistant(
     progress("read", len(tests.intents) + len(tests.sentiment), len(tests.intents) + len(tests.sentiment))
     strange = [j for j in answers["intent"] if j.label in OUT_OF_SCOPE_INTENTS]
     familiar = [j for j in answers["intent"] if j.label not in OUT_OF_SCOPE_INTENTS]
-    played = _play(assistant, reader, tests.conversations, progress)
+    played = _play(settings, assistant, reader, tests.conversations, progress)
     _print_conversations(played, console)
     return AssistantReport(
         version=reader.version,
@@ -220,10 +221,16 @@ def _several_messages(root: Path) -> list[Utterance]:
 
 
 def _play(
-    assistant: Assistant, reader: TrainedUnderstander, conversations: Sequence[TestConversation], progress: Progress
+    settings: Settings,
+    assistant: Assistant,
+    reader: TrainedUnderstander,
+    conversations: Sequence[TestConversation],
+    progress: Progress,
 ) -> Sequence[ConversationResult]:
+    learned = learned_policies(assistant, Registry(settings.models_dir, assistant.assistant_id))
+
     async def play() -> Sequence[ConversationResult]:
-        bot = Bot.of(assistant, actions_of(assistant))
+        bot = Bot.of(assistant, actions_of(assistant), learned)
         try:
             return await play_conversations(bot, Candidate(reader), conversations, progress)
         finally:

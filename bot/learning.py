@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -26,6 +26,7 @@ from rich.panel import Panel
 
 from bot.app import actions_of
 from bot.assistant.loader import Assistant, TestConversation
+from bot.dialogue.learned import LearnedPolicy
 from bot.errors import AssistantError
 from bot.lessons import FixedTests, collect_lessons, fixed_tests, training_data
 from bot.rehearsal import ConversationResult, play_conversations
@@ -34,6 +35,8 @@ from bot.settings import Settings
 from bot.storage import predictions
 from bot.storage.database import Database
 from bot.storage.predictions import LabelledText
+from bot.story_lessons import learn_policy
+from bot.story_policy import learned_policies
 from bot.worker import Bot
 from models.artifact import verify
 from models.base import KIND, BaseModelNotFound, Manifest, ModelError, Understanding
@@ -103,6 +106,7 @@ class _Run:
     progress: Progress
     console: Console
     recipe: str | None = None
+    learned: tuple[LearnedPolicy, ...] = ()
 
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
@@ -166,6 +170,8 @@ def train(
             run.say(f"note: {notice}")
         serving = _serving(run)
         champion = _champion(run, serving)
+        learn_policy(assistant, registry, scratch, progress, run.say, force=force)
+        run = replace(run, learned=learned_policies(assistant, registry, run.say))
         version = _version_of(run, lessons.data, base or assistant.config.base, champion, scratch, force=force)
         manifest = registry.manifest(KIND, version)
         if version == champion:
@@ -414,7 +420,7 @@ def _rehearse(
         return ()
 
     async def play() -> tuple[ConversationResult, ...]:
-        bot = Bot.of(run.assistant, actions_of(run.assistant))
+        bot = Bot.of(run.assistant, actions_of(run.assistant), run.learned)
         try:
             return tuple(await play_conversations(bot, Candidate(reader), conversations, run.progress))
         finally:

@@ -33,6 +33,7 @@ from bot.dialogue.manager import (
     turn,
 )
 from bot.dialogue.parsing import parse_payload, to_parse_data
+from bot.dialogue.policies import Policy
 from bot.dialogue.tracker import SnapshotOutdated, Tracker
 from bot.errors import StaleConversation, StorageError
 from bot.storage import conversations, inbox, outbox, reminders
@@ -111,8 +112,9 @@ class Bot:
                 await part.close()
 
     @classmethod
-    def of(cls, assistant: Assistant, actions: ActionRunner) -> Bot:
-        return cls(assistant=assistant, dialogue=compile_assistant(assistant), actions=actions)
+    def of(cls, assistant: Assistant, actions: ActionRunner, learned: Sequence[Policy] = ()) -> Bot:
+        """`learned`: what learned from the stories and decides beside rules and memories."""
+        return cls(assistant=assistant, dialogue=compile_assistant(assistant, learned), actions=actions)
 
 
 @dataclass(frozen=True, kw_only=True)

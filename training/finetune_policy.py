@@ -131,10 +131,13 @@ def train_policy(
     out: Path,
     assistant_id: str,
     progress: Progress = lambda step, done, total: None,
+    *,
+    source: str = "",
 ) -> Manifest:
     """Train into the empty or absent folder `out`, ready for `Registry.add`.
 
     Args:
+        source: names the files that the lessons are from; part of the fingerprint, kept in the manifest.
         progress: called with ("policy", done, total) after each network, of which calibration needs some.
     Raises:
         ValueError: no lessons.
@@ -149,13 +152,13 @@ def train_policy(
         spec = replace(spec, temperature=temperature)
         _export(network, spec, out / POLICY_ONNX)
     save_spec(out, spec)
-    manifest = _manifest(lessons, settings, spec, assistant_id, metrics, time.perf_counter() - started)
+    manifest = _manifest(lessons, settings, spec, assistant_id, metrics, time.perf_counter() - started, source)
     return _seal(out, manifest, lessons, spec)
 
 
-def policy_fingerprint(lessons: Sequence[Lesson], settings: PolicySettings) -> str:
+def policy_fingerprint(lessons: Sequence[Lesson], settings: PolicySettings, source: str = "") -> str:
     """What a version is made from: same fingerprint, same policy, no need to train."""
-    parts = [TRAINER, data_hash(lessons, settings), _libraries()]
+    parts = [TRAINER, data_hash(lessons, settings), _libraries(), source]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -336,8 +339,9 @@ def _manifest(
     assistant_id: str,
     metrics: dict[str, float],
     seconds: float,
+    source: str,
 ) -> Manifest:
-    created, stamp = datetime.now(UTC), policy_fingerprint(lessons, settings)
+    created, stamp = datetime.now(UTC), policy_fingerprint(lessons, settings, source)
     own = sum(not lesson.is_glued for lesson in lessons)
     return Manifest(
         version=version_id(created, stamp),
@@ -357,6 +361,7 @@ def _manifest(
         thresholds={},
         metrics=metrics,
         training={
+            "source": source,
             "settings": asdict(settings),
             "lessons": own,
             "glued_lessons": len(lessons) - own,

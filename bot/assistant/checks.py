@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from bot.assistant.loader import Assistant
 
 TWO_STAGE_LOOP = "action_two_stage_fallback"
-_HONOURED_POLICIES = frozenset({"MemoizationPolicy", "AugmentedMemoizationPolicy", "RulePolicy"})
-_LEARNED_POLICIES = frozenset({"TEDPolicy", "UnexpecTEDIntentPolicy"})
+_HONOURED_POLICIES = frozenset({"MemoizationPolicy", "AugmentedMemoizationPolicy", "RulePolicy", "TEDPolicy"})
 _PAYLOAD_INTENT = re.compile(r"^/([^{@\s]+)")
 
 
@@ -222,9 +221,8 @@ def _check_retrieval(domain: Domain, nlu_intents: Mapping[str, Where], problems:
 
 def _check_policies(assistant: Assistant, problems: Problems) -> None:
     for policy in assistant.policies:
-        if policy.name in _LEARNED_POLICIES:
-            hint = "Rules and memorised stories decide, then the fallback."
-            problems.warning(policy.where, f"{policy.name} is not served yet", hint)
+        if policy.name == "UnexpecTEDIntentPolicy":
+            problems.warning(policy.where, f"{policy.name} is not served: no intent is called unlikely")
         elif policy.name not in _HONOURED_POLICIES:
             problems.warning(policy.where, f"the policy {policy.name} is unknown", "It is ignored.")
         elif policy.name == "RulePolicy":

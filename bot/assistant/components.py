@@ -170,10 +170,9 @@ _POLICIES: tuple[Component, ...] = (
     ),
     *_entries(
         "policy",
-        "ignored",
-        "rules and remembered stories decide, then the fallback",
+        "mapped",
+        "a small transformer learns from the stories in its place; below the fallback's threshold the fallback decides",
         "TEDPolicy",
-        remedy="A turn that only TED decided meets the fallback: write a rule or a story for it.",
     ),
     *_entries(
         "policy",

@@ -129,7 +129,11 @@ _CONFIG_KEYS = frozenset({"recipe", "assistant_id", "language", "pipeline", "pol
 _KEFU_KEYS = frozenset(
     {"base", "recipe", "close_after_min", "values", "timezone", "dialogue", "rasa_url", "rasa_token"}
 )
-DEFAULT_POLICIES = (Policy(name="MemoizationPolicy"), Policy(name="RulePolicy"))
+DEFAULT_POLICIES = (
+    Policy(name="MemoizationPolicy"),
+    Policy(name="RulePolicy"),
+    Policy(name="TEDPolicy", settings={"max_history": 5, "epochs": 100, "constrain_similarities": True}),
+)
 
 
 DUCKLING_URL = "RASA_DUCKLING_HTTP_URL"
@@ -140,7 +144,7 @@ _DECIDE_ANEW = frozenset(
 
 
 def read_config(root: Node | None, variables: Mapping[str, str], problems: Problems) -> RasaConfig:
-    """What Kefu honours of `config.yml`; without policies Memoization and RulePolicy serve, as in Rasa's default.
+    """What Kefu honours of `config.yml`; without policies those of Rasa's default serve, the unlikely intents left out.
 
     Args:
         variables: the environment, for the one variable that Rasa reads there.

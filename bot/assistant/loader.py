@@ -64,6 +64,7 @@ class Assistant:
     config: KefuConfig
     warnings: tuple[Problem, ...] = ()
     nlu_fingerprint: str = ""
+    stories_fingerprint: str = ""
     dialogue_fingerprint: str = ""
 
 
@@ -207,6 +208,7 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Ass
         assistant,
         warnings=tuple(problem for problem in problems.found if problem.level == "warning"),
         nlu_fingerprint=_nlu_fingerprint(assistant),
+        stories_fingerprint=_stories_fingerprint(assistant),
         dialogue_fingerprint=_dialogue_fingerprint(assistant),
     )
 
@@ -334,6 +336,11 @@ def _without_places(value: object) -> object:
         return value
     parts = {name: _without_places(getattr(value, name)) for name in fields if name != "where"}
     return [type(value).__name__, parts]
+
+
+def _stories_fingerprint(assistant: Assistant) -> str:
+    """What a policy that learns from the stories depends on."""
+    return _sha256([assistant.domain.state_hash, [_without_places(story) for story in assistant.stories]])
 
 
 def _dialogue_fingerprint(assistant: Assistant) -> str:

@@ -13,12 +13,14 @@ _RULES = (
     *("core_fallback_threshold", "core_fallback_action_name", "enable_fallback_prediction"),
     *("restrict_rules", "check_for_contradictions", "use_nlu_confidence_as_score"),
 )
+_LEARNED = ("max_history", "epochs", "random_seed", "constrain_similarities", "e2e_confidence_threshold")
 _MEMORY = ("max_history", "use_nlu_confidence_as_score")
 
 HONOURED: Mapping[str, frozenset[str]] = {
     "RulePolicy": frozenset(_RULES),
     "MemoizationPolicy": frozenset(_MEMORY),
     "AugmentedMemoizationPolicy": frozenset(_MEMORY),
+    "TEDPolicy": frozenset(_LEARNED),
     "FallbackClassifier": frozenset({"threshold", "ambiguity_threshold"}),
     "DucklingEntityExtractor": frozenset({"dimensions", "timezone", "locale", "url", "timeout"}),
     "RegexEntityExtractor": frozenset({"case_sensitive", "use_lookup_tables", "use_regexes", "use_word_boundaries"}),

@@ -93,7 +93,7 @@ def run_tests(
         answers, notices = cross_validate(settings, assistant, plan.folds, progress)
         figures = write_nlu_reports(answers, plan.out, successes=plan.successes, pictures=plan.pictures)
         return TestOutcome(out=plan.out, version=None, nlu=figures, notices=notices)
-    bot = load_bot(root)
+    bot = load_bot(root, settings)
     return asyncio.run(_run(bot, _serving(settings, bot.assistant.assistant_id), root, plan, progress))
 
 

@@ -42,7 +42,7 @@ class Nobody:
 
 
 async def measure(home: Path) -> dict[str, Any]:
-    bot = load_bot(LABBOT)
+    bot = load_bot(LABBOT, load_settings())
     # One session without end: expiry would cut the log that is to grow.
     domain = replace(bot.assistant.domain, session_expiration_min=0.0)
     bot = replace(bot, assistant=replace(bot.assistant, domain=domain))

@@ -355,7 +355,7 @@ async def test_what_a_server_answers_reaches_the_broker_of_endpoints_yml(
         (tmp_path / "bot" / name).write_text(text)
     monkeypatch.setenv("KEFU_TEST_RECEIVER", receiver.url)
     settings = load_settings(home=tmp_path / "home")
-    platform = Platform.build(settings, load_bot(tmp_path / "bot"), understander=Deaf())
+    platform = Platform.build(settings, load_bot(tmp_path / "bot", settings), understander=Deaf())
     await platform.start()
     http = httpx.AsyncClient(transport=httpx.ASGITransport(build_app(platform)), base_url="http://shop")
     async with http:

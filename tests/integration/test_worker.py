@@ -88,7 +88,7 @@ class Pushed:
 
 @pytest.fixture(scope="module")
 def starter() -> Bot:
-    return load_bot(STARTER)
+    return load_bot(STARTER, load_settings())
 
 
 @asynccontextmanager
