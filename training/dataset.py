@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from models.base import SENTIMENTS
+from models.base import OUT_OF_SCOPE_INTENTS, SENTIMENTS
 from models.entities import EntityRules, LookupValue
 from models.keywords import KeywordRules
 
@@ -106,9 +106,8 @@ class UnderstandingData:
         counts = Counter(utterance.label for utterance in self.intents)
         if len(counts) < 2:
             raise DataError(f"{len(counts)} intent(s) with examples; a model needs at least two")
-        thin = sorted(label for label, count in counts.items() if count < 2)
-        if thin:
-            raise DataError(f"one example only: {', '.join(thin)}; give each intent at least two, better ten")
+        if max((count for label, count in counts.items() if label not in OUT_OF_SCOPE_INTENTS), default=0) < 2:
+            raise DataError("every intent has one example only; give at least one of them two, each better ten")
         strange = sorted({u.label for u in self.sentiment} - set(SENTIMENTS))
         if strange:
             raise DataError(f"sentiment label(s) {', '.join(strange)}; use {', '.join(SENTIMENTS)}")
@@ -155,6 +154,13 @@ def assign_folds(utterances: Sequence[Utterance], folds: int, seed: int) -> list
             held[utterances[row].label][fold] += 1
             sizes[fold] += 1
     return out
+
+
+def held_out_folds(utterances: Sequence[Utterance], folds: int, seed: int) -> list[int]:
+    """`assign_folds`, and -1 for the only example of a label: held out, it would show nothing but its own absence."""
+    counts = Counter(utterance.label for utterance in utterances)
+    assigned = assign_folds(utterances, folds, seed)
+    return [fold if counts[u.label] > 1 else -1 for u, fold in zip(utterances, assigned, strict=True)]
 
 
 def draw_shots(utterances: Sequence[Utterance], shots: int, seed: int) -> tuple[Utterance, ...]:

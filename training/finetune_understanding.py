@@ -28,7 +28,7 @@ from models.pretrained import BaseModel
 from models.selection import by_task
 from models.tagging import Tagger, TagName
 from models.understanding import ENTITIES, HEADS, KEYWORDS, NGRAMS, OUT_OF_SCOPE, load_understander
-from training.dataset import UnderstandingData, Utterance, assign_folds, deduplicate
+from training.dataset import UnderstandingData, Utterance, deduplicate, held_out_folds
 from training.fit import Fitted, Search, Task, fit_head
 from training.readings import Reading
 from training.recipes import RECIPES, Recipe
@@ -133,7 +133,7 @@ def _read(
     """Every task's rows as the encoder that will serve reads them, that encoder left in `out`."""
     sets = {"intent": data.intents, "sentiment": data.sentiment}
     plain = {name: rows for name, rows in sets.items() if len({u.label for u in rows}) >= 2}
-    folds = {name: np.array(assign_folds(rows, recipe.folds, recipe.seed)) for name, rows in plain.items()}
+    folds = {name: np.array(held_out_folds(rows, recipe.folds, recipe.seed)) for name, rows in plain.items()}
     if base.folder is None:
         return {name: Reading.without_encoder(rows, folds[name]) for name, rows in plain.items()}
     from training.encoders import frozen, tuned  # the n-gram base trains without what these need

@@ -48,7 +48,7 @@ class Task:
     Attributes:
         dense: (N, D); D is 0 without an encoder.
         targets: (N,), indices into `labels`.
-        folds: (N,), which fold each row is held out in.
+        folds: (N,), which fold each row is held out in; -1: in none.
         tuned: fold → (N, D), what an encoder tuned without that fold makes of all rows; empty for a frozen encoder.
             Then only these folds are held out.
     """
@@ -207,7 +207,7 @@ def _climb(values: Sequence[float], start: float, loss: Callable[[float], float]
 def _folds(
     task: Task, grams: Any, space: _Space, learn: Callable[[Sequence[str]], NgramVocabulary], rank: int
 ) -> Iterator[_Fold]:
-    numbers = sorted(task.tuned) or sorted(set(task.folds.tolist()))
+    numbers = sorted(task.tuned) or sorted(set(task.folds[task.folds >= 0].tolist()))
     is_large = int(np.sum(task.folds == numbers[0])) >= ENOUGH_HELD_OUT
     for number in numbers[:1] if is_large else numbers:
         seen, unseen = np.flatnonzero(task.folds != number), np.flatnonzero(task.folds == number)

@@ -23,7 +23,7 @@ class Reading:
     """N labelled texts.
 
     Attributes:
-        folds: (N,), which fold each row is held out in.
+        folds: (N,), which fold each row is held out in; -1: in none.
         dense: (N, D) from the encoder that will serve; D is 0 without one.
         tuned: fold → (N, D) from an encoder tuned without that fold; empty for a frozen one.
     """

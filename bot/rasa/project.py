@@ -317,25 +317,7 @@ def _problems(root: Path, variables: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(verdict="differs", subject="warnings", message=message, remedy=remedy, where=rest[0].where)
 
 
-def _thin_intents(assistant: Assistant) -> Iterator[Finding]:
-    """Intents that Kefu's training refuses and Rasa's does not."""
-    texts: dict[str, set[str]] = {}
-    for example in assistant.nlu.examples:
-        texts.setdefault(example.intent, set()).add(example.text)
-    thin = sorted(intent for intent, found in texts.items() if len(found) == 1)
-    if thin:
-        first = next(example for example in assistant.nlu.examples if example.intent == thin[0])
-        yield Finding(
-            verdict="error",
-            subject="nlu",
-            message=f"one example only: {', '.join(thin)}",
-            remedy="`kefu train` wants two of each intent at least; ten do better.",
-            where=first.where,
-        )
-
-
 def _rest(assistant: Assistant) -> Iterator[Finding]:
-    yield from _thin_intents(assistant)
     root, own = assistant.root, assistant.domain.custom_actions
     code = next((place for place in (root / "actions", root / "actions.py") if place.exists()), None)
     server = assistant.endpoints.get("action_endpoint")

@@ -106,6 +106,16 @@ def test_tuning_learns_what_a_frozen_encoder_cannot(folders: Path, tmp_path: Pat
     assert spread(tmp_path / "tuned", data) > spread(tmp_path / "frozen", data) + 0.05
 
 
+@pytest.mark.parametrize("name", ["quick", "full"])
+def test_an_intent_of_a_single_example_is_learned_and_found(folders: Path, name: str, tmp_path: Path) -> None:
+    lonely = Utterance(text="sing me a lullaby tonight", label="sing", language="en")
+    recipe = replace(RECIPES[name], threads=1, enough_held_out=5, epochs=min(1, RECIPES[name].epochs))
+    train(folders, "bert", recipe, tmp_path / "v", tiny_data((lonely,)))
+    reader = load_understander(tmp_path / "v", 1)
+    assert "sing" in reader.manifest.intents
+    assert reader.read(["please sing me a lullaby"])[0].intent.name == "sing"
+
+
 def spread(folder: Path, rows: tuple[Utterance, ...]) -> float:
     """Mean cosine within intents minus between them."""
     found = Encoder(folder, 1).embed([u.text for u in rows])

@@ -206,13 +206,6 @@ def test_custom_actions_without_code_or_server_are_told(root: Path) -> None:
     assert find(examine(root), "actions").verdict == "supported"
 
 
-def test_an_intent_of_one_example_cannot_be_trained_here(root: Path) -> None:
-    replace(root, "data/nlu.yml", "    - see you later\n", "")
-    report = examine(root)
-    assert report.verdict == "does not run yet: one example only: bye"
-    assert find(report, "nlu").where is not None
-
-
 def test_graph_recipes_and_importers_are_not_read(root: Path) -> None:
     text = FILES["config.yml"].replace("default.v1", "graph.v1") + "importers:\n- name: MultiProjectImporter\n"
     write(root, "config.yml", text)
