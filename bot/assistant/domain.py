@@ -342,16 +342,24 @@ class _Draft:
         }
 
     def _used_entities(self, intent: str) -> frozenset[str]:
-        used = {name for name in self.entities if name not in self.silent_entities}
+        """As Rasa reckons: an `ignore_entities` of the intent's own stands in the place of the entities that do not
+        influence the conversation, which then still count by their roles and groups."""
         settings = self.intent_settings.get(intent)
+        ignored, wanted = self.silent_entities, None
         if settings:
             settings.warn_unknown_keys(frozenset({"use_entities", "ignore_entities"}), self.problems)
-            if (wanted := settings.get("use_entities")) and wanted.value is not True:
-                used = set(wanted.texts(self.problems)) if wanted.value is not False else set()
-            if ignored := settings.get("ignore_entities"):
-                used -= set(ignored.texts(self.problems))
-        labels = {label for name in used for label in self.entity_labels.get(name, ())}
-        return frozenset(used | labels)
+            if (listed := settings.get("use_entities")) and listed.value is not True:
+                wanted = set() if listed.value is False else set(listed.texts(self.problems))
+            if listed := settings.get("ignore_entities"):
+                ignored = set(listed.texts(self.problems))
+        if wanted is None:
+            used = set(self.entities) - self.silent_entities | self._labels_of(self.entities)
+        else:
+            used = wanted | self._labels_of(wanted)
+        return frozenset(used - ignored - self._labels_of(ignored))
+
+    def _labels_of(self, entities: Iterable[str]) -> set[str]:
+        return {label for name in entities for label in self.entity_labels.get(name, ())}
 
 
 def _merge_raw(into: dict[str, Any], part: dict[str, Any]) -> None:

@@ -217,6 +217,30 @@ responses:
     assert domain.raw["responses"].keys() == {"utter_greet", "utter_ask_agreed"}
 
 
+@pytest.mark.parametrize(
+    ("settings", "used"),  # as a live Rasa 3.6.21 has them
+    [
+        ("", ["colour", "size", "size#1"]),
+        ("{ignore_entities: [colour]}", ["city#from", "city#to", "size", "size#1"]),
+        ("{use_entities: [city, size]}", ["size", "size#1"]),
+        ("{use_entities: false}", []),
+        ("{use_entities: []}", []),
+        ("{use_entities: [size, colour], ignore_entities: [size]}", ["colour"]),
+    ],
+)
+def test_the_entities_that_count_with_an_intent_are_rasas(tmp_path: Path, settings: str, used: list[str]) -> None:
+    domain = f"""
+entities:
+- city: {{roles: [from, to], influence_conversation: false}}
+- size: {{groups: ['1']}}
+- colour
+intents:
+- {"asked: " + settings if settings else "asked"}
+"""
+    (tmp_path / "domain.yml").write_text(domain)
+    assert sorted(load_assistant(tmp_path, {}).domain.intents["asked"].used_entities) == used
+
+
 def test_the_value_is_frozen(project: Write) -> None:
     assistant = load_assistant(project(), {})
     with pytest.raises(FrozenInstanceError):
