@@ -155,13 +155,15 @@ def init(
 @app.command()
 def validate(folder: Folder = None) -> None:
     """Check every file of the assistant; print each problem with file, line and what to do."""
-    from bot.assistant.loader import check_assistant, load_assistant
+    from bot.assistant.loader import read_and_check
     from bot.dialogue.policies import check_dialogue
 
     root = assistant_folder(load_settings(), folder)
-    problems = check_assistant(root, environment())
-    if not any(problem.level == "error" for problem in problems):
-        problems = (*problems, *check_dialogue(load_assistant(root, environment())))
+    with progress_bar() as progress:
+        assistant, problems = read_and_check(root, environment(), progress)
+        if assistant is not None:
+            progress("compare rules and stories", 0, 0)
+            problems = (*problems, *check_dialogue(assistant))
     for problem in problems:
         colour = "red" if problem.level == "error" else "yellow"
         err.print(
@@ -192,9 +194,9 @@ def train(
     from bot.assistant.loader import load_assistant
 
     settings = load_settings()
-    assistant = load_assistant(assistant_folder(settings, folder), environment())
-    labels = _labels(settings, assistant)
     with progress_bar() as progress:
+        assistant = load_assistant(assistant_folder(settings, folder), environment(), progress)
+        labels = _labels(settings, assistant)
         outcome = learning.train(
             settings, assistant, labels=labels, force=force, base=base, recipe=recipe, progress=progress, console=out
         )

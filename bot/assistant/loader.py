@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,12 @@ from bot.assistant.source import Node, Problem, Problems, read_yaml
 from bot.assistant.stories import Rule, Story, read_rules, read_stories
 from bot.assistant.unserved import check_settings
 from bot.errors import AssistantError, Where
+
+Progress = Callable[[str, int, int], None]
+
+
+def _quiet(step: str, done: int, total: int) -> None:
+    """The progress of whoever wants none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +102,16 @@ class AssistantTests:
     conversations: tuple[TestConversation, ...]
 
 
-def load_assistant(folder: Path, variables: Mapping[str, str]) -> Assistant:
+def load_assistant(folder: Path, variables: Mapping[str, str], progress: Progress = _quiet) -> Assistant:
     """Read and validate the project in `folder`; `variables` resolve `${NAME}` in endpoints and credentials.
 
+    Args:
+        progress: called with ("read the files", kB done, kB in all) before each file of `data/` and after the last.
     Raises:
         AssistantError: at the first problem that is not a mere warning, with file, line, field and hint.
     """
     problems = Problems()
-    assistant = _read(folder, variables, problems)
+    assistant = _read(folder, variables, problems, progress)
     error = problems.first_error
     if error:
         raise error.as_error()
@@ -117,12 +125,21 @@ def check_assistant(folder: Path, variables: Mapping[str, str]) -> tuple[Problem
 
     Contradicting rules are the compiler's to find (`bot.dialogue`).
     """
+    return read_and_check(folder, variables)[1]
+
+
+def read_and_check(
+    folder: Path, variables: Mapping[str, str], progress: Progress = _quiet
+) -> tuple[Assistant | None, tuple[Problem, ...]]:
+    """`check_assistant`'s problems, and the assistant where there is no error among them."""
     problems = Problems()
-    assistant = _read(folder, variables, problems)
+    assistant = _read(folder, variables, problems, progress)
     tests = _read_tests(folder, problems)
     if assistant is not None:
+        progress("compare the examples", 0, 0)
         warn(find_repetition(assistant, tests), problems)
-    return tuple(sorted(problems.found, key=lambda problem: problem.level != "error"))
+    found = tuple(sorted(problems.found, key=lambda problem: problem.level != "error"))
+    return None if problems.first_error else assistant, found
 
 
 def find_repetition(assistant: Assistant, tests: AssistantTests) -> dict[Kind, list[Finding]]:
@@ -167,7 +184,7 @@ def _read_examples(folder: Path, pattern: str, problems: Problems) -> NluData:
     return nlu.finish()
 
 
-def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Assistant | None:
+def _read(folder: Path, variables: Mapping[str, str], problems: Problems, progress: Progress) -> Assistant | None:
     domain_files = list(_domain_files(folder))
     if not domain_files:
         problems.error(
@@ -177,7 +194,7 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems) -> Ass
         )
         return None
     roots = _roots(domain_files, problems)
-    nlu, rules, stories, responses = _read_data(folder, problems)
+    nlu, rules, stories, responses = _read_data(folder, problems, progress)
     domain = read_domain(roots, problems, responses=responses, retrieval=nlu.retrieval)
     endpoints, credentials = (_optional(folder / f"{name}.yml", problems) for name in ("endpoints", "credentials"))
     config = read_config(_optional(folder / "config.yml", problems), variables, problems)
@@ -238,11 +255,15 @@ _DATA_KEYS = frozenset({"version", "nlu", "rules", "stories", "responses"})
 
 
 def _read_data(
-    folder: Path, problems: Problems
+    folder: Path, problems: Problems, progress: Progress
 ) -> tuple[NluDraft, tuple[Rule, ...], tuple[Story, ...], tuple[Node, ...]]:
     nlu, rules, stories, responses = NluDraft(problems=problems), list[Rule](), list[Story](), list[Node]()
-    for root in _roots(_yaml_files(folder / "data") if (folder / "data").is_dir() else [], problems):
-        if not root.expect_map(problems):
+    files = _yaml_files(folder / "data") if (folder / "data").is_dir() else []
+    sizes = [file.stat().st_size // 1000 for file in files]
+    for number, file in enumerate(files):
+        progress("read the files", sum(sizes[:number]), sum(sizes))
+        root = read_yaml(file, problems)
+        if root is None or not root.expect_map(problems):
             continue
         root.warn_unknown_keys(_DATA_KEYS, problems)
         if section := root.get("nlu"):
@@ -253,6 +274,7 @@ def _read_data(
             stories += read_stories(section, problems)
         if section := root.get("responses"):
             responses.append(section)
+    progress("read the files", sum(sizes), sum(sizes))
     return nlu, tuple(rules), tuple(stories), tuple(responses)
 
 
