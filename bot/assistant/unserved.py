@@ -65,7 +65,9 @@ def check_pipeline(assistant: Assistant, problems: Problems) -> None:
     for step in _steps(assistant):
         if isinstance(step, ActionStep) and step.name == "action_unlikely_intent":
             component = look_up("policy", "UnexpecTEDIntentPolicy")
-            problems.warning(step.where, "action_unlikely_intent is never predicted", component.remedy)
+            # A Rasa server that decides (`dialogue: rasa`) predicts it.
+            report = problems.warning if assistant.config.rasa else problems.error
+            report(step.where, "action_unlikely_intent is never predicted", component.remedy)
 
 
 def check_settings(endpoints: Node | None, credentials: Node | None, problems: Problems) -> None:

@@ -126,4 +126,7 @@ def test_a_slot_type_of_the_projects_own(tmp_path: Path) -> None:
 
 def test_action_unlikely_intent_is_said_never_to_happen(tmp_path: Path) -> None:
     rules = "rules:\n- rule: r\n  steps:\n  - action: action_unlikely_intent\n  - action: utter_greet\n"
-    assert "nlu.yml:4 action_unlikely_intent is never predicted" in found(tmp_path, "warning", nlu=rules)
+    assert "nlu.yml:4 action_unlikely_intent is never predicted" in found(tmp_path, "error", nlu=rules)
+    engine = "dialogue: rasa\nrasa_url: http://127.0.0.1:5005\n"
+    assert found(tmp_path, "error", nlu=rules, kefu=engine) == []
+    assert "nlu.yml:4 action_unlikely_intent is never predicted" in found(tmp_path, "warning", nlu=rules, kefu=engine)
