@@ -48,6 +48,7 @@ class AssistantReport:
         entities: None where no test message is annotated.
         several: None without tests/several_*.yml.
         oos_auroc: of the test messages labelled out_of_scope against all others; None without any.
+        by_language: language of the test files → macro-F1 of each task, and `oos_auroc` where it has such messages.
         misses: task → what was read wrongly.
     """
 
@@ -59,6 +60,7 @@ class AssistantReport:
     oos_n: int
     conversations: int
     conversations_passed: int
+    by_language: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     misses: Mapping[str, Sequence[Judged]] = field(default_factory=dict)
 
     def figures(self) -> dict[str, float | int | str | None]:
@@ -76,6 +78,7 @@ class AssistantReport:
             out |= {"several_n": self.several.n, "several_exact": self.several.exact}
             out |= {"split_wrongly": self.several.split_wrongly, "tricky_split": self.several.tricky_split}
         out |= {"oos_n": self.oos_n, "oos_auroc": self.oos_auroc}
+        out |= {f"{name}_{lang}": value for lang, values in self.by_language.items() for name, value in values.items()}
         return out | {"conversations": self.conversations, "conversations_passed": self.conversations_passed}
 
     def as_json(self) -> dict[str, Any]:
@@ -109,6 +112,8 @@ def evaluate_assistant(
     progress("read", len(tests.intents) + len(tests.sentiment), len(tests.intents) + len(tests.sentiment))
     strange = [j for j in answers["intent"] if j.label in OUT_OF_SCOPE_INTENTS]
     familiar = [j for j in answers["intent"] if j.label not in OUT_OF_SCOPE_INTENTS]
+    rows = {"intent": tests.intents, "sentiment": tests.sentiment}
+    languages = {task: [row.language for row in rows[task]] for task in answers}
     played = _play(settings, assistant, reader, tests.conversations, progress)
     _print_conversations(played, console)
     return AssistantReport(
@@ -120,6 +125,7 @@ def evaluate_assistant(
         oos_n=len(strange),
         conversations=len(played),
         conversations_passed=sum(result.passed for result in played),
+        by_language=_by_language(answers, languages),
         misses={task: [j for j in judgements if not j.is_right] for task, judgements in answers.items()},
     )
 
@@ -208,6 +214,25 @@ def _several(reader: TrainedUnderstander, root: Path, tests: FixedTests) -> Seve
     if not several:
         return None
     return several_report(several, tests.intents, lambda texts: [intents_of(answer) for answer in reader.read(texts)])
+
+
+def _by_language(
+    answers: Mapping[str, Sequence[Judged]], languages: Mapping[str, Sequence[str | None]]
+) -> dict[str, dict[str, float]]:
+    """What each customer's language gets: the mean over both hides which one is served badly."""
+    from training.evaluate import sum_up
+
+    found: dict[str, dict[str, float]] = {}
+    for task, judgements in answers.items():
+        for language in sorted(filter(None, set(languages[task]))):
+            spoken = [j for j, its in zip(judgements, languages[task], strict=True) if its == language]
+            figures = found.setdefault(language, {})
+            figures[f"{task}_macro_f1"] = sum_up(spoken).macro_f1
+            strange = [j for j in spoken if j.label in OUT_OF_SCOPE_INTENTS]
+            familiar = [j for j in spoken if j.label not in OUT_OF_SCOPE_INTENTS]
+            if task == "intent" and strange and familiar:
+                figures["oos_auroc"] = sum_up(familiar, strange).oos_auroc or 0.0
+    return found
 
 
 def _several_messages(root: Path) -> list[Utterance]:

@@ -53,6 +53,8 @@ def test_what_serves_is_measured_on_every_kind_of_test(tmp_path: Path) -> None:
     assert report.oos_n == 2
     assert report.oos_auroc is not None
     assert report.oos_auroc > 0.5
+    assert figures["oos_auroc_en"] == report.oos_auroc  # every test message is English
+    assert figures["intent_macro_f1_en"] == report.tasks["intent"].macro_f1
     assert (figures["conversations"], figures["conversations_passed"]) == (1, 0)
     assert "zap zap zap" in printed.getvalue()
 
