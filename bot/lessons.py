@@ -32,7 +32,7 @@ Origin = Literal["files", "hold-out", "none"]
 # same texts at every training, whatever is added around them.
 HOLD_OUT_ONE_IN = 5
 # An intent, or a response of a retrieval intent, with fewer examples needs all of them.
-HOLD_OUT_FROM = 5
+HOLD_OUT_FROM = 10
 # However the hashes of a small intent fall, half of its examples are trained on.
 HOLD_OUT_AT_MOST_ONE_IN = 2
 CONFLICTS_SHOWN = 3

@@ -72,6 +72,11 @@ def test_without_test_files_a_stable_share_is_held_out_and_said_so(tmp_path: Pat
     assert fixed.intents_from == "hold-out"
     assert fixed.intents
     assert "kept out of training" in fixed.notices[0]
+    greetings = [u for u in fixed.intents if u.label == "greet"]
+    fewer = SMALL_SHOP["data/nlu.yml"].replace("    - good day to you\n", "")
+    nine = fixed_tests(write_assistant(tmp_path / "fewer", SMALL_SHOP | {"data/nlu.yml": fewer}))
+    assert greetings
+    assert not [u for u in nine.intents if u.label == "greet"], "nine examples are all needed"
     data = training_data(assistant)
     assert {u.text for u in fixed.intents}.isdisjoint(intents(data))
     assert len(data.intents) + len(fixed.intents) == len({text_of(e.text) for e in assistant.nlu.examples})
