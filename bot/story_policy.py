@@ -12,13 +12,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot.assistant.loader import Assistant
+from bot.assistant.source import Problems
 from bot.assistant.stories import ActionStep
-from bot.dialogue.learned import POLICY, SURE_OF_WORDS, LearnedPolicy
+from bot.dialogue.learned import POLICY, SURE_OF_WORDS, Expectation, LearnedPolicy, expected_intents
+from bot.dialogue.training import expand_stories
 from models.base import ModelError
 from models.policy import POLICY_KIND, load_policy
 from models.registry import Registry
 
 log = logging.getLogger("kefu.policy")
+
+UNEXPECTED = "UnexpecTEDIntentPolicy"
 
 Say = Callable[[str], None]
 
@@ -55,6 +59,7 @@ def learned_policies(assistant: Assistant, registry: Registry, say: Say = log.wa
             scorer=scorer,
             texts=frozenset(_texts(assistant)),
             sure_of_words=float(sure) if isinstance(sure, int | float) else SURE_OF_WORDS,
+            expected=_expected(assistant),
         ),
     )
 
@@ -62,6 +67,14 @@ def learned_policies(assistant: Assistant, registry: Registry, say: Say = log.wa
 def ted_settings(assistant: Assistant) -> Mapping[str, Any] | None:
     """TEDPolicy's entry in config.yml without its name; None where there is none."""
     return next((policy.settings for policy in assistant.policies if policy.name == POLICY), None)
+
+
+def _expected(assistant: Assistant) -> frozenset[Expectation] | None:
+    """Where config.yml lists UnexpecTEDIntentPolicy: what the stories lead one to expect."""
+    if not any(policy.name == UNEXPECTED for policy in assistant.policies):
+        return None
+    conversations = expand_stories(assistant.stories, assistant.domain, Problems())
+    return expected_intents(conversations, assistant.domain)
 
 
 def _texts(assistant: Assistant) -> set[str]:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from bot.assistant.loader import Assistant
 
 TWO_STAGE_LOOP = "action_two_stage_fallback"
-_HONOURED_POLICIES = frozenset({"MemoizationPolicy", "AugmentedMemoizationPolicy", "RulePolicy", "TEDPolicy"})
+_HONOURED_POLICIES = frozenset(
+    {"MemoizationPolicy", "AugmentedMemoizationPolicy", "RulePolicy", "TEDPolicy", "UnexpecTEDIntentPolicy"}
+)
 _PAYLOAD_INTENT = re.compile(r"^/([^{@\s]+)")
 
 
@@ -221,9 +223,7 @@ def _check_retrieval(domain: Domain, nlu_intents: Mapping[str, Where], problems:
 
 def _check_policies(assistant: Assistant, problems: Problems) -> None:
     for policy in assistant.policies:
-        if policy.name == "UnexpecTEDIntentPolicy":
-            problems.warning(policy.where, f"{policy.name} is not served: no intent is called unlikely")
-        elif policy.name not in _HONOURED_POLICIES:
+        if policy.name not in _HONOURED_POLICIES:
             problems.warning(policy.where, f"the policy {policy.name} is unknown", "It is ignored.")
         elif policy.name == "RulePolicy":
             _check_fallback(policy, assistant.domain, problems)

@@ -176,8 +176,9 @@ _POLICIES: tuple[Component, ...] = (
     ),
     *_entries(
         "policy",
-        "ignored",
-        "no `action_unlikely_intent` is predicted; conversations that do not wait for one go on as before",
+        "mapped",
+        "what was learned from the stories holds back where no story has the intent at such a place, and the fallback "
+        "decides; `action_unlikely_intent` is not predicted",
         "UnexpecTEDIntentPolicy",
         remedy="A rule or story with `action_unlikely_intent` never happens: take it out, or ask by a rule instead.",
     ),

@@ -132,6 +132,7 @@ _KEFU_KEYS = frozenset(
 DEFAULT_POLICIES = (
     Policy(name="MemoizationPolicy"),
     Policy(name="RulePolicy"),
+    Policy(name="UnexpecTEDIntentPolicy"),
     Policy(name="TEDPolicy", settings={"max_history": 5, "epochs": 100, "constrain_similarities": True}),
 )
 
@@ -144,7 +145,7 @@ _DECIDE_ANEW = frozenset(
 
 
 def read_config(root: Node | None, variables: Mapping[str, str], problems: Problems) -> RasaConfig:
-    """What Kefu honours of `config.yml`; without policies those of Rasa's default serve, the unlikely intents left out.
+    """What Kefu honours of `config.yml`; without policies those of Rasa's default serve.
 
     Args:
         variables: the environment, for the one variable that Rasa reads there.

@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bot.assistant.domain import Domain
 from bot.dialogue.augmentation import glue_stories
@@ -54,18 +54,37 @@ class Scorer(Protocol):
         ...
 
 
+class Expectation(NamedTuple):
+    """An intent and where it is said: the bot's action before it (None: at the beginning), and the form that runs."""
+
+    action: str | None
+    loop: str | None
+    intent: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class LearnedPolicy:
-    """`texts`: the stories' end-to-end bot messages; `sure_of_words`: config.yml's e2e_confidence_threshold."""
+    """What a `Scorer` says, as the dialogue needs it.
+
+    Attributes:
+        texts: the stories' end-to-end bot messages.
+        sure_of_words: config.yml's e2e_confidence_threshold.
+        expected: what the stories' customers say where; elsewhere this policy holds back. None: it never does.
+    """
 
     scorer: Scorer
     texts: frozenset[str] = frozenset()
     priority: int = PRIORITY
     sure_of_words: float = SURE_OF_WORDS
+    expected: frozenset[Expectation] | None = None
 
     def predict(self, tracker: Tracker, rule_only: RuleOnly) -> Prediction:
         """The model's scores for the present moment. It abstains by low scores: below the fallback's it loses."""
-        states = story_view(tracker.moments(), rule_only)[-self.scorer.window :]
+        view = story_view(tracker.moments(), rule_only)
+        if self.expected is not None and (said := last_said(view)) and said not in self.expected:
+            why = f"no story has the intent '{said.intent}' after {said.action or 'the beginning'}"
+            return Prediction(policy=POLICY, priority=self.priority, scores={}, why=why)
+        states = view[-self.scorer.window :]
         known = [features_of(state) for state in states]
         scores = self._known_actions(self.scorer.scores(known), tracker.domain)
         by_words = self._by_words(known, states, tracker) if states else None
@@ -95,6 +114,29 @@ class LearnedPolicy:
         return {
             action: score for action, score in scores.items() if action in domain.action_names or action in self.texts
         }
+
+
+def last_said(states: Sequence[State]) -> Expectation | None:
+    """The customer's last intent and its place; None where they have said nothing, or only words."""
+    for index in range(len(states) - 1, -1, -1):
+        if states[index].follows_listen and (intent := states[index].intent):
+            before = states[index - 1].action if index else None
+            return Expectation(action=before, loop=states[index].active_loop, intent=intent)
+    return None
+
+
+def expected_intents(stories: Sequence[TrainingConversation], domain: Domain) -> frozenset[Expectation]:
+    """What the customers of the stories say where. One story may begin where another ended."""
+    found: set[Expectation] = set()
+    begins: set[str] = set()
+    ends: dict[str, tuple[str | None, str | None]] = {}
+    for states, _, story in training_examples(stories, domain, omit_unset=False):
+        if said := last_said(states):
+            found.add(said)
+            if not any(state.intent for state in states[:-1]):
+                begins.add(said.intent)
+        ends[story] = (states[-1].action, states[-1].active_loop)
+    return frozenset(found | {Expectation(*end, intent) for end in ends.values() for intent in begins})
 
 
 def features_of(state: State) -> dict[str, float]:

@@ -30,7 +30,7 @@ from bot.dialogue.events import (
 from bot.dialogue.situation import Situation
 from bot.dialogue.states import Moment, moment_of
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 DISCLOSURE = "utter_disclosure"
 MAX_EVENTS = 200
 """Events kept of one session (some 30 turns), and half as many more while rewinds reach over them."""
@@ -50,6 +50,7 @@ class Tracker:
         "_applied",
         "_base",
         "_base_disclosed",
+        "_carried",
         "_earlier",
         "_loop_names",
         "_moments",
@@ -81,6 +82,7 @@ class Tracker:
     def _restart_from(self, base: Situation, *, disclosed: bool) -> None:
         self._base = base
         self._base_disclosed = disclosed
+        self._carried: tuple[SlotSet, ...] = ()
         self.situation = base.copy()
         self.is_disclosed = disclosed
         self._applied: list[Event] = []
@@ -201,7 +203,9 @@ class Tracker:
             return
         kept = self.events[cut:]
         before = self._replay(self.events[:cut])
+        carried = tuple(before.carried_slots)
         self._restart_from(before.situation, disclosed=before.is_disclosed)
+        self._carried = carried
         self.events = kept
         for event in kept:
             self._take(event)
@@ -229,6 +233,7 @@ class Tracker:
         """The situation that these of the kept events led to."""
         replay = Tracker(self.domain, self.sender_id)
         replay._restart_from(self._base, disclosed=self._base_disclosed)
+        replay._carried = self._carried
         for event in events:
             replay._take(event)
         return replay
@@ -264,8 +269,7 @@ class Tracker:
     @property
     def carried_slots(self) -> list[SlotSet]:
         """The slot events that a new session takes over, oldest first; where they are many, each slot's last one."""
-        base = self._base
-        carried = [SlotSet(name=name, value=base.slots[name]) for name in base.slots if name in base.assigned]
+        carried = list(self._carried)
         carried += [
             SlotSet(name=event.name, value=event.value, metadata=event.metadata)
             for event in self._applied
@@ -353,6 +357,7 @@ class Tracker:
             "is_disclosed": self._base_disclosed,
             "input_channel": self.latest_input_channel,
             "base": self._base.to_json(),
+            "carried": [event.to_json() for event in self._carried],
             "events": [event.to_json() for event in self.events],
         }
 
@@ -368,6 +373,7 @@ class Tracker:
             raise SnapshotOutdated
         tracker = Tracker(domain, snapshot["sender_id"])
         tracker._restart_from(Situation.from_json(domain, snapshot["base"]), disclosed=snapshot["is_disclosed"])
+        tracker._carried = tuple(event for body in snapshot["carried"] if isinstance(event := from_json(body), SlotSet))
         for body in snapshot["events"]:
             event = from_json(body)
             tracker.events.append(event)

@@ -94,6 +94,7 @@ nlu:
     - good night
 """
 NO_STORY_GOES_SO = ["/complain", "/order", "/bye"]
+POLICIES = "{name: MemoizationPolicy}, {name: RulePolicy}, {name: TEDPolicy, max_history: 5}"
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def folder(tmp_path: Path) -> Path:
     (folder / "domain.yml").write_text(DOMAIN)
     (folder / "data" / "stories.yml").write_text(STORIES)
     (folder / "data" / "nlu.yml").write_text(NLU)
-    (folder / "config.yml").write_text("language: en\nassistant_id: trattoria\n")  # no policies: Rasa's default
+    (folder / "config.yml").write_text(f"language: en\nassistant_id: trattoria\npolicies: [{POLICIES}]\n")
     (folder / "kefu.yml").write_text("base: ngram\n")
     return folder
 
@@ -145,6 +146,20 @@ def test_what_no_story_holds_is_decided_by_what_was_learned_from_them(folder: Pa
         ("MemoizationPolicy", "utter_hello"),
         ("MemoizationPolicy", "utter_what"),
     ]
+
+
+@pytest.mark.parametrize("config", [f"policies: [{POLICIES}, {{name: UnexpecTEDIntentPolicy}}]\n", ""])
+def test_it_holds_back_where_no_story_expects_the_intent(
+    folder: Path, settings: Settings, tmp_path: Path, config: str
+) -> None:
+    """With UnexpecTEDIntentPolicy, which Rasa's default policies have too."""
+    (folder / "config.yml").write_text("language: en\nassistant_id: trattoria\n" + config)
+    learn(folder, settings, tmp_path / "1")
+    bot = load_bot(folder, settings)
+    assert talk(bot, ["/thank"]) == [("RulePolicy", "action_default_fallback")]
+    # An order is followed by a complaint in no story, but each story may follow the end of another.
+    said = talk(bot, ["/order", "/bye", "/greet", "/complain", "/thank"])
+    assert [policy for policy, _ in said[2:]] == ["TEDPolicy", "TEDPolicy", "RulePolicy"]
 
 
 def test_without_a_version_rules_and_memories_decide_and_say_so(
