@@ -124,6 +124,40 @@ def conformance(found: Figures) -> str:
     )
 
 
+def rasa_webhook(found: Figures) -> str:
+    parts = []
+    for name, bot in found["bots"].items():
+        ours, ted, plain = (bot[label] for label in ("kefu", "rasa", "rasa_without_ted"))
+        parts.append(
+            f"{name}: {ours['turns_per_s']:.0f} turns/s, p99 {ours['p99_ms']:.0f} ms; Rasa with TED "
+            f"{ted['turns_per_s']:.1f}, {ted['p99_ms']:.0f} ms; "
+            f"without {plain['turns_per_s']:.1f}, {plain['p99_ms']:.0f} ms"
+        )
+    return "; ".join(parts)
+
+
+def rasa_training(found: Figures) -> str:
+    parts = []
+    for name, bot in found["bots"].items():
+        again = bot["kefu"]["train_with_the_base_at_hand_s"]
+        parts.append(
+            f"{name}: {again:.0f} s (first time {bot['kefu']['train_s']:.0f} s), Rasa {bot['rasa']['train_s']:.0f} s"
+        )
+    return "; ".join(parts)
+
+
+def large_project(found: Figures) -> str:
+    steps = ", ".join(
+        f"{label} {found[step]['seconds']:.0f} s"
+        for step, label in (
+            ("read", "reading"),
+            ("validate", "`kefu validate`"),
+            ("learn_policy", "learning the policy"),
+        )
+    )
+    return f"{steps} ({found['examples']} examples)"
+
+
 ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("BANKING77 test accuracy, `quick`, all-MiniLM-L6-v2, as served (ONNX int8)", "banking77_quick", banking77),
     ("BANKING77, `full`, all-MiniLM-L6-v2", "banking77_full", accuracy),
@@ -138,6 +172,9 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("Reading 15-token messages with all heads, 2 threads", "understanding", understanding),
     ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),
     ("Learned policy, one story left out at a time", "policy", policy),
+    ("REST webhook beside a live Rasa 3.6.21, 32 customers at once", "rasa", rasa_webhook),
+    ("Training beside a live Rasa 3.6.21, `quick` and the learned policy", "rasa", rasa_training),
+    ("A project of 5 MB nlu.yml and 2,000 stories", "large_project", large_project),
     ("REST webhook of the starter, 32 customers at once, every turn durable", "webhook", webhook),
     ("A turn at event 10,000 of one conversation", "long_conversation", long_conversation),
     ("`kefu serve` with a trained model, to ready; memory", "start", start),
