@@ -108,6 +108,8 @@ class UnderstandingData:
             raise DataError(f"{len(counts)} intent(s) with examples; a model needs at least two")
         if max((count for label, count in counts.items() if label not in OUT_OF_SCOPE_INTENTS), default=0) < 2:
             raise DataError("every intent has one example only; give at least one of them two, each better ten")
+        if len({row if u.group is None else u.group for row, u in enumerate(self.intents)}) < 2:
+            raise DataError("all messages are of one conversation; examples of others are needed to test on")
         strange = sorted({u.label for u in self.sentiment} - set(SENTIMENTS))
         if strange:
             raise DataError(f"sentiment label(s) {', '.join(strange)}; use {', '.join(SENTIMENTS)}")

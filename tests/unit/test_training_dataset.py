@@ -103,6 +103,7 @@ def test_annotated_values_become_lookups_and_synonyms_once() -> None:
     [
         ((said("hi", "greet"), said("hey", "greet")), (), "at least two"),
         ((said("a", "x"), said("c", "y")), (), "every intent has one example only"),
+        (tuple(said(text, text[0], group="talk") for text in ("a", "a b", "b", "b a")), (), "of one conversation"),
         ((said("a", "x"), said("b", "x"), said("c", "y"), said("d", "y")), (said("e", "furious"),), "furious"),
     ],
 )
