@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,9 +20,10 @@ from bot.storage.database import Database
 from bot.storage.predictions import Label
 from models.registry import Registry
 from tests.contract.turns import NOON, finish, message
-from tests.learning import SMALL_SHOP, TESTED_SHOP, log_messages, prediction, write_assistant
+from tests.learning import EXAMPLES, SMALL_SHOP, TESTED_SHOP, log_messages, prediction, write_assistant
 from tests.server import STARTER, kefu
 
+TESTS = Path(__file__).parents[1]
 COMMANDS = (
     "init", "train", "serve", "chat", "validate", "evaluate", "explain", "review", "retrain", "models", "db", "doctor",
     "handoffs",
@@ -232,3 +236,32 @@ def test_a_handoff_is_listed_with_its_contact_until_a_person_took_it(tmp_path: P
     assert "no conversation 'bob'" in handoffs("--done", "bob", check=False)
     assert "ann is resolved" in handoffs("--done", "ann")
     assert "nobody waits" in handoffs()
+
+
+# ---- projects that come from Rasa ----
+
+
+def test_cross_validation_trains_its_own_versions_and_writes_rasas_reports(tmp_path: Path) -> None:
+    shop, out = tmp_path / "shop", tmp_path / "reports"
+    write_assistant(shop, SMALL_SHOP)
+    done = kefu("test", str(shop), "--cross-validation", "--folds", "2", "--out", str(out), home=tmp_path / "home")
+    report = json.loads((out / "intent_report.json").read_text(encoding="utf-8"))
+    examples = sum(map(len, EXAMPLES.values()))
+    assert report["weighted avg"]["support"] == examples  # each example is read once, by a version that never saw it
+    assert report["accuracy"] > 0.5
+    assert str(examples) in done.stdout
+    assert (out / "intent_confusion_matrix.png").stat().st_size > 1_000
+    assert Registry(tmp_path / "home" / "models", "small-shop").versions("understanding") == []
+
+
+def test_conversations_of_a_rasa_tracker_store_come_in_once(tmp_path: Path) -> None:
+    store = tmp_path / "rasa.db"
+    with closing(sqlite3.connect(store)) as db:
+        db.executescript((TESTS / "rasa" / "tracker_store.sql").read_text(encoding="utf-8"))
+    command = ("import-rasa", str(TESTS / "bots" / "labbot"), "--tracker-store", f"sqlite:///{store}", "--json")
+    first = json.loads(kefu(*command, home=tmp_path, check=False).stdout)["history"]
+    again = json.loads(kefu(*command, home=tmp_path, check=False).stdout)["history"]
+    assert (first["new"], first["events"]) == (10, 339)
+    assert (again["new"], again["unchanged"], again["events"]) == (0, 10, 0)
+    with closing(sqlite3.connect(tmp_path / "kefu.db")) as db:
+        assert db.execute("SELECT count(*) FROM events").fetchone() == (339,)
