@@ -159,9 +159,14 @@ def assign_folds(utterances: Sequence[Utterance], folds: int, seed: int) -> list
 
 
 def held_out_folds(utterances: Sequence[Utterance], folds: int, seed: int) -> list[int]:
-    """`assign_folds`, and -1 for the only example of a label: held out, it would show nothing but its own absence."""
+    """`assign_folds`, and -1 for the only example of a label: held out, it would show nothing but its own absence.
+
+    Where every label has one example only, something must be held out all the same.
+    """
     counts = Counter(utterance.label for utterance in utterances)
     assigned = assign_folds(utterances, folds, seed)
+    if max(counts.values(), default=0) < 2:
+        return assigned
     return [fold if counts[u.label] > 1 else -1 for u, fold in zip(utterances, assigned, strict=True)]
 
 

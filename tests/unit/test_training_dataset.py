@@ -17,6 +17,7 @@ from training.dataset import (
     assign_folds,
     deduplicate,
     draw_shots,
+    held_out_folds,
 )
 
 
@@ -112,6 +113,13 @@ def test_data_that_teaches_nothing_is_refused_with_what_to_add(
 ) -> None:
     with pytest.raises(DataError, match=message):
         UnderstandingData(intents=intents, sentiment=sentiment).check()
+
+
+def test_the_only_example_of_a_label_is_held_out_in_no_fold() -> None:
+    rows = [said("a", "x"), said("b", "x"), said("c", "y"), said("d", "x")]
+    assert [fold == -1 for fold in held_out_folds(rows, 3, 0)] == [False, False, True, False]
+    lonely = [said("a", "x"), said("b", "y")]
+    assert held_out_folds(lonely, 2, 0) == assign_folds(lonely, 2, 0)
 
 
 def test_shots_are_so_many_of_each_label_and_differ_by_seed() -> None:
