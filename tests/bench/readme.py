@@ -120,7 +120,8 @@ def policy(found: Figures) -> str:
 def conformance(found: Figures) -> str:
     return (
         f"{found['share_equal']:.2%} of {found['turns']} turns equal, event by event "
-        f"({found['conversations']} conversations, generated projects among them)"
+        f"({found['conversations']} conversations, {found['generated']['projects']} generated projects among them; "
+        f"from {len(found['without_answer'])} more Rasa did not come back within a minute)"
     )
 
 
