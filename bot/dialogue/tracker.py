@@ -82,7 +82,7 @@ class Tracker:
     def _restart_from(self, base: Situation, *, disclosed: bool) -> None:
         self._base = base
         self._base_disclosed = disclosed
-        self._carried: tuple[SlotSet, ...] = ()
+        self._carried: tuple[dict[str, Any], ...] = ()  # as JSON: read only when a session begins
         self.situation = base.copy()
         self.is_disclosed = disclosed
         self._applied: list[Event] = []
@@ -203,7 +203,7 @@ class Tracker:
             return
         kept = self.events[cut:]
         before = self._replay(self.events[:cut])
-        carried = tuple(before.carried_slots)
+        carried = tuple(event.to_json() for event in before.carried_slots)
         self._restart_from(before.situation, disclosed=before.is_disclosed)
         self._carried = carried
         self.events = kept
@@ -269,7 +269,7 @@ class Tracker:
     @property
     def carried_slots(self) -> list[SlotSet]:
         """The slot events that a new session takes over, oldest first; where they are many, each slot's last one."""
-        carried = list(self._carried)
+        carried = [event for body in self._carried if isinstance(event := from_json(body), SlotSet)]
         carried += [
             SlotSet(name=event.name, value=event.value, metadata=event.metadata)
             for event in self._applied
@@ -357,7 +357,7 @@ class Tracker:
             "is_disclosed": self._base_disclosed,
             "input_channel": self.latest_input_channel,
             "base": self._base.to_json(),
-            "carried": [event.to_json() for event in self._carried],
+            "carried": list(self._carried),
             "events": [event.to_json() for event in self.events],
         }
 
@@ -373,7 +373,7 @@ class Tracker:
             raise SnapshotOutdated
         tracker = Tracker(domain, snapshot["sender_id"])
         tracker._restart_from(Situation.from_json(domain, snapshot["base"]), disclosed=snapshot["is_disclosed"])
-        tracker._carried = tuple(event for body in snapshot["carried"] if isinstance(event := from_json(body), SlotSet))
+        tracker._carried = tuple(snapshot["carried"])
         for body in snapshot["events"]:
             event = from_json(body)
             tracker.events.append(event)
