@@ -56,9 +56,17 @@ def learn_policy(
         share = registry.manifest(POLICY_KIND, version).metrics.get("held_out_accuracy")
         told = "" if share is None else f"; of stories that it had not seen it foretold {share:.0%} of the actions"
         say(f"learned from {len(assistant.stories)} stories ({len(lessons)} decisions){told}")
-    if registry.current(POLICY_KIND) != version:
+    if _current(registry) != version:
         registry.promote(POLICY_KIND, version)
     return version
+
+
+def _current(registry: Registry) -> str | None:
+    """None also where nobody can read which version decides: the one that was just made does then."""
+    try:
+        return registry.current(POLICY_KIND)
+    except ModelError:
+        return None
 
 
 def policy_settings(ted: Mapping[str, Any]) -> PolicySettings:

@@ -129,14 +129,18 @@ def expected_intents(stories: Sequence[TrainingConversation], domain: Domain) ->
     """What the customers of the stories say where. One story may begin where another ended."""
     found: set[Expectation] = set()
     begins: set[str] = set()
-    ends: dict[str, tuple[str | None, str | None]] = {}
-    for states, _, story in training_examples(stories, domain, omit_unset=False):
-        if said := last_said(states):
-            found.add(said)
-            if not any(state.intent for state in states[:-1]):
-                begins.add(said.intent)
-        ends[story] = (states[-1].action, states[-1].active_loop)
-    return frozenset(found | {Expectation(*end, intent) for end in ends.values() for intent in begins})
+    ends: set[tuple[str | None, str | None]] = set()
+    for story in stories:  # one by one: the ways through a story share its name
+        examples = training_examples([story], domain, omit_unset=False)
+        for states, _, _ in examples:
+            if said := last_said(states):
+                found.add(said)
+                if not any(state.intent for state in states[:-1]):
+                    begins.add(said.intent)
+        if examples:
+            last = examples[-1][0][-1]
+            ends.add((last.action, last.active_loop))
+    return frozenset(found | {Expectation(*end, intent) for end in ends for intent in begins})
 
 
 def features_of(state: State) -> dict[str, float]:

@@ -211,6 +211,9 @@ def test_a_damaged_version_does_not_decide_and_is_trained_anew(
     anew = learn(folder, settings, tmp_path / "2")
     assert anew not in (None, version)
     assert len(learned_policies(load_assistant(folder, {}), registry_of(settings), warnings.append)) == 1
+    registry_of(settings).current_file(POLICY_KIND).write_text("half a na")
+    assert learn(folder, settings, tmp_path / "3") == anew
+    assert registry_of(settings).current(POLICY_KIND) == anew
 
 
 def test_actions_that_left_the_files_are_never_chosen(folder: Path, settings: Settings, tmp_path: Path) -> None:
