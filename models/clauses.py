@@ -7,7 +7,7 @@ Invariant: a message is cut only between words, and one that says one thing name
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,14 +101,18 @@ class PartsReader:
     vocabulary: NgramVocabulary
     encoder: Encoder | None
 
-    def glance(self, features: Features, row: int, places: Sequence[Span]) -> Floats:
-        """(P, K): parts of the text of `row` by the token vectors that were computed for the whole text."""
-        text = features.texts[row]
-        sparse = [self.vocabulary.vector(text[start:end]) for start, end in places]
+    def glances(self, features: Features, places: Mapping[int, Sequence[Span]]) -> dict[int, Floats]:
+        """Row of a text → (P, K): its parts by the token vectors that were computed for the whole text."""
+        if not places:
+            return {}
+        sparse = [self.vocabulary.vector(features.texts[row][a:b]) for row, found in places.items() for a, b in found]
         dense = None
-        if features.hidden is not None:
-            dense = _vectors_within(places, features.tokens[row].spans, features.hidden[row])
-        return self._probabilities(Features(dense=dense, sparse=sparse))
+        if (hidden := features.hidden) is not None:
+            within = [_vectors_within(found, features.tokens[row].spans, hidden[row]) for row, found in places.items()]
+            dense = np.concatenate(within)
+        ends = np.cumsum([len(found) for found in places.values()])[:-1]
+        chances = np.split(self._probabilities(Features(dense=dense, sparse=sparse)), ends)
+        return dict(zip(places, chances, strict=True))
 
     def read(self, parts: Sequence[str]) -> Floats:
         """(P, K): each part by itself."""

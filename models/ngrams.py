@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 _PIECE = re.compile(r"[㐀-鿿豈-﫿぀-ヿ가-힯]+|[^\W_]+|[^\w\s]", re.UNICODE)
 _DIGIT = re.compile(r"\d")
+# Words come back; a few thousand are most of what is written, and long runs seldom return.
+_RECENT_WORDS = 8192
+_SHORT_WORD = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,9 @@ class NgramVocabulary:
         """Keep the grams that occur in at least `min_count` texts, at most `max_features` of the commonest."""
         seen: Counter[str] = Counter()
         for text in texts:
-            seen.update(set(_grams(text, longest, word_pairs)))
+            pieces = _PIECE.findall(normalise(text))
+            grams = {gram for piece in pieces for gram in _grams(piece, longest)}
+            seen.update(grams.union(_pairs(pieces)) if word_pairs else grams)
         kept = sorted((g for g, n in seen.items() if n >= min_count), key=lambda g: (-seen[g], g))[:max_features]
         kept.sort()
         idf = [math.log((1 + len(texts)) / (1 + seen[gram])) + 1 for gram in kept]
@@ -64,12 +69,19 @@ class NgramVocabulary:
     def index(self) -> Mapping[str, int]:
         return {gram: position for position, gram in enumerate(self.grams)}
 
+    @cached_property
+    def _recent(self) -> dict[str, list[int]]:
+        return {}
+
     def vector(self, text: str) -> SparseVector:
         """The text's known grams, weighted (1 + log count) · idf and brought to length 1."""
-        place_of = self.index.get
-        places = [
-            place for gram in _grams(text, self.longest, self.word_pairs) if (place := place_of(gram)) is not None
-        ]
+        pieces = _PIECE.findall(normalise(text))
+        places: list[int] = []
+        for piece in pieces:
+            places += self._places_in(piece)
+        if self.word_pairs:
+            place_of = self.index.get
+            places += [place for pair in _pairs(pieces) if (place := place_of(pair)) is not None]
         counts = sorted(Counter(places).items())
         indices = np.array([place for place, _ in counts], dtype=np.int64)
         if not counts:
@@ -78,6 +90,17 @@ class NgramVocabulary:
         weights = (1 + np.log(occurrences)) * self.idf[indices]
         weights /= np.linalg.norm(weights)
         return SparseVector(indices=indices, weights=weights.astype(np.float32))
+
+    def _places_in(self, piece: str) -> list[int]:
+        """Indices of the known grams of one word or run, remembered for the next text that holds it."""
+        if (known := self._recent.get(piece)) is None:
+            place_of = self.index.get
+            known = [place for gram in _grams(piece, self.longest) if (place := place_of(gram)) is not None]
+            if len(piece) <= _SHORT_WORD:
+                if len(self._recent) >= _RECENT_WORDS:
+                    self._recent.clear()
+                self._recent[piece] = known
+        return known
 
     def save(self, path: Path) -> None:
         """Write one `.npz`; no pickle inside."""
@@ -111,22 +134,19 @@ def pieces(text: str) -> list[tuple[int, int]]:
     return [found.span() for found in _PIECE.finditer(text)]
 
 
-def _grams(text: str, longest: int, word_pairs: bool) -> list[str]:
-    """Character n-grams inside words, words, pairs of words; repeated as often as they occur."""
-    grams: list[str] = []
-    pieces = _PIECE.findall(normalise(text))
-    for piece in pieces:
-        # Blanks mark where a word starts and ends; in Chinese they mark the clause.
-        padded = f" {piece} "
-        if unspaced := piece[0] > "⺀":
-            # One Chinese character is a word often enough; three hold most words with a neighbour.
-            grams.extend(piece)
-        # Letters alone or in pairs occur everywhere and tell little: half the features, and no accuracy, were lost
-        # with them.
-        for size in range(2, 4) if unspaced else range(3, longest + 1):
-            grams += [padded[start : start + size] for start in range(len(padded) - size + 1)]
-        if not unspaced:
-            grams.append(f"w:{piece}")
-    if word_pairs:
-        grams += [f"w:{first} {second}" for first, second in pairwise(pieces)]
+def _grams(piece: str, longest: int) -> list[str]:
+    """Character n-grams of one word or run, and the word; repeated as often as they occur."""
+    # Blanks mark where a word starts and ends; in Chinese they mark the clause.
+    padded = f" {piece} "
+    # One Chinese character is a word often enough; three hold most words with a neighbour.
+    unspaced = piece[0] > "⺀"
+    grams = list(piece) if unspaced else [f"w:{piece}"]
+    # Letters alone or in pairs occur everywhere and tell little: half the features, and no accuracy, were lost with them.
+    for size in range(2, 4) if unspaced else range(3, longest + 1):
+        grams += [padded[start : start + size] for start in range(len(padded) - size + 1)]
     return grams
+
+
+def _pairs(pieces: Sequence[str]) -> list[str]:
+    """Pairs of neighbouring words."""
+    return [f"w:{first} {second}" for first, second in pairwise(pieces)]

@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
 from models.base import ArtifactInvalid, ModelError, ModelUnavailable, ReadingFailed, Understanding
 from models.registry import Registry
 from models.understanding import TrainedUnderstander, load_understander
@@ -170,6 +172,7 @@ class ServedUnderstander:
         self._seen: tuple[int, int] | None = None
         self._changed = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
+        self._blas: threadpool_limits | None = None
         # Passes beside each other read more messages a second than one pass on many threads, and a lone one is quicker:
         # threads that wait for each other at every step of a small pass cost more than they bring.
         self._batcher = MicroBatcher(self._read, workers=threads)
@@ -186,6 +189,9 @@ class ServedUnderstander:
         ready:
         `kefu train` or `kefu models promote` in another process then makes it ready.
         """
+        # The heads' products are small: a second BLAS thread gains nothing, and waits for the next one on the core that
+        # another pass needs. 32 customers on two cores: 290 messages a second with it, 540 without.
+        self._blas = threadpool_limits(1, user_api="blas")
         await self._follow()
         self._watching = asyncio.create_task(self._watch())
 
@@ -195,6 +201,8 @@ class ServedUnderstander:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
         await self._batcher.close()
+        if self._blas is not None:
+            self._blas.restore_original_limits()
 
     async def understand(self, texts: Sequence[str]) -> list[Understanding]:
         """Read B utterances, in input order.

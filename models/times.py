@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 import regex
 
 from models.chinese_times import CHINESE_CLOCKS, CHINESE_RULES
-from models.english_times import ENGLISH_CLOCKS, ENGLISH_RULES
+from models.english_times import ENGLISH_CLOCKS, ENGLISH_CUE, ENGLISH_RULES
 from models.moments import (
     Clock,
     Duration,
@@ -172,11 +172,10 @@ FIGURE_CLOCKS = (
 # ---- what a text must hold for any rule of a group to match it; most texts hold one script and no digit ----
 
 _DIGIT = regex.compile(r"\d")
-_LETTER = regex.compile(r"[a-z]", regex.IGNORECASE)
 # 618 is a feast of China's shops in whatever script it is written.
 _HAN_OR_FEAST = regex.compile(r"\p{Han}|618")
-RULES_OF = ((_LETTER, ENGLISH_RULES), (_HAN_OR_FEAST, CHINESE_RULES), (_DIGIT, FIGURE_RULES))
-CLOCKS_OF = ((_LETTER, ENGLISH_CLOCKS), (_HAN_OR_FEAST, CHINESE_CLOCKS), (_DIGIT, FIGURE_CLOCKS))
+RULES_OF = ((ENGLISH_CUE, ENGLISH_RULES), (_HAN_OR_FEAST, CHINESE_RULES), (_DIGIT, FIGURE_RULES))
+CLOCKS_OF = ((ENGLISH_CUE, ENGLISH_CLOCKS), (_HAN_OR_FEAST, CHINESE_CLOCKS), (_DIGIT, FIGURE_CLOCKS))
 
 
 def _that_may_match(text: str, groups: Sequence[tuple[regex.Pattern[str], Sequence[_Value]]]) -> list[_Value]:

@@ -82,9 +82,10 @@ class LibraryTokens:
         self._tokenizer = tokenizer
 
     def encode(self, texts: Sequence[str], *, with_spans: bool = True) -> list[Tokens]:
+        # One by one: a batch goes through the library's own threads, which costs more than a message takes.
+        found = ((text, self._tokenizer.encode(text)) for text in texts)
         return [
-            Tokens(ids=found.ids, spans=_without_blanks(text, found.offsets) if with_spans else [])
-            for text, found in zip(texts, self._tokenizer.encode_batch(list(texts)), strict=True)
+            Tokens(ids=one.ids, spans=_without_blanks(text, one.offsets) if with_spans else []) for text, one in found
         ]
 
 

@@ -130,11 +130,8 @@ class TrainedUnderstander:
         reader = PartsReader(head=self.intent_head, vocabulary=self.vocabulary, encoder=self.encoder)
         mains = chances.argmax(axis=1).tolist()
         places = {row: found for row, text in enumerate(features.texts) if (found := clauses(text))}
-        worth = [
-            row
-            for row, found in places.items()
-            if self.several.is_worth_reading(mains[row], reader.glance(features, row, found))
-        ]
+        glances = reader.glances(features, places)
+        worth = [row for row, glance in glances.items() if self.several.is_worth_reading(mains[row], glance)]
         parts = [features.texts[row][start:end] for row in worth for start, end in places[row]]
         read = iter(reader.read(parts)) if parts else iter(())
         for row in worth:

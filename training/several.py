@@ -46,10 +46,8 @@ def fit_several(texts: Sequence[str], targets: Sequence[int], reader: PartsReade
     often = {intent for intent, count in seen.items() if count >= max(3, COMPANION * len(cut))}
     companions = np.array(sorted(often | outside), dtype=np.int64)
     hints = Several(threshold=NEVER, companions=companions)
-    is_hinted = [
-        hints.is_worth_reading(target, reader.glance(features, row, found))
-        for row, (_, target, found) in enumerate(cut_texts)
-    ]
+    glances = reader.glances(features, {row: found for row, (_, _, found) in enumerate(cut_texts)})
+    is_hinted = [hints.is_worth_reading(target, glances[row]) for row, (_, target, _) in enumerate(cut_texts)]
     for threshold in THRESHOLDS:
         several = Several(threshold=threshold, companions=companions)
         wrong = sum(is_hinted[at] and bool(several.beside(target, rows)) for at, (target, rows) in enumerate(cut))

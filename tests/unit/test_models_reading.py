@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -101,8 +101,8 @@ class ScriptedParts(PartsReader):
         super().__init__(head=head, vocabulary=vocabulary, encoder=None)
         object.__setattr__(self, "_scripted", read)
 
-    def glance(self, features: Features, row: int, places: Sequence[tuple[int, int]]) -> np.ndarray:
-        return self.read([features.texts[row][start:end] for start, end in places])
+    def glances(self, features: Features, places: Mapping[int, Sequence[tuple[int, int]]]) -> dict[int, np.ndarray]:
+        return {row: self.read([features.texts[row][a:b] for a, b in found]) for row, found in places.items()}
 
     def read(self, parts: Sequence[str]) -> np.ndarray:
         scripted: Callable[[Sequence[str]], np.ndarray] = vars(self)["_scripted"]
