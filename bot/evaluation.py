@@ -68,7 +68,7 @@ class AssistantReport:
         out: dict[str, float | int | str | None] = {"version": self.version}
         for task, report in self.tasks.items():
             out |= {f"{task}_n": report.n, f"{task}_accuracy": report.accuracy, f"{task}_macro_f1": report.macro_f1}
-            out |= {f"{task}_ece": report.ece}
+            out |= {f"{task}_ece": report.ece, f"{task}_ece_by_chance": report.ece_by_chance}
             languages = (score for score in report.slices if score.dimension == "language")
             out |= {f"{task}_accuracy_{score.name}": score.accuracy for score in languages}
         if self.entities is not None:
@@ -95,7 +95,7 @@ def evaluate_assistant(
         ModelUnavailable: no version serves.
         AssistantError: a test file cannot be read.
     """
-    from training.evaluate import judged, read_all, sum_up
+    from training.evaluate import judged_as, read_all, sum_up
     from training.parts import entity_report
 
     tests = fixed_tests(assistant)
@@ -105,10 +105,9 @@ def evaluate_assistant(
     progress("read", 0, len(tests.intents) + len(tests.sentiment))
     understood = read_all(reader, tests.intents)
     progress("read", len(tests.intents), len(tests.intents) + len(tests.sentiment))
-    answers = {"intent": [judged(u, a, "intent") for u, a in zip(tests.intents, understood, strict=True)]}
+    answers = {"intent": judged_as(tests.intents, understood, "intent")}
     if reader.sentiment_head is not None:
-        moods = read_all(reader, tests.sentiment)
-        answers["sentiment"] = [judged(u, a, "sentiment") for u, a in zip(tests.sentiment, moods, strict=True)]
+        answers["sentiment"] = judged_as(tests.sentiment, read_all(reader, tests.sentiment), "sentiment")
     progress("read", len(tests.intents) + len(tests.sentiment), len(tests.intents) + len(tests.sentiment))
     strange = [j for j in answers["intent"] if j.label in OUT_OF_SCOPE_INTENTS]
     familiar = [j for j in answers["intent"] if j.label not in OUT_OF_SCOPE_INTENTS]

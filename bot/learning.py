@@ -405,9 +405,14 @@ def _loaded_champion(run: _Run, version: str, beside: TrainedUnderstander) -> Tr
 
 
 def _judged(run: _Run, reader: TrainedUnderstander) -> dict[str, tuple[Judged, ...]]:
-    from training.evaluate import judge
+    from training.evaluate import judge, judged_as, read_all
+    from training.parts import judge_entities
 
-    judged = {"intent": judge(reader, run.tests.intents)}
+    understood = read_all(reader, run.tests.intents)
+    judged = {
+        "intent": judged_as(run.tests.intents, understood, "intent"),
+        "entities": judge_entities(run.tests.intents, understood),
+    }
     if reader.sentiment_head is not None:
         judged["sentiment"] = judge(reader, run.tests.sentiment, "sentiment")
     return {task: answers for task, answers in judged.items() if answers}

@@ -141,7 +141,8 @@ def _grams(piece: str, longest: int) -> list[str]:
     # One Chinese character is a word often enough; three hold most words with a neighbour.
     unspaced = piece[0] > "⺀"
     grams = list(piece) if unspaced else [f"w:{piece}"]
-    # Letters alone or in pairs occur everywhere and tell little: half the features, and no accuracy, were lost with them.
+    # Letters alone or in pairs occur everywhere and tell little: half the features, and no accuracy, were lost with
+    # them.
     for size in range(2, 4) if unspaced else range(3, longest + 1):
         grams += [padded[start : start + size] for start in range(len(padded) - size + 1)]
     return grams

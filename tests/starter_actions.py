@@ -26,6 +26,7 @@ def tracker_with(
     text: str = "",
     intent: str | None = None,
     entities: Sequence[dict[str, Any]] = (),
+    also: Sequence[str] = (),
     before: Sequence[dict[str, Any]] = (),
     form: str | None = "order_status_form",
 ) -> Tracker:
@@ -42,6 +43,7 @@ def tracker_with(
             "intent": {"name": intent},
             "entities": list(entities),
             "metadata": metadata,
+            **({"also": [{"name": name, "confidence": 0.9} for name in also]} if also else {}),
         },
         events=[*before, {"event": "user"}, {"event": "action", "name": form}, *extracted],
         paused=False,

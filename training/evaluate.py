@@ -27,6 +27,7 @@ from training.readers import as_moods, read_utterances
 from training.scores import (
     CoverageRow,
     calibration_error,
+    calibration_error_by_chance,
     coverage_risk,
     macro_f1,
     out_of_scope_auroc,
@@ -79,6 +80,7 @@ class Report:
         n: texts; read by several models, each counts once.
         low, high: 95 % Wilson interval of the accuracy.
         ece: expected calibration error, 15 equal-width bins.
+        ece_by_chance: what that error would be, by chance alone, if every confidence were exactly right.
         oos_auroc: chance that an out-of-scope text scores above an in-scope one; None where no such texts were given.
         rejected: share of the texts that the served threshold takes for out of scope.
         caught: share of the out-of-scope texts that it does.
@@ -92,6 +94,7 @@ class Report:
     high: float
     macro_f1: float
     ece: float
+    ece_by_chance: float
     oos_auroc: float | None
     rejected: float
     caught: float | None
@@ -105,8 +108,12 @@ class Report:
 
 def judge(reader: TrainedUnderstander, utterances: Sequence[Utterance], task: Task = "intent") -> tuple[Judged, ...]:
     """Read every utterance with the model and keep its answer to the task beside the right label."""
-    answers = read_all(reader, utterances)
-    return tuple(judged(utterance, answer, task) for utterance, answer in zip(utterances, answers, strict=True))
+    return judged_as(utterances, read_all(reader, utterances), task)
+
+
+def judged_as(utterances: Sequence[Utterance], understood: Sequence[Understanding], task: Task) -> tuple[Judged, ...]:
+    """What was read, beside the right labels of one task."""
+    return tuple(judged(utterance, answer, task) for utterance, answer in zip(utterances, understood, strict=True))
 
 
 def read_all(reader: TrainedUnderstander, utterances: Sequence[Utterance]) -> list[Understanding]:
@@ -153,6 +160,7 @@ def sum_up(judged: Sequence[Judged], out_of_scope: Sequence[Judged] = (), *, rep
         high=high,
         macro_f1=macro_f1(predicted, targets),
         ece=calibration_error(confidence, right),
+        ece_by_chance=calibration_error_by_chance(confidence),
         oos_auroc=out_of_scope_auroc(_scores(judged), _scores(out_of_scope)) if out_of_scope else None,
         rejected=_rejected(judged),
         caught=_rejected(out_of_scope) if out_of_scope else None,

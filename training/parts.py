@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from models.base import Understanding
 from training.dataset import Utterance
+from training.evaluate import Judged
 from training.scores import Span, SpanScore, span_score
 
 SEPARATOR = "+"  # between the intents of one message, in tests/several_*.yml
@@ -71,6 +72,23 @@ def entity_report(utterances: Sequence[Utterance], understood: Sequence[Understa
         by_type=tuple(span_score(kind, [(_of(m, kind), _of(s, kind)) for m, s in pairs]) for kind in sorted(types)),
         by_language=tuple(span_score(language, same) for language, same in sorted(by_language.items())),
         misses=tuple(misses),
+    )
+
+
+def judge_entities(utterances: Sequence[Utterance], understood: Sequence[Understanding]) -> tuple[Judged, ...]:
+    """One judgement an annotated message, for comparing models: right is who finds exactly its spans, none added."""
+    types = {value.entity for utterance in utterances for value in utterance.entities if value.start is not None}
+    return tuple(
+        Judged(
+            text=utterance.text,
+            label=_shown(utterance.text, meant),
+            language=utterance.language,
+            predicted=_shown(utterance.text, _said(answer, types)),
+            confidence=1.0,
+            out_of_scope_score=answer.out_of_scope_score,
+        )
+        for utterance, answer in zip(utterances, understood, strict=True)
+        if (meant := _meant(utterance))
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rasa_sdk import Tracker
 
+from bot.starter.actions import wishes
 from bot.starter.actions.advice import ActionCheckStock, ActionProductInfo, ActionRecommend
 from bot.starter.actions.manners import (
     ActionAffirm,
@@ -18,6 +19,7 @@ from bot.starter.actions.manners import (
     ActionStop,
 )
 from bot.starter.actions.seasons import FEASTS, TIMES_OF_DAY
+from bot.starter.actions.wishes import ActionNoteWishes
 from tests.starter_actions import DOMAIN, outcome, said_by, tracker_with
 
 
@@ -25,6 +27,30 @@ from tests.starter_actions import DOMAIN, outcome, said_by, tracker_with
 def kefu_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KEFU_HOME", str(tmp_path))
     return tmp_path
+
+
+# Several wishes
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "Where is my order?"), ("zh", "查订单到哪了")])
+async def test_a_second_wish_gets_a_button(language: str, title: str) -> None:
+    tracker = tracker_with(
+        slots={"language": language}, intent="return_item", also=["thank", "order_status"], form=None
+    )
+    [message], slots = await said_by(ActionNoteWishes(), tracker)
+    assert message["response"] == "utter_other_wish"
+    assert message["buttons"] == [{"title": title, "payload": "/order_status"}]
+    assert slots == {"other_wish": "order_status"}
+
+
+async def test_one_wish_is_left_alone_and_the_one_before_forgotten() -> None:
+    tracker = tracker_with(slots={"language": "en", "other_wish": "invoice"}, intent="return_item", also=["thank"])
+    assert await said_by(ActionNoteWishes(), tracker) == ([], {"other_wish": None})
+    assert await said_by(ActionNoteWishes(), tracker_with(intent="return_item")) == ([], {})
+
+
+def test_every_button_of_a_second_wish_names_an_intent() -> None:
+    assert set(wishes._TITLES) <= set(DOMAIN["intents"])
 
 
 # Products

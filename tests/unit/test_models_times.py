@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.assistant.loader import load_assistant, load_tests
+from bot.settings import STARTER
+from models.english_times import ENGLISH_CLOCKS, ENGLISH_CUE, ENGLISH_RULES
 from models.moments import Reference
 from models.numerals import chinese_value, digits_value
 from models.times import find_days
@@ -86,3 +89,29 @@ def test_what_no_finite_number_is_has_no_value(text: str) -> None:
 def test_a_text_is_read_by_the_rules_of_every_script_it_holds(text: str, found: list[str]) -> None:
     reference = Reference(now=datetime(2026, 11, 24, 12, tzinfo=ZoneInfo("Europe/Berlin")))
     assert [text[day.start : day.end] for day in find_days(text, reference)] == found
+
+
+_WORDS = (
+    "a an the in at on by since until of last next this coming day days week weeks month year hours mins sec "
+    "wk twodays couple few ten twelve first second third may march jan sept tuesday fri sat sun tmr tommorow "
+    "yesterday tonight night morning afternoon noon midday midnight o'clock clock christmas new year's eve "
+    "black friday easter good halloween valentine's boxing end weekend ago later from now half 5 2026 3pm"
+).split()
+
+
+@settings(max_examples=2000)
+@given(st.lists(st.sampled_from(_WORDS), min_size=1, max_size=6).map(" ".join))
+def test_no_english_time_is_found_where_its_cue_is_missing(text: str) -> None:
+    assert ENGLISH_CUE.search(text) or not named_by_a_rule(text)
+
+
+def test_no_english_time_of_the_starters_texts_lacks_its_cue() -> None:
+    tests, assistant = load_tests(STARTER), load_assistant(STARTER, {})
+    texts = [e.text for e in (*tests.nlu.examples, *assistant.nlu.examples, *assistant.sentiment, *tests.sentiment)]
+    without = [text for text in texts if not ENGLISH_CUE.search(text)]
+    assert len(without) > 3000  # the cue is worth looking for
+    assert [text for text in without if named_by_a_rule(text)] == []
+
+
+def named_by_a_rule(text: str) -> bool:
+    return any(pattern.search(text) for pattern, _ in (*ENGLISH_RULES, *ENGLISH_CLOCKS))

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 from sklearn.metrics import f1_score, roc_auc_score
 
+from models.base import Entity, IntentScore, Understanding
 from models.heads import Features, softmax
 from models.scope import ScopeScorer, Standard, energy, scorer_from, signals
+from training.dataset import EntityValue, Utterance
 from training.evaluate import Judged, sum_up
 from training.fit import fit_temperature, log_loss
 from training.gate import decide, first_version, paired_bootstrap
+from training.parts import judge_entities
 from training.scope import fit_gaussians
-from training.scores import calibration_error, macro_f1, out_of_scope_auroc
+from training.scores import calibration_error, calibration_error_by_chance, macro_f1, out_of_scope_auroc
 
 RNG = np.random.default_rng(0)
 
@@ -39,6 +42,16 @@ def test_calibration_error_of_known_gaps() -> None:
     confidence = np.array([0.9] * 10 + [0.51] * 10, dtype=np.float32)
     right = np.array([True] * 9 + [False] + [True] * 10)
     assert calibration_error(confidence, right) == pytest.approx((0.0 * 10 + 0.49 * 10) / 20, abs=1e-6)
+
+
+def test_few_answers_show_a_calibration_error_without_any_fault() -> None:
+    confidence = RNG.uniform(0.4, 1, 6000).astype(np.float32)
+    right = RNG.random(6000) < confidence
+    few, many = calibration_error_by_chance(confidence[:300]), calibration_error_by_chance(confidence)
+    assert 0.03 < few < 0.09
+    assert many < 0.02
+    assert calibration_error(confidence, right) == pytest.approx(many, abs=0.01)
+    assert calibration_error(confidence, np.ones(6000, dtype=bool)) > 10 * many
 
 
 def test_temperature_undoes_overconfidence() -> None:
@@ -127,6 +140,42 @@ def test_a_clearly_worse_challenger_is_kept_out_and_the_table_says_so() -> None:
     console.print(verdict.table())
     assert "-15.0" in console.export_text()
     assert decide({"intent": challenger}, {"intent": champion}).is_promoted
+
+
+def test_entities_are_judged_by_message_and_a_challenger_that_loses_them_is_kept_out() -> None:
+    lamp = Utterance(
+        text="a lamp please",
+        label="stock_check",
+        entities=(EntityValue(entity="product", text="lamp", value="lamp", start=2, end=6),),
+    )
+    plain = Utterance(text="hello", label="greet")
+
+    def read(*spans: tuple[int, int]) -> list[Understanding]:
+        found = tuple(Entity(entity="product", value="x", start=start, end=end) for start, end in spans)
+        return [understood(found), understood(())]
+
+    [right] = judge_entities([lamp, plain], read((2, 6)))
+    assert right.is_right
+    for wrong in (read(), read((0, 6)), read((2, 6), (7, 13))):
+        [judged_wrong] = judge_entities([lamp, plain], wrong)
+        assert not judged_wrong.is_right
+    verdict = decide({"entities": [right] * 100}, {"entities": [right] * 90 + [judged_wrong] * 10})
+    assert not verdict.is_promoted
+    assert "worse on entities" in verdict.reason
+
+
+def understood(entities: tuple[Entity, ...]) -> Understanding:
+    return Understanding(
+        text="",
+        ranking=(IntentScore(name="greet", confidence=1.0),),
+        out_of_scope_score=0.0,
+        is_out_of_scope=False,
+        sentiment="neutral",
+        sentiment_confidence=1.0,
+        language="en",
+        model_version="v",
+        entities=entities,
+    )
 
 
 def test_a_few_flips_on_a_small_set_do_not_stop_a_challenger() -> None:
