@@ -96,11 +96,11 @@ _WORDS = (
     "wk twodays couple few ten twelve first second third may march jan sept tuesday fri sat sun tmr tommorow "
     "yesterday tonight night morning afternoon noon midday midnight o'clock clock christmas new year's eve "
     "black friday easter good halloween valentine's boxing end weekend ago later from now half 5 2026 3pm"
-).split()
+)
 
 
 @settings(max_examples=2000)
-@given(st.lists(st.sampled_from(_WORDS), min_size=1, max_size=6).map(" ".join))
+@given(st.lists(st.sampled_from(_WORDS.split()), min_size=1, max_size=6).map(" ".join))
 def test_no_english_time_is_found_where_its_cue_is_missing(text: str) -> None:
     assert ENGLISH_CUE.search(text) or not named_by_a_rule(text)
 
