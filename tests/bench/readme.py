@@ -41,13 +41,16 @@ def _interval(found: Figures, name: str) -> str:
 
 
 def starter(found: Figures) -> str:
-    """Both languages, all heads."""
-    by_language = " / ".join(f"{found[f'intent_accuracy_{language}']:.1%}" for language in ("en", "zh"))
-    moods = " / ".join(f"{found[f'sentiment_accuracy_{language}']:.1%}" for language in ("en", "zh"))
-    entities = " / ".join(f"{found[f'entity_f1_{language}']:.3f}" for language in ("en", "zh"))
+    """Both languages, all heads, means over the seeds."""
+
+    def both(name: str, digits: str) -> str:
+        return " / ".join(format(found[f"{name}_{language}"], digits) for language in ("en", "zh"))
+
     return (
-        f"en / zh: intents {by_language} (n = {found['intent_n']}), moods {moods} (n = {found['sentiment_n']}), "
-        f"entity F1 {entities}; out-of-scope AUROC {found['oos_auroc']:.3f}; trained in {found['train_s']:.0f} s"
+        f"en / zh: intents {both('intent_accuracy', '.1%')} (n = {found['intent_n']:.0f}), "
+        f"moods, macro-F1 {both('sentiment_macro_f1', '.3f')} (n = {found['sentiment_n']:.0f}), "
+        f"entity F1 {both('entity_f1', '.3f')}, out-of-scope AUROC {both('oos_auroc', '.3f')}; "
+        f"{found['seeds']} seeds; trained in {max(run['train_s'] for run in found['runs']):.0f} s at most"
     )
 
 
