@@ -205,11 +205,11 @@ def run(name: str, data: Path, cache: Path, seeds: Sequence[int], threads: int, 
     bench = BENCHES[name]
     base = resolve_base(bench.base, cache, print)
     recipe = replace(bench.recipe, threads=threads)
-    floor = one(bench.read(data, seeds[0]), ngram_base(), replace(recipe, name="quick", epochs=0))
+    floor = one(bench.read(data, seeds[0]), ngram_base(), replace(recipe, name="quick", epochs=0), bench.task)
     runs = [one_run for one_run in _earlier(name, recipe) if one_run["seed"] not in seeds] if add else []
     is_met = False
     for seed in seeds:
-        runs.append(one(bench.read(data, seed), base, replace(recipe, seed=seed)))
+        runs.append(one(bench.read(data, seed), base, replace(recipe, seed=seed), bench.task))
         found = figures(bench, recipe, runs, floor)
         targets = {}
         for figure, least in bench.targets.items():
