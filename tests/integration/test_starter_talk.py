@@ -18,9 +18,10 @@ from bot.starter.actions.manners import (
     ActionReadMood,
     ActionStop,
 )
+from bot.starter.actions.order_status import ActionShowOrderStatus
 from bot.starter.actions.seasons import FEASTS, TIMES_OF_DAY
 from bot.starter.actions.wishes import ActionNoteWishes
-from tests.starter_actions import DOMAIN, outcome, said_by, tracker_with
+from tests.starter_actions import ANNA, DOMAIN, outcome, said_by, tracker_with
 
 
 @pytest.fixture(autouse=True)
@@ -32,25 +33,67 @@ def kefu_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # Several wishes
 
 
-@pytest.mark.parametrize(("language", "title"), [("en", "Where is my order?"), ("zh", "查订单到哪了")])
-async def test_a_second_wish_gets_a_button(language: str, title: str) -> None:
-    tracker = tracker_with(
-        slots={"language": language}, intent="return_item", also=["thank", "order_status"], form=None
-    )
+@pytest.mark.parametrize(("language", "title"), [("en", "An invoice"), ("zh", "开发票")])
+async def test_a_second_wish_beside_an_answer_gets_a_button(language: str, title: str) -> None:
+    also = ["thank", "warranty", "invoice"]
+    tracker = tracker_with(slots={"language": language}, intent="warranty", also=also, form=None)
     [message], slots = await said_by(ActionNoteWishes(), tracker)
-    assert message["response"] == "utter_other_wish"
-    assert message["buttons"] == [{"title": title, "payload": "/order_status"}]
-    assert slots == {"other_wish": "order_status"}
+    assert message["response"] == "utter_first_of_wishes"
+    assert message["buttons"] == [{"title": title, "payload": "/invoice"}]
+    assert slots == {}
 
 
-async def test_one_wish_is_left_alone_and_the_one_before_forgotten() -> None:
-    tracker = tracker_with(slots={"language": "en", "other_wish": "invoice"}, intent="return_item", also=["thank"])
-    assert await said_by(ActionNoteWishes(), tracker) == ([], {"other_wish": None})
-    assert await said_by(ActionNoteWishes(), tracker_with(intent="return_item")) == ([], {})
+async def test_a_second_wish_waits_until_the_form_of_the_first_is_over() -> None:
+    """A button beside the form's first question would end the form."""
+    tracker = tracker_with(slots={"language": "en"}, intent="return_item", also=["order_status"], form=None)
+    assert await said_by(ActionNoteWishes(), tracker) == ([], {"other_wishes": ["order_status"]})
+    held = {"language": "en", "other_wishes": ["order_status"]}
+    assert await said_by(ActionNoteWishes(), tracker_with(slots=held, intent="inform")) == ([], {})
+    again = tracker_with(slots=held, intent="invoice", form="return_form")
+    assert await said_by(ActionNoteWishes(), again) == ([], {})
+    found = {**held, "order_number": "A-1001", "order_contact": ANNA}
+    messages, slots = await said_by(ActionShowOrderStatus(), tracker_with(slots=found))
+    assert messages[-1]["response"] == "utter_next_wish"
+    assert messages[-1]["buttons"] == [{"title": "Where is my order?", "payload": "/order_status"}]
+    assert slots["other_wishes"] is None
+    messages, slots = await said_by(ActionShowOrderStatus(), tracker_with(slots={**found, "other_wishes": None}))
+    assert [message["response"] for message in messages] != []
+    assert "utter_next_wish" not in [message["response"] for message in messages]
+
+
+async def test_a_wish_that_is_said_after_all_is_not_offered_again() -> None:
+    tracker = tracker_with(slots={"other_wishes": ["order_status", "invoice"]}, intent="order_status", form=None)
+    assert await said_by(ActionNoteWishes(), tracker) == ([], {"other_wishes": ["invoice"]})
+
+
+@pytest.mark.parametrize(
+    ("intent", "form", "asked"),
+    [
+        ("greet", None, None),
+        ("nlu_fallback", None, None),
+        ("human_handoff", "handoff_form", "complaint_text"),
+        ("damaged_item", "return_form", "return_reason"),
+    ],
+)
+async def test_what_is_no_wish_or_an_answer_notes_none(intent: str, form: str | None, asked: str | None) -> None:
+    tracker = tracker_with(slots={"requested_slot": asked}, intent=intent, also=["order_status"], form=form)
+    assert await said_by(ActionNoteWishes(), tracker) == ([], {})
+
+
+async def test_a_strained_customer_is_not_offered_a_person_twice() -> None:
+    bad = {"event": "user", "parse_data": {"sentiment": {"name": "negative"}}}
+    also = ["human_handoff", "discount"]
+    tracker = tracker_with(slots={"language": "en"}, intent="invoice", also=also, before=[bad], form=None)
+    [message], _ = await said_by(ActionNoteWishes(), tracker)
+    assert len(message["buttons"]) == 2
+    tracker.events[-2]["parse_data"] = bad["parse_data"]
+    [message], _ = await said_by(ActionNoteWishes(), tracker)
+    assert [button["payload"] for button in message["buttons"]] == ["/discount"]
 
 
 def test_every_button_of_a_second_wish_names_an_intent() -> None:
     assert set(wishes._TITLES) <= set(DOMAIN["intents"])
+    assert set(wishes._TITLES) >= wishes._ANSWERED_AT_ONCE
 
 
 # Products

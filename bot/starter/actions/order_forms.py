@@ -19,6 +19,7 @@ from .cases import Cases
 from .orders import Order, find_order, read_contact, read_order_number
 from .tries import FailedLookups
 from .turns import file_of, forget, shop_day, turn_key, value_before, verified_contacts
+from .wishes import offer_next
 
 PAIR = ("order_number", "order_contact")
 TRIES_FILE = "lookup_tries.sqlite3"
@@ -115,7 +116,7 @@ class OrderAction(Action, ABC):
         if order is None:
             return [*forget(), SlotSet("order_lookup", "locked"), FollowupAction("utter_order_locked")]
         self.settle(order, dispatcher, tracker)
-        return [*forget(), SlotSet("order_lookup", "found")]
+        return [*forget(), SlotSet("order_lookup", "found"), *offer_next(dispatcher, tracker)]
 
 
 def order_of(tracker: Tracker) -> Order | None:

@@ -1,25 +1,35 @@
-"""A second wish in one message: it is named, with a button, so that nobody has to say it again.
+"""A second wish in one message: remembered, and offered as a button once the first one is done.
 
-The main wish is answered by the rules as ever. Kefu's model names the others under `also`; where nobody does (Rasa),
-nothing is said.
+Kefu's model names what a message wants beside its main wish under `also`; where nobody does (Rasa), nothing is said.
+The invariant: no button stands where picking it would throw away what the customer is in the middle of.
 """
+
+from collections.abc import Iterable
+from typing import Any
 
 from rasa_sdk import Action, Tracker
 from rasa_sdk.events import EventType, SlotSet
 from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.types import DomainDict
 
+from .manners import form_of, is_strained
 from .turns import language_of
+
+SLOT = "other_wishes"
+_BESIDE_AN_ANSWER, _AFTER_A_FORM = "utter_first_of_wishes", "utter_next_wish"
 
 # What the button of each wish says; an intent that is not here goes along with others and wants nothing of its own.
 _TITLES: dict[str, dict[str, str]] = {
-    "order_status": {"en": "Where is my order?", "zh": "查订单到哪了"},
+    "order_status": {"en": "Where is my order?", "zh": "查订单"},
     "cancel_order": {"en": "Cancel an order", "zh": "取消订单"},
     "change_address": {"en": "Change an address", "zh": "改收货地址"},
-    "return_item": {"en": "Send something back", "zh": "办退货"},
-    "exchange_item": {"en": "Exchange something", "zh": "办换货"},
-    "refund_status": {"en": "Where is my refund?", "zh": "退款到哪一步了"},
+    "return_item": {"en": "Return something", "zh": "退货"},
+    "exchange_item": {"en": "Exchange something", "zh": "换货"},
+    "refund_status": {"en": "Where is my refund?", "zh": "退款进度"},
     "damaged_item": {"en": "Something arrived broken", "zh": "东西到手是坏的"},
+    "product_info": {"en": "About a product", "zh": "商品详情"},
+    "stock_check": {"en": "Is it in stock?", "zh": "有没有货"},
+    "recommend": {"en": "Help me choose", "zh": "帮我挑"},
     "shipping_info": {"en": "Delivery and its cost", "zh": "运费和时效"},
     "payment_methods": {"en": "Ways to pay", "zh": "付款方式"},
     "payment_problem": {"en": "A payment went wrong", "zh": "付款出了问题"},
@@ -27,29 +37,70 @@ _TITLES: dict[str, dict[str, str]] = {
     "invoice": {"en": "An invoice", "zh": "开发票"},
     "opening_hours": {"en": "Opening hours", "zh": "营业时间"},
     "warranty": {"en": "Warranty", "zh": "保修"},
-    "human_handoff": {"en": "Speak to a person", "zh": "转人工"},
+    "human_handoff": {"en": "Talk to a person", "zh": "转人工"},
 }
+# Answered in one go: nothing is left open in which a button could do harm. The others begin a form.
+_ANSWERED_AT_ONCE = frozenset(
+    (
+        "exchange_item",
+        "product_info",
+        "stock_check",
+        "recommend",
+        "shipping_info",
+        "payment_methods",
+        "payment_problem",
+        "discount",
+        "invoice",
+        "opening_hours",
+        "warranty",
+    )
+)
+# What is said to these questions is an answer, whatever it sounds like.
+_IN_OWN_WORDS = ("return_product", "return_reason", "new_address", "complaint_text", "complaint_order")
 
 
 class ActionNoteWishes(Action):
-    """Fills the slot `other_wish` after each message, and says that the second wish is not forgotten."""
+    """Fills the slot `other_wishes`, and says of an answer that it is the first of several.
+
+    It runs with the slots of a message. A message by which an open form is left fills none before the next form begins;
+    its wishes are noted then.
+    """
 
     def name(self) -> str:
         """Name the action as domain/domain.yml does."""
         return "action_note_wishes"
 
     async def run(self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: DomainDict) -> list[EventType]:
-        """Offer a button for each wish beside the main one."""
-        wishes = other_wishes(tracker)
-        if wishes:
-            language = language_of(tracker)
-            buttons = [{"title": _TITLES[wish][language], "payload": f"/{wish}"} for wish in wishes]
-            dispatcher.utter_message(response="utter_other_wish", buttons=buttons)
-        first = wishes[0] if wishes else None
-        return [SlotSet("other_wish", first)] if first != tracker.get_slot("other_wish") else []
+        """Note what the message wants beside its main wish; what was noted before waits on, unless it was just said."""
+        main = (tracker.latest_message.get("intent") or {}).get("name")
+        if main not in _TITLES or tracker.get_slot("requested_slot") in _IN_OWN_WORDS:
+            return []
+        held: list[str] = tracker.get_slot(SLOT) or []
+        fresh = _beside(tracker, main)
+        if fresh and main in _ANSWERED_AT_ONCE and not form_of(tracker):
+            _offer(_BESIDE_AN_ANSWER, fresh, dispatcher, tracker)
+            fresh = held = []
+        wishes = fresh or [wish for wish in held if wish != main]
+        return [SlotSet(SLOT, wishes or None)] if wishes != (tracker.get_slot(SLOT) or []) else []
 
 
-def other_wishes(tracker: Tracker) -> list[str]:
-    """List the intents that the last message has beside its main one, in the order said."""
-    named = (wish.get("name") for wish in tracker.latest_message.get("also") or ())
-    return [name for name in named if name in _TITLES]
+def offer_next(dispatcher: CollectingDispatcher, tracker: Tracker) -> list[EventType]:
+    """Come back to the other wishes of a message, now that its main one is done."""
+    wishes: list[str] = tracker.get_slot(SLOT) or []
+    if not wishes:
+        return []
+    _offer(_AFTER_A_FORM, wishes, dispatcher, tracker)
+    return [SlotSet(SLOT, None)]
+
+
+def _beside(tracker: Tracker, main: str) -> list[str]:
+    """List the wishes of the last message beside `main`; a strained customer is offered a person anyway."""
+    named: Iterable[Any] = (wish.get("name") for wish in tracker.latest_message.get("also") or ())
+    left_out = {main, *(("human_handoff",) if is_strained(tracker.events) else ())}
+    return [name for name in named if name in _TITLES and name not in left_out]
+
+
+def _offer(response: str, wishes: list[str], dispatcher: CollectingDispatcher, tracker: Tracker) -> None:
+    language = language_of(tracker)
+    buttons = [{"title": _TITLES[wish][language], "payload": f"/{wish}"} for wish in wishes]
+    dispatcher.utter_message(response=response, buttons=buttons)
