@@ -106,6 +106,7 @@ class _Run:
     progress: Progress
     console: Console
     recipe: str | None = None
+    seed: int = 0
     learned: tuple[LearnedPolicy, ...] = ()
 
     def say(self, text: str) -> None:
@@ -138,6 +139,7 @@ def train(
     promote: Promote = "gate",
     base: str | None = None,
     recipe: str | None = None,
+    seed: int = 0,
     progress: Progress = lambda step, done, total: None,
     console: Console,
 ) -> TrainOutcome:
@@ -150,6 +152,7 @@ def train(
         force: train even where nothing changed.
         promote: "gate" decides by the fixed tests; "always" and "never" do not ask it, its table is printed anyway.
         base, recipe: instead of those that `kefu.yml` names.
+        seed: of the split that settings are chosen on, and of the tuning.
     Raises:
         AssistantError: the files give nothing to learn from, or name an unknown recipe.
     """
@@ -164,6 +167,7 @@ def train(
             progress=progress,
             console=console,
             recipe=recipe,
+            seed=seed,
         )
         lessons = collect_lessons(assistant, labels, tests)
         for notice in (*tests.notices, *lessons.notices):
@@ -320,7 +324,7 @@ def _recipe(run: _Run) -> Recipe:
     if name not in RECIPES:
         where = "--recipe" if run.recipe else run.assistant.root / "kefu.yml"
         raise AssistantError(f"{where}: unknown recipe '{name}'; one of {', '.join(RECIPES)}")
-    return RECIPES[name]  # threads stay as they are: another machine's would make another fingerprint
+    return replace(RECIPES[name], seed=run.seed)  # threads stay: another machine's would make another fingerprint
 
 
 def _bases(run: _Run, name: str) -> Iterator[BaseModel]:

@@ -244,11 +244,11 @@ ENGLISH_RULES: tuple[Rule, ...] = (
 
 # ---- what a text must hold for any of these patterns to match it ----
 
-# Most messages name no time, and looking once costs a fifth of trying every rule. Units stand without a boundary before
-# them: "twodays" is read too.
+# Most messages name no time, and looking once costs a fifth of trying every rule. Units and months stand without a
+# boundary before them: "twodays" and "firstmay" are read too.
 ENGLISH_CUE = regex.compile(
     r"\d|second|minute|hour|day|week|month|year|(?:sec|min|hr|wk|yr)s?\b|tom{1,2}or|\btmrw?\b|night|morning|noon|evening|"
-    rf"\b(?:mon|tues?|weds?|thu(?:rs?)?|fri|sat|sun)\b|\b(?:{_EN_MONTH})\b|christmas|xmas|halloween|easter|clock|"
+    rf"\b(?:mon|tues?|weds?|thu(?:rs?)?|fri|sat|sun)\b|(?:{_EN_MONTH})\b|christmas|xmas|halloween|easter|clock|"
     r"\bat\s(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b",
     regex.IGNORECASE,
 )

@@ -172,7 +172,6 @@ class ServedUnderstander:
         self._seen: tuple[int, int] | None = None
         self._changed = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
-        self._blas: threadpool_limits | None = None
         # Passes beside each other read more messages a second than one pass on many threads, and a lone one is quicker:
         # threads that wait for each other at every step of a small pass cost more than they bring.
         self._batcher = MicroBatcher(self._read, workers=threads)
@@ -187,11 +186,12 @@ class ServedUnderstander:
 
         Without a CURRENT, or with a damaged one, the server starts all the same and `status()` says why it is not
         ready:
-        `kefu train` or `kefu models promote` in another process then makes it ready.
+        `kefu train` or `kefu models promote` in another process then makes it ready. From here on this process computes
+        with one BLAS thread.
         """
         # The heads' products are small: a second BLAS thread gains nothing, and waits for the next one on the core that
         # another pass needs. 32 customers on two cores: 290 messages a second with it, 540 without.
-        self._blas = threadpool_limits(1, user_api="blas")
+        threadpool_limits(1, user_api="blas")
         await self._follow()
         self._watching = asyncio.create_task(self._watch())
 
@@ -201,8 +201,6 @@ class ServedUnderstander:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
         await self._batcher.close()
-        if self._blas is not None:
-            self._blas.restore_original_limits()
 
     async def understand(self, texts: Sequence[str]) -> list[Understanding]:
         """Read B utterances, in input order.

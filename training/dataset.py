@@ -62,12 +62,16 @@ class Utterance:
 
 @dataclass(frozen=True, kw_only=True)
 class UnderstandingData:
-    """What one understanding model is trained from; `keywords` None: no message's intent is decided by a keyword."""
+    """What one understanding model is trained from; `keywords` None: no message's intent is decided by a keyword.
+
+    `intents_stand_in`: intents are there only because a version must name some; no encoder is tuned on them.
+    """
 
     intents: tuple[Utterance, ...]
     sentiment: tuple[Utterance, ...] = ()
     entities: EntityRules = field(default_factory=EntityRules)
     keywords: KeywordRules | None = None
+    intents_stand_in: bool = False
 
     def sha256(self) -> str:
         """Changes with any text, label, order-independent; sources and groups do not count."""

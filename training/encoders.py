@@ -34,8 +34,6 @@ Folds = Mapping[str, NDArray[np.int64]]
 
 # The probe that heads begin from: free enough to separate, and the same for every data set.
 PROBE_C = 10.0
-# A task of fewer rows would have every fold tuned and still tell little; it takes what the larger tasks' folds give.
-WORTH_A_FOLD = 50
 
 
 def frozen(
@@ -152,11 +150,10 @@ def _keep_weights(model: Any, folder: Path) -> None:
 
 def _measured_folds(folds: Folds, recipe: Recipe) -> list[int]:
     """Folds held out in turn until every task has rows enough to choose its settings on."""
-    counted = [found for found in folds.values() if len(found) >= WORTH_A_FOLD] or list(folds.values())
     out: list[int] = []
     for fold in range(recipe.folds):
         out.append(fold)
-        if all(int(np.isin(found, out).sum()) >= recipe.enough_held_out for found in counted):
+        if all(int(np.isin(found, out).sum()) >= recipe.enough_held_out for found in folds.values()):
             break
     return out
 

@@ -160,7 +160,7 @@ def sum_up(judged: Sequence[Judged], out_of_scope: Sequence[Judged] = (), *, rep
         high=high,
         macro_f1=macro_f1(predicted, targets),
         ece=calibration_error(confidence, right),
-        ece_by_chance=calibration_error_by_chance(confidence),
+        ece_by_chance=calibration_error_by_chance(confidence, repeats=repeats),
         oos_auroc=out_of_scope_auroc(_scores(judged), _scores(out_of_scope)) if out_of_scope else None,
         rejected=_rejected(judged),
         caught=_rejected(out_of_scope) if out_of_scope else None,
@@ -267,7 +267,7 @@ def _data(learned: Sequence[Utterance], task: Task) -> UnderstandingData:
         seen[utterance.label] += 1
         if seen[utterance.label] <= STAND_IN:
             stand_in.append(utterance)
-    return UnderstandingData(intents=tuple(stand_in), sentiment=tuple(learned))
+    return UnderstandingData(intents=tuple(stand_in), sentiment=tuple(learned), intents_stand_in=True)
 
 
 def _scores(judged: Sequence[Judged]) -> Floats:

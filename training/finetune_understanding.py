@@ -136,10 +136,17 @@ def _read(
     folds = {name: np.array(held_out_folds(rows, recipe.folds, recipe.seed)) for name, rows in plain.items()}
     if base.folder is None:
         return {name: Reading.without_encoder(rows, folds[name]) for name, rows in plain.items()}
-    from training.encoders import frozen, tuned  # the n-gram base trains without what these need
+    from training.encoders import embed, frozen, tuned  # the n-gram base trains without what these need
 
-    make = tuned if recipe.tunes else frozen
-    return make(plain, folds, data.entities, recipe, base, out, progress)
+    if not recipe.tunes:
+        return frozen(plain, folds, data.entities, recipe, base, out, progress)
+    real = {name: rows for name, rows in plain.items() if name != "intent" or not data.intents_stand_in}
+    readings = tuned(real, {name: folds[name] for name in real}, data.entities, recipe, base, out, progress)
+    encoder = Encoder(out, recipe.threads)
+    for name in plain.keys() - real.keys():
+        dense = embed(encoder, encoder.tokens([u.text for u in plain[name]]), progress)
+        readings[name] = Reading(utterances=plain[name], folds=folds[name], dense=dense)
+    return {name: readings[name] for name in plain}
 
 
 def _vocabulary(texts: Sequence[str], recipe: Recipe) -> NgramVocabulary:

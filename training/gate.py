@@ -78,7 +78,8 @@ def decide(
     """Compare both models' answers to the same texts.
 
     Args:
-        champion, challenger: task ("intent", "sentiment") → judged utterances, the same texts in the same order.
+        champion, challenger: task ("intent", "sentiment", "entities") → judged utterances, the same texts in the same
+            order.
     Returns:
         Promoted unless some slice (a task, or a task in one language) is worse: significantly at 5 % after Holm's
         correction, or by more than three points.

@@ -76,19 +76,23 @@ def entity_report(utterances: Sequence[Utterance], understood: Sequence[Understa
 
 
 def judge_entities(utterances: Sequence[Utterance], understood: Sequence[Understanding]) -> tuple[Judged, ...]:
-    """One judgement an annotated message, for comparing models: right is who finds exactly its spans, none added."""
+    """One judgement a message, for comparing models: right is who finds exactly its spans, none added.
+
+    Only types that occur among the annotations count; without any annotation there is nothing to judge.
+    """
     types = {value.entity for utterance in utterances for value in utterance.entities if value.start is not None}
+    if not types:
+        return ()
     return tuple(
         Judged(
             text=utterance.text,
-            label=_shown(utterance.text, meant),
+            label=str(sorted(_meant(utterance))),
             language=utterance.language,
-            predicted=_shown(utterance.text, _said(answer, types)),
+            predicted=str(sorted(_said(answer, types))),
             confidence=1.0,
             out_of_scope_score=answer.out_of_scope_score,
         )
         for utterance, answer in zip(utterances, understood, strict=True)
-        if (meant := _meant(utterance))
     )
 
 

@@ -152,8 +152,8 @@ def one(part: Part, base: BaseModel, recipe: Recipe, task: Task) -> dict[str, An
     return found
 
 
-def _earlier(name: str, recipe: Recipe) -> list[dict[str, Any]]:
-    """The runs in results/, if they were made with this recipe."""
+def _earlier(name: str, recipe: Recipe, task: Task) -> list[dict[str, Any]]:
+    """The runs in results/, if they were made with this recipe for this task."""
     file = RESULTS / f"{name}.json"
     if not file.exists():
         return []
@@ -161,14 +161,20 @@ def _earlier(name: str, recipe: Recipe) -> list[dict[str, Any]]:
     now = json.loads(json.dumps(asdict(recipe)))
     # Threads change the time alone, and of data this large one fold holds out more rows than any setting asked for.
     is_same = all(value == now[key] for key, value in document["recipe"].items() if key not in _OF_NO_ACCOUNT)
-    return list(document["runs"]) if is_same else []
+    return list(document["runs"]) if is_same and document.get("task", "intent") == task else []
 
 
 _OF_NO_ACCOUNT = ("threads", "enough_held_out")
 
 
 def figures(bench: Bench, recipe: Recipe, runs: Sequence[dict[str, Any]], floor: dict[str, Any]) -> dict[str, Any]:
-    out: dict[str, Any] = {"base": bench.base, "recipe": asdict(recipe), "runs": list(runs), "floor_ngram": floor}
+    out: dict[str, Any] = {
+        "base": bench.base,
+        "task": bench.task,
+        "recipe": asdict(recipe),
+        "runs": list(runs),
+        "floor_ngram": floor,
+    }
     for name in ("accuracy", "oos_auroc", "ece"):
         values = [float(run[name]) for run in runs if run[name] is not None]
         if values:
@@ -206,7 +212,7 @@ def run(name: str, data: Path, cache: Path, seeds: Sequence[int], threads: int, 
     base = resolve_base(bench.base, cache, print)
     recipe = replace(bench.recipe, threads=threads)
     floor = one(bench.read(data, seeds[0]), ngram_base(), replace(recipe, name="quick", epochs=0), bench.task)
-    runs = [one_run for one_run in _earlier(name, recipe) if one_run["seed"] not in seeds] if add else []
+    runs = [one_run for one_run in _earlier(name, recipe, bench.task) if one_run["seed"] not in seeds] if add else []
     is_met = False
     for seed in seeds:
         runs.append(one(bench.read(data, seed), base, replace(recipe, seed=seed), bench.task))

@@ -144,6 +144,21 @@ def test_changed_rules_and_responses_train_nothing(trained_shop: Shop) -> None:
     assert trained_shop.train().version != first
 
 
+def test_a_challenger_that_no_longer_finds_the_tested_entities_does_not_serve(shop: Shop) -> None:
+    lookup = "- lookup: product\n  examples: |\n    - lamp\n    - rug\n"
+    messages = "".join(
+        f"    - where is my [{name}](product) number {n}\n" for n in range(20) for name in ("lamp", "rug")
+    )
+    tests = {"tests/nlu_en.yml": f'version: "3.1"\nnlu:\n- intent: order_status\n  examples: |\n{messages}'}
+    domain = "entities: [product]\n" + TESTED_SHOP["domain.yml"]
+    shop.write({"domain.yml": domain, "data/nlu.yml": nlu(EXAMPLES) + lookup, **tests})
+    assert shop.train().promoted
+    shop.write({"data/nlu.yml": nlu(EXAMPLES)})
+    outcome = shop.train()
+    assert not outcome.promoted
+    assert "worse on entities" in outcome.reason
+
+
 def test_a_worse_challenger_is_kept_but_does_not_serve(trained_shop: Shop) -> None:
     champion = serving(trained_shop)
     trained_shop.write({"data/nlu.yml": nlu(shuffled())})

@@ -175,9 +175,9 @@ def test_addresses_and_numbers_say_nothing_of_a_mood(text: str, says: bool) -> N
 
 @pytest.mark.parametrize("text", ["a" * 100_000, "a-" * 50_000, "x " * 50_000, "a@" * 50_000, "1-" * 50_000])
 def test_the_language_of_a_long_text_is_told_quickly(text: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     identify_language(text)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
     assert not is_code_switched(text)
 
 

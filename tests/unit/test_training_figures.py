@@ -52,6 +52,8 @@ def test_few_answers_show_a_calibration_error_without_any_fault() -> None:
     assert many < 0.02
     assert calibration_error(confidence, right) == pytest.approx(many, abs=0.01)
     assert calibration_error(confidence, np.ones(6000, dtype=bool)) > 10 * many
+    thrice = calibration_error_by_chance(np.tile(confidence[:300], 3), repeats=3)
+    assert thrice == pytest.approx(few, abs=0.01)  # the same texts read by three models are no new luck
 
 
 def test_temperature_undoes_overconfidence() -> None:
@@ -144,22 +146,29 @@ def test_a_clearly_worse_challenger_is_kept_out_and_the_table_says_so() -> None:
 
 def test_entities_are_judged_by_message_and_a_challenger_that_loses_them_is_kept_out() -> None:
     lamp = Utterance(
-        text="a lamp please",
+        text="a lamp, another lamp",
         label="stock_check",
         entities=(EntityValue(entity="product", text="lamp", value="lamp", start=2, end=6),),
     )
     plain = Utterance(text="hello", label="greet")
 
-    def read(*spans: tuple[int, int]) -> list[Understanding]:
-        found = tuple(Entity(entity="product", value="x", start=start, end=end) for start, end in spans)
-        return [understood(found), understood(())]
+    def judged_spans(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> list[Judged]:
+        read = [
+            understood(tuple(Entity(entity="product", value="x", start=start, end=end) for start, end in spans))
+            for spans in (first, second)
+        ]
+        return list(judge_entities([lamp, plain], read))
 
-    [right] = judge_entities([lamp, plain], read((2, 6)))
-    assert right.is_right
-    for wrong in (read(), read((0, 6)), read((2, 6), (7, 13))):
-        [judged_wrong] = judge_entities([lamp, plain], wrong)
-        assert not judged_wrong.is_right
-    verdict = decide({"entities": [right] * 100}, {"entities": [right] * 90 + [judged_wrong] * 10})
+    def verdicts(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> list[bool]:
+        return [one.is_right for one in judged_spans(first, second)]
+
+    assert verdicts([(2, 6)], []) == [True, True]
+    for wrong in ([], [(0, 6)], [(16, 20)], [(2, 6), (16, 20)]):
+        assert verdicts(wrong, []) == [False, True]
+    assert verdicts([(2, 6)], [(0, 5)]) == [True, False]  # one that was made up
+    assert judge_entities([plain], [understood(())]) == ()
+    champion, challenger = judged_spans([(2, 6)], []), judged_spans([], [])
+    verdict = decide({"entities": champion * 50}, {"entities": champion * 45 + challenger * 5})
     assert not verdict.is_promoted
     assert "worse on entities" in verdict.reason
 

@@ -177,7 +177,8 @@ def test_evaluate_files_reports_exactly_what_the_command_promises(tmp_path: Path
         evaluate_files(tmp_path / "train.csv", tmp_path / "test.jsonl", None, ngram_base(), Recipe(threads=1), 3)
 
 
-def test_folding_centring_and_projection_into_the_weights_changes_no_logit() -> None:
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_folding_centring_and_projection_into_the_weights_changes_no_logit(is_apart: bool) -> None:
     """The served head, on plain features, must give what the fit gave on its own columns."""
     rng = np.random.default_rng(0)
     utterances = [
@@ -198,6 +199,7 @@ def test_folding_centring_and_projection_into_the_weights_changes_no_logit() -> 
         folds=np.array(assign_folds(utterances, 5, 0)),
     )
     search = Search(rank=30, regularisation=(3.0, 10.0), start_c=10.0, sparse_weights=(0.5, 1.0), start_weight=0.5)
+    search = replace(search, is_apart=is_apart)
     vocabulary = learn(texts)
     fitted = fit_head(task, vocabulary, learn, search, lambda done, total: None)
     served = fitted.head.logits(Features(dense=dense, sparse=[vocabulary.vector(text) for text in texts]))
@@ -208,6 +210,45 @@ def test_folding_centring_and_projection_into_the_weights_changes_no_logit() -> 
     moved = fit_head(shifted, vocabulary, learn, search, lambda done, total: None)
     again = moved.head.logits(Features(dense=shifted.dense, sparse=[vocabulary.vector(text) for text in texts]))
     np.testing.assert_allclose(again, served, atol=0.05)
+
+
+def test_fitted_apart_words_count_where_a_tuned_encoder_knows_its_own_rows_by_heart() -> None:
+    """Seen rows' vectors tell their labels, new ones' only halfway: together, the words are left almost no weight."""
+    rng = np.random.default_rng(0)
+    cues = {0: "slow broken rude late", 1: "lovely quick kind neat", 2: "where when which size"}
+    utterances = [
+        Utterance(text=f"{rng.choice(cues[k % 3].split())} {rng.choice(WORDS)} {n}", label=str(k % 3))
+        for n, k in enumerate(range(240))
+    ]
+    targets = np.array([int(u.label) for u in utterances])
+    folds = np.array(assign_folds(utterances, 4, 0))
+    blurred = np.eye(3)[targets] + rng.normal(0, 0.9, (240, 3))
+    tuned = {
+        fold: np.where((folds == fold)[:, None], blurred, np.eye(3)[targets]).astype(np.float32) for fold in range(4)
+    }
+
+    def learn(some: Sequence[str]) -> NgramVocabulary:
+        return NgramVocabulary.learn(some, longest=4, word_pairs=False, min_count=2, max_features=500)
+
+    task = Task(
+        texts=tuple(u.text for u in utterances),
+        dense=np.eye(3)[targets].astype(np.float32),
+        targets=targets,
+        labels=("0", "1", "2"),
+        folds=folds,
+        tuned=tuned,
+    )
+    search = Search(rank=30, regularisation=(1.0, 10.0), start_c=10.0, sparse_weights=(0.5, 1.0), start_weight=0.5)
+    right = {}
+    for is_apart in (False, True):
+        chosen = replace(search, is_apart=is_apart)
+        fitted = fit_head(task, learn(task.texts), learn, chosen, lambda done, total: None)
+        right[is_apart] = float((fitted.logits.argmax(axis=1) == targets[fitted.held_out]).mean())
+    assert right[True] > 0.9
+    assert right[True] > right[False] + 0.05
+
+
+WORDS = ["lamp", "rug", "shop", "order", "parcel", "blanket", "colour", "price", "box", "mail"]
 
 
 def test_hashes_are_of_the_files_as_they_lie(version: Path) -> None:
