@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
 from models.heads import Floats
-from models.tagging import OUTSIDE, Tagger, TagName, tags_of
+from models.tagging import OUTSIDE, Tagger, TagName, in_context, tags_of
 from models.tokens import Tokens
 from training.dataset import EntityValue, Utterance
 
@@ -23,6 +23,7 @@ FEW = 8
 # Rows of tokens that the fit sees: all that carry an entity, and of the others as many as fit.
 MOST_TOKENS = 30_000
 C = 1.0
+MOST_STEPS = 200
 
 
 def annotated_spans(utterance: Utterance, learned: frozenset[str]) -> list[tuple[str, int, int]]:
@@ -67,20 +68,20 @@ def tag_targets(
 def fit_tagger(
     hidden: Sequence[Floats], targets: Sequence[NDArray[np.int64]], labels: tuple[str, ...], seed: int
 ) -> Tagger:
-    """A multinomial logistic regression over token vectors.
+    """A multinomial logistic regression over token vectors in their context.
 
     Args:
         hidden: N arrays (T, D).
         targets: N arrays (T,), as from `tag_targets`.
     """
-    rows, tags = np.concatenate(hidden), np.concatenate(targets)
+    rows, tags = np.concatenate([in_context(one) for one in hidden]), np.concatenate(targets)
     counted = tags >= 0
     rows, tags = rows[counted], tags[counted]
     kept = _thinned(tags, seed)
     rows, tags = rows[kept], tags[kept]
     mean = rows.mean(axis=0)
     scale = float(np.sqrt(((rows - mean) ** 2).sum(axis=1).mean())) or 1.0
-    model = LogisticRegression(C=C * 100, max_iter=200, tol=1e-3)
+    model = LogisticRegression(C=C, max_iter=MOST_STEPS, tol=1e-3)
     model.fit((rows - mean) / scale, tags)
     weights = np.zeros((rows.shape[1], len(labels)), dtype=np.float32)
     bias = np.full(len(labels), -30.0, dtype=np.float32)

@@ -68,6 +68,7 @@ def float_intents(
 def measure(recipe: str, seed: int, cache: Path) -> dict[str, Any]:
     """One training through `kefu train`'s own function, everything that is said of it."""
     assistant = load_assistant(STARTER, {})
+    resolve_base(assistant.config.base, cache)  # the network's time is not the training's
     with tempfile.TemporaryDirectory(prefix="kefu-bench-") as home:
         settings = replace_home(Path(home), cache)
         started = time.perf_counter()

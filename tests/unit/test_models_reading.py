@@ -16,7 +16,7 @@ from models.clauses import PartsReader, Several, clauses, several_from
 from models.heads import Features, LinearHead
 from models.languages import identify_language, is_code_switched, says_something
 from models.ngrams import NgramVocabulary
-from models.tagging import Tagger, TagName, joined, tagger_from, tags_of
+from models.tagging import Tagger, TagName, in_context, joined, tagger_from, tags_of
 from training.several import fit_several
 
 PRODUCT = str(TagName(entity="product"))
@@ -183,9 +183,9 @@ def test_the_language_of_a_long_text_is_told_quickly(text: str) -> None:
 
 def tagger(*tags: int) -> tuple[Tagger, np.ndarray]:
     """A tagger that reads tag k where a token's vector is e_k, and such vectors."""
-    return Tagger(labels=LABELS, weights=np.eye(3, dtype=np.float32) * 9, bias=np.zeros(3, dtype=np.float32)), np.eye(
-        3, dtype=np.float32
-    )[list(tags)]
+    return Tagger(
+        labels=LABELS, weights=np.eye(9, 3, dtype=np.float32) * 9, bias=np.zeros(3, dtype=np.float32)
+    ), np.eye(3, dtype=np.float32)[list(tags)]
 
 
 def test_tags_become_whole_words_with_a_probability() -> None:
@@ -202,6 +202,17 @@ def test_tags_become_whole_words_with_a_probability() -> None:
     assert again.labels == LABELS
 
 
+def test_a_token_is_read_with_its_neighbours_and_nothing_beyond_the_ends() -> None:
+    hidden = np.array([[1, 2], [3, 4], [5, 6]], dtype=np.float32)
+    assert in_context(hidden).tolist() == [[1, 2, 0, 0, 3, 4], [3, 4, 1, 2, 5, 6], [5, 6, 3, 4, 0, 0]]
+    # What stands before decides: a product only behind "the".
+    weights = np.zeros((6, 3), dtype=np.float32)
+    weights[2, 1] = 9  # the token before has 1 in its first place
+    tagger = Tagger(labels=LABELS, weights=weights, bias=np.array([1, 0, -9], dtype=np.float32))
+    spans, marks = [(0, 3), (4, 8), (9, 13)], np.array([[1, 0], [0, 0], [0, 0]], dtype=np.float32)
+    assert [entity.value for entity in tagger.find("the lamp lamp", spans, marks)] == ["lamp"]
+
+
 def test_an_inside_tag_never_begins_an_entity() -> None:
     model, hidden = tagger(2, 2, 0)
     (found,) = model.find("red lamp now", [(0, 3), (4, 8), (9, 12)], hidden)
@@ -211,7 +222,7 @@ def test_an_inside_tag_never_begins_an_entity() -> None:
 @given(st.lists(st.lists(st.integers(-3, 3), min_size=5, max_size=5), min_size=1, max_size=5))
 def test_no_path_of_tags_that_may_follow_each_other_is_likelier(rows: list[list[int]]) -> None:
     labels = ("O", "B-a", "I-a", "B-b", "I-b")
-    reader = Tagger(labels=labels, weights=np.eye(5, dtype=np.float32), bias=np.zeros(5, dtype=np.float32))
+    reader = Tagger(labels=labels, weights=np.eye(15, 5, dtype=np.float32), bias=np.zeros(5, dtype=np.float32))
     scores = np.array(rows, dtype=np.float32)
 
     def may_stand(path: Sequence[int]) -> bool:
