@@ -39,6 +39,7 @@ from bot.rasa.http_access import Access
 from bot.rasa.http_api import api_routes
 from bot.rasa.http_platform import Api
 from bot.rasa.http_training import Trainer
+from bot.rasa.nlg_server import nlg_server_of
 from bot.rasa.rasa_server import RasaServer
 from bot.settings import Settings, environment, publish_home
 from bot.storage import inbox
@@ -70,7 +71,8 @@ def load_bot(folder: Path, settings: Settings) -> Bot:
     assistant = load_assistant(folder, environment())
     registry = Registry(settings.models_dir, assistant.assistant_id)
     bot = Bot.of(assistant, actions_of(assistant), learned_policies(assistant, registry))
-    return replace(bot, values=duckling_of(assistant.duckling), engine=engine_of(bot))
+    served = replace(bot, values=duckling_of(assistant.duckling), engine=engine_of(bot))
+    return served.worded_by(nlg_server_of(assistant))
 
 
 def engine_of(bot: Bot) -> Engine | None:

@@ -2,7 +2,7 @@
 
 What must happen at each step stands in the assistant's `tests/conversations.yml`; whether a failure keeps a model from
 serving is decided in `bot.learning`. Invariant: actions and slots are compared, never wording; nobody but the
-assistant's own actions hears of the conversation.
+assistant's own actions hears of the conversation, so that the domain words every response.
 """
 
 from __future__ import annotations

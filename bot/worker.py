@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from bot.assistant.brand import Brand
 from bot.assistant.loader import Assistant
-from bot.dialogue.effects import EffectResult, RunAction, Steps
+from bot.dialogue.effects import AskNlg, Effect, EffectResult, NlgFailed, RunAction, Steps
 from bot.dialogue.events import ActionExecuted, HandoffRequested, UserUttered, from_json, to_json
 from bot.dialogue.manager import (
     Decision,
@@ -75,6 +75,14 @@ class ValueServer(Protocol):
     async def close(self) -> None: ...
 
 
+class ResponseServer(Protocol):
+    """Words responses in the domain's place. Never raises."""
+
+    async def ask(self, effect: AskNlg, deadline_s: float) -> EffectResult: ...
+
+    async def close(self) -> None: ...
+
+
 class Engine(Protocol):
     """Decides turns in Kefu's place (`dialogue: rasa`)."""
 
@@ -96,20 +104,25 @@ class Engine(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Bot:
     """One assistant, ready to answer: its files, what was compiled from them, its custom actions, its value server,
-    and who decides where Kefu does not."""
+    who words its responses where the domain does not, and who decides where Kefu does not."""
 
     assistant: Assistant
     dialogue: DialogueModel
     actions: ActionRunner
     values: ValueServer | None = None
+    nlg: ResponseServer | None = None
     engine: Engine | None = None
 
     async def close(self) -> None:
-        """Let go of whatever its actions, its value server and its engine hold."""
+        """Let go of whatever its actions, its servers and its engine hold."""
         await self.actions.close()
-        for part in (self.values, self.engine):
+        for part in (self.values, self.nlg, self.engine):
             if part is not None:
                 await part.close()
+
+    def worded_by(self, nlg: ResponseServer | None) -> Bot:
+        """The same bot, its responses worded by this server; None: by the domain."""
+        return replace(self, nlg=nlg, dialogue=replace(self.dialogue, asks_nlg=nlg is not None))
 
     @classmethod
     def of(cls, assistant: Assistant, actions: ActionRunner, learned: Sequence[Policy] = ()) -> Bot:
@@ -123,7 +136,7 @@ class WorkerLimits:
 
     concurrency: int = 64  # turns in flight: enough to fill the model's batches on a small box
     lease_s: float = 30.0  # longer than the slowest turn (action deadline); a dead worker's messages wait at most this
-    action_deadline_s: float = 10.0  # Rasa's action server default is 10 s
+    action_deadline_s: float = 10.0  # Rasa's action server default is 10 s; an nlg server gets as long
     poll_s: float = 1.0  # a missed wake-up costs at most this
     max_attempts: int = 4  # of a turn that fails; then the customer gets an apology instead of silence
     give_up_after: int = 20  # tries in all, outages of the model and deaths of the process included: some seven minutes
@@ -171,15 +184,29 @@ def decisions_json(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
     return [{"action": d.action, "policy": d.policy, "confidence": d.confidence, "why": d.why} for d in decisions]
 
 
-async def drive(steps: Steps[Turn], actions: ActionRunner, deadline_s: float) -> Turn:
-    """Run a turn to its end: every effect it yields is carried out and its result sent back."""
+async def drive(
+    steps: Steps[Turn], actions: ActionRunner, deadline_s: float, nlg: ResponseServer | None = None
+) -> Turn:
+    """Run a turn to its end: every effect it yields is carried out and its result sent back.
+
+    Args:
+        nlg: None where nobody shall be asked; then the domain words the responses of every bot.
+    """
     try:
         effect = next(steps)
         while True:
-            effect = steps.send(await actions.run(effect, deadline_s))
+            effect = steps.send(await _carried_out(effect, actions, nlg, deadline_s))
     except StopIteration as end:
         result: Turn = end.value
         return result
+
+
+async def _carried_out(
+    effect: Effect, actions: ActionRunner, nlg: ResponseServer | None, deadline_s: float
+) -> EffectResult:
+    if isinstance(effect, RunAction):
+        return await actions.run(effect, deadline_s)
+    return await nlg.ask(effect, deadline_s) if nlg else NlgFailed(why="there is none")
 
 
 async def read_message(text: str, bot: Bot, understander: Understander) -> Reading:
@@ -438,7 +465,8 @@ class Worker:
         return await self._drive(turn(tracker, message, self.bot.dialogue, now, rng))
 
     async def _drive(self, steps: Steps[Turn]) -> Turn:
-        return await drive(steps, self.bot.actions, self._limits.action_deadline_s)
+        bot = self.bot
+        return await drive(steps, bot.actions, self._limits.action_deadline_s, bot.nlg)
 
     async def _reading(self, text: str, parse_data: Mapping[str, Any] | None) -> Reading:
         if parse_data is not None:

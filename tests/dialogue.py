@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.assistant.loader import Assistant, load_assistant
-from bot.dialogue.effects import ActionCrashed, EffectResult, RunAction
+from bot.dialogue.effects import ActionCrashed, AskNlg, Effect, EffectResult, RunAction
 from bot.dialogue.manager import DialogueModel, Turn, UserMessage, compile_assistant, turn
 from bot.dialogue.parsing import parse_payload
 from bot.dialogue.tracker import Tracker
@@ -29,14 +29,15 @@ def assistant_of(folder: Path, files: Mapping[str, str], *, disclosure: bool = F
 
 
 class Conversation:
-    """Plays turns one second apart. `effects` are the actions that were asked for, in order."""
+    """Plays turns one second apart. `effects` are the actions that were asked for, in order; `nlg` words responses."""
 
     def __init__(self, model: DialogueModel, actions: Mapping[str, Action] | None = None) -> None:
         self.model = model
         self.actions = dict(actions or {})
         self.tracker = Tracker.empty(model.assistant.domain, "customer")
         self.now = START
-        self.effects: list[RunAction] = []
+        self.nlg: Callable[[AskNlg], EffectResult] | None = None
+        self.effects: list[Effect] = []
         self.count = 0
 
     @staticmethod
@@ -81,7 +82,10 @@ class Conversation:
         self.tracker = outcome.tracker
         return outcome
 
-    def _answer(self, effect: RunAction) -> EffectResult:
+    def _answer(self, effect: Effect) -> EffectResult:
+        if isinstance(effect, AskNlg):
+            assert self.nlg is not None, "the domain words the responses"
+            return self.nlg(effect)
         action = self.actions.get(effect.name)
         return action(effect) if action else ActionCrashed(error="no such action")
 

@@ -39,7 +39,7 @@ def check_references(assistant: Assistant, nlu_intents: Mapping[str, Where], pro
     for slot in domain.slots.values():
         _check_mappings(slot, domain, problems)
     _check_responses(domain, problems)
-    _check_actions(domain, problems)
+    _check_actions(assistant, problems)
     _check_nlu(domain, nlu_intents, problems)
     _check_retrieval(domain, nlu_intents, problems)
     _check_policies(assistant, problems)
@@ -184,11 +184,14 @@ def _check_responses(domain: Domain, problems: Problems) -> None:
                         )
 
 
-def _check_actions(domain: Domain, problems: Problems) -> None:
+def _check_actions(assistant: Assistant, problems: Problems) -> None:
+    domain = assistant.domain
+    # An nlg server may word what the domain does not.
+    report = problems.warning if assistant.nlg else problems.error
     for name, where in domain.custom_actions.items():
         if name.startswith("utter_") and name not in domain.responses and name not in domain.retrieval_actions:
             hint = _nearest(name, domain.responses) or f"Add `{name}:` under `responses:`."
-            problems.error(where, f"the action '{name}' has no response", hint)
+            report(where, f"the action '{name}' has no response", hint)
 
 
 def _check_nlu(domain: Domain, nlu_intents: Mapping[str, Where], problems: Problems) -> None:

@@ -28,6 +28,7 @@ from bot.assistant.config import (
     read_settings,
 )
 from bot.assistant.domain import Domain, read_domain
+from bot.assistant.nlg import NlgEndpoint, read_nlg
 from bot.assistant.nlu_data import NluData, NluDraft, SentimentExample, read_sentiment
 from bot.assistant.quality import Finding, Kind, find_all, samples_of, warn
 from bot.assistant.source import Node, Problem, Problems, read_yaml
@@ -44,7 +45,8 @@ def _quiet(step: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Assistant:
-    """Everything the files of one assistant say; `fallback` and `duckling` are None where the pipeline lacks them.
+    """Everything the files of one assistant say; `fallback` and `duckling` are None where the pipeline lacks them,
+    `nlg` where the domain words the responses.
 
     `selects_across`: a ResponseSelector of the pipeline chooses among the responses of all retrieval intents.
     """
@@ -65,6 +67,7 @@ class Assistant:
     selects_across: bool
     pipeline: tuple[PipelineEntry, ...]
     endpoints: Mapping[str, Any]
+    nlg: NlgEndpoint | None
     credentials: Mapping[str, Any]
     brand: Brand
     config: KefuConfig
@@ -197,6 +200,7 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems, progre
     nlu, rules, stories, responses = _read_data(folder, problems, progress)
     domain = read_domain(roots, problems, responses=responses, retrieval=nlu.retrieval)
     endpoints, credentials = (_optional(folder / f"{name}.yml", problems) for name in ("endpoints", "credentials"))
+    named = read_settings(endpoints, variables, problems)
     config = read_config(_optional(folder / "config.yml", problems), variables, problems)
     assistant = Assistant(
         root=folder,
@@ -214,7 +218,8 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems, progre
         keywords=config.keywords,
         selects_across=config.selects_across,
         pipeline=config.pipeline,
-        endpoints=read_settings(endpoints, variables, problems),
+        endpoints=named,
+        nlg=read_nlg(endpoints.get("nlg") if endpoints else None, named.get("nlg"), problems),
         credentials=read_settings(credentials, variables, problems),
         brand=read_brand(_optional(folder / "brand.yml", problems), problems),
         config=read_kefu_config(_optional(folder / "kefu.yml", problems), problems, variables),

@@ -74,9 +74,6 @@ def check_settings(endpoints: Node | None, credentials: Node | None, problems: P
     """Report channels of `credentials.yml`, and stores and brokers of `endpoints.yml`, that are not run."""
     for name, node in credentials.items() if credentials else ():
         _check_one("channel", name, node, problems)
-    if endpoints and (nlg := endpoints.get("nlg")) and (url := nlg.get("url")) and not url.is_null:
-        hint = "Write the responses in the domain, or let a custom action ask that server."
-        problems.warning(nlg, "the `nlg` server is not asked: responses come from the domain", hint)
     for kind, default in _DEFAULTS.items():
         if endpoints and (section := endpoints.get(kind)) and section.is_map:
             type_node = section.get("type")

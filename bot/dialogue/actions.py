@@ -24,7 +24,7 @@ from bot.dialogue.events import (
 from bot.dialogue.forms import FormRun
 from bot.dialogue.parsing import ANY_INTENT
 from bot.dialogue.remote import Crash, RemoteCall
-from bot.dialogue.responses import bot_uttered, generate
+from bot.dialogue.responses import bot_uttered
 from bot.dialogue.slots import extract_slots
 from bot.dialogue.tracker import Tracker
 from bot.dialogue.two_stage import ASK_AFFIRMATION, ASK_REPHRASE, TWO_STAGE, ask_affirmation, run_two_stage
@@ -53,19 +53,19 @@ class ActionRun:
         if name in DEFAULT_ACTIONS and not is_overridden:
             return (yield from self._built_in(name, tracker))
         if name in domain.retrieval_actions:
-            return self._utter_selected(name, tracker)
+            return (yield from self._utter_selected(name, tracker))
         if name.startswith("utter_"):
-            return self.utter(name, tracker)
+            return (yield from self.utter(name, tracker))
         if name in domain.forms and name not in domain.custom_actions:
             return (yield from FormRun(form=domain.forms[name], tracker=tracker, call=self.call, ask=self.run).run())
         return (yield from self.call.run(name, tracker))
 
-    def utter(self, name: str, tracker: Tracker) -> Events:
+    def utter(self, name: str, tracker: Tracker) -> Steps[Events]:
         """Say a response; nothing where it has no fitting variation."""
-        draft = generate(tracker.domain, name, tracker.situation.slots, self.call.channels, self.call.rng)
+        draft = yield from self.call.worded(name, tracker)
         return [] if draft is None else [bot_uttered({**draft, "utter_action": name})]
 
-    def _utter_selected(self, name: str, tracker: Tracker) -> Events:
+    def _utter_selected(self, name: str, tracker: Tracker) -> Steps[Events]:
         """Say the response that was selected for the last message, as its parse data has it."""
         message = tracker.situation.message
         selection = message.parse_data.get("response_selector") if message else None
@@ -78,18 +78,19 @@ class ActionRun:
             utter_action = str(picked["response"]["utter_action"])
         except (KeyError, TypeError) as error:
             raise Crash(f"the message's response_selector has no response.utter_action for {name}") from error
-        return self.utter(utter_action, tracker)
+        return (yield from self.utter(utter_action, tracker))
 
     def _built_in(self, name: str, tracker: Tracker) -> Steps[Events]:
         match name:
             case "action_session_start":
                 return _session_start(tracker)
             case "action_restart":
-                return [*self.utter("utter_restart", tracker), Restarted()]
+                return [*(yield from self.utter("utter_restart", tracker)), Restarted()]
             case "action_default_fallback":
-                return [*self.utter("utter_default", tracker), UserUtteranceReverted()]
+                return [*(yield from self.utter("utter_default", tracker)), UserUtteranceReverted()]
             case "action_back":
-                return [*self.utter("utter_back", tracker), UserUtteranceReverted(), UserUtteranceReverted()]
+                said = yield from self.utter("utter_back", tracker)
+                return [*said, UserUtteranceReverted(), UserUtteranceReverted()]
             case "action_deactivate_loop":
                 return [ActiveLoop(name=None), SlotSet(name=REQUESTED_SLOT, value=None)]
             case "action_extract_slots":
@@ -99,7 +100,7 @@ class ActionRun:
             case _ if name == ASK_AFFIRMATION:
                 return [ask_affirmation(tracker)]
             case _ if name == ASK_REPHRASE:
-                return self.utter("utter_ask_rephrase", tracker)
+                return (yield from self.utter("utter_ask_rephrase", tracker))
             case _:
                 # action_listen, action_unlikely_intent, and action_revert_fallback_events, which belongs to Rasa 2.
                 return []

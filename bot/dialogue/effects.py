@@ -21,7 +21,24 @@ class RunAction:
     domain: Mapping[str, Any]
 
 
-Effect = RunAction
+@dataclass(frozen=True, kw_only=True)
+class AskNlg:
+    """Let an nlg server word a response, as Rasa asks it.
+
+    Attributes:
+        response_id: the `id` that the domain's variation carries; None also where a custom action says the response.
+        arguments: what the custom action gave along.
+        channel: Rasa's name of the channel that the words are for.
+    """
+
+    response: str
+    response_id: Any
+    arguments: Mapping[str, Any]
+    tracker: dict[str, Any]
+    channel: str
+
+
+Effect = RunAction | AskNlg
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +63,21 @@ class ActionCrashed:
     error: str
 
 
-EffectResult = ActionResult | ActionRejected | ActionCrashed
+@dataclass(frozen=True, kw_only=True)
+class NlgAnswer:
+    """`message` is Rasa's bot message, and has something to say."""
+
+    message: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NlgFailed:
+    """The nlg server gave nothing that can be said: the domain's response is."""
+
+    why: str
+
+
+EffectResult = ActionResult | ActionRejected | ActionCrashed | NlgAnswer | NlgFailed
 
 T = TypeVar("T")
 Steps = Generator[Effect, EffectResult, T]

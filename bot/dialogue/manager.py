@@ -68,11 +68,13 @@ class DialogueModel:
 
     Attributes:
         is_exact: do as Rasa does also where that leaves a customer without an answer; for comparisons with it.
+        asks_nlg: an nlg server words the responses.
     """
 
     assistant: Assistant
     policies: Policies
     is_exact: bool = False
+    asks_nlg: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +172,7 @@ def turn(tracker: Tracker, message: UserMessage, model: DialogueModel, now: floa
     yield from run.extract_slots()
     while run.may_go_on():
         yield from run.next_action()
-    run.close()
+    yield from run.close()
     return run.result()
 
 
@@ -227,7 +229,8 @@ class _TurnRun:
         tracker.begin_turn()
         self._clock = max(now, tracker.last_timestamp + _TICK_S)
         key = f"{tracker.sender_id}:{message.message_id}"
-        self._call = RemoteCall(channels=response_channels(message.input_channel), rng=rng, turn_key=key)
+        channels = response_channels(message.input_channel)
+        self._call = RemoteCall(channels=channels, rng=rng, turn_key=key, asks_nlg=model.asks_nlg)
         self._actions = ActionRun(call=self._call)
         self._events: list[Event] = []
         self._messages: list[BotMessage] = []
@@ -417,18 +420,18 @@ class _TurnRun:
         self._decide(ACTION_LISTEN, "circuit_breaker", 1.0, f"{MAX_ACTIONS} actions without listening")
         self._is_done = True
 
-    def close(self) -> None:
+    def close(self) -> Steps[None]:
         """Say that something failed where a crash left the customer without a word, and listen in any case.
 
         Rasa does neither: after its circuit breaker or a pause the next message meets a bot that does not listen.
         """
+        if self._has_crashed and not self._messages and not self._model.is_exact:
+            for event in (yield from self._actions.utter("utter_default", self._tracker)):
+                self._log(event)
         for failure in self._call.failures:
             self._decide("", "", 0.0, failure)
         if self._model.is_exact:
             return
-        if self._has_crashed and not self._messages:
-            for event in self._actions.utter("utter_default", self._tracker):
-                self._log(event)
         if self._tracker.situation.latest_action != ACTION_LISTEN:
             self._log(ActionExecuted(name=ACTION_LISTEN))
 

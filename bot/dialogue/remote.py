@@ -1,21 +1,33 @@
-"""Calling a custom action from inside a turn: the effect, and its answer as events.
+"""Asking others from inside a turn: a custom action, or the nlg server; the effect, and its answer as events.
 
-Invariant: `Rejection` and `Crash` never leave the turn; every crash is remembered in `failures`.
+Invariant: `Rejection` and `Crash` never leave the turn; whatever failed is remembered in `failures`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.dialogue.effects import ActionCrashed, ActionRejected, Events, RunAction, Steps
-from bot.dialogue.events import from_json
-from bot.dialogue.responses import uttered_by_action
+from bot.dialogue.effects import (
+    ActionCrashed,
+    ActionRejected,
+    ActionResult,
+    AskNlg,
+    Events,
+    NlgAnswer,
+    NlgFailed,
+    RunAction,
+    Steps,
+)
+from bot.dialogue.events import BotUttered, from_json
+from bot.dialogue.responses import generate, response_id, uttered_by_action
 from bot.dialogue.tracker import Tracker
 
 IDEMPOTENCY_KEY = "idempotency_key"
+_NO_CHANNEL = "collector"
+"""What Rasa calls the output of a message that came over no channel."""
 
 
 class Rejection(Exception):
@@ -28,15 +40,17 @@ class Crash(Exception):
 
 @dataclass(kw_only=True)
 class RemoteCall:
-    """How this turn calls actions: the channel its responses are for, and what went wrong on the way.
+    """How this turn calls actions and words responses: for which channel, and what went wrong on the way.
 
     Attributes:
         turn_key: names the turn, and stays the same when it has to run again.
+        asks_nlg: responses are worded by an nlg server, and by the domain only where that fails.
     """
 
     channels: Sequence[str]
     rng: random.Random
     turn_key: str = ""
+    asks_nlg: bool = False
     failures: list[str] = field(default_factory=list)
     calls: int = 0
 
@@ -53,20 +67,62 @@ class RemoteCall:
         if isinstance(result, ActionCrashed):
             self.failures.append(f"{name} crashed: {result.error}")
             raise Crash(result.error)
+        assert isinstance(result, ActionResult)
         events: Events = []
-        slots = tracker.situation.slots
         for response in result.responses:
-            said = uttered_by_action(tracker.domain, response, slots, self.channels, self.rng)
-            if said is None:
-                self.failures.append(f"{name} says '{response.get('response')}', which is no response of the domain")
-            else:
-                events.append(said)
+            said = yield from self._said(name, response, tracker)
+            events += [said] if said else []
         for body in result.events:
             try:
                 events.append(from_json(body))
             except ValueError as error:
                 self.failures.append(f"{name} returned an event that is left out: {error}")
         return events
+
+    def worded(
+        self, name: str, tracker: Tracker, values: Mapping[str, Any] | None = None
+    ) -> Steps[dict[str, Any] | None]:
+        """The message of a response, from the nlg server or else from the domain; None where neither has one.
+
+        Args:
+            values: what a custom action says it with; None where the bot says it by itself.
+        """
+        if self.asks_nlg:
+            message = yield from self._nlg_message(name, tracker, values)
+            if message is not None:
+                return message
+        return generate(tracker.domain, name, tracker.situation.slots, self.channels, self.rng, values)
+
+    def _nlg_message(
+        self, name: str, tracker: Tracker, values: Mapping[str, Any] | None
+    ) -> Steps[dict[str, Any] | None]:
+        known_id = None
+        if values is None:
+            known_id = response_id(tracker.domain, name, tracker.situation.slots, self.channels)
+        answer = yield AskNlg(
+            response=name,
+            response_id=known_id,
+            arguments=dict(values or {}),
+            tracker=tracker.current_state(),
+            channel=self.channels[0] if self.channels else _NO_CHANNEL,
+        )
+        if isinstance(answer, NlgAnswer):
+            return answer.message
+        assert isinstance(answer, NlgFailed)
+        self.failures.append(f"the nlg server did not word '{name}': {answer.why}")
+        return None
+
+    def _said(self, action: str, response: Mapping[str, Any], tracker: Tracker) -> Steps[BotUttered | None]:
+        """One message of a custom action; None where it names a response that nobody words."""
+        own = dict(response)
+        name = own.pop("response", None)
+        if not isinstance(name, str) or not name:
+            return uttered_by_action(own, {})
+        draft = yield from self.worded(name, tracker, own)
+        if draft is None:
+            self.failures.append(f"{action} says '{name}', which is no response of the domain")
+            return None
+        return uttered_by_action(own, {**draft, "utter_action": name})
 
     def _state(self, tracker: Tracker) -> dict[str, Any]:
         """The tracker for the action; in its latest message's metadata a key of this very call.

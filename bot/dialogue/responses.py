@@ -28,7 +28,21 @@ def response_channels(input_channel: str | None) -> tuple[str, ...]:
 def choose_variation(
     domain: Domain, name: str, slots: Mapping[str, Any], channels: Sequence[str], rng: random.Random
 ) -> Variation | None:
-    """One of the best fitting variations, at random; None where there is none.
+    """One of the best fitting variations, at random; None where there is none."""
+    fitting = _fitting(domain, name, slots, channels)
+    return rng.choice(fitting) if len(fitting) > 1 else next(iter(fitting), None)
+
+
+def response_id(domain: Domain, name: str, slots: Mapping[str, Any], channels: Sequence[str]) -> Any:
+    """The `id` that an nlg server is told: the first best fitting variation's; None where two of them share one."""
+    ids = [variation.body.get("id") for variation in _fitting(domain, name, slots, channels)]
+    named = [one for one in ids if one]
+    is_unique = all(one not in named[:place] for place, one in enumerate(named))
+    return ids[0] if ids and is_unique else None
+
+
+def _fitting(domain: Domain, name: str, slots: Mapping[str, Any], channels: Sequence[str]) -> Sequence[Variation]:
+    """The best fitting variations.
 
     Order of preference, as in Rasa: condition and channel fit, channel fits, condition fits, neither is asked for.
     """
@@ -41,10 +55,7 @@ def choose_variation(
         [item for item in fulfilled if item.channel is None],
         [item for item in plain if item.channel is None],
     ]
-    fitting = next((group for group in groups if group), None)
-    if fitting is None:
-        return None
-    return fitting[0] if len(fitting) == 1 else rng.choice(fitting)
+    return next((group for group in groups if group), [])
 
 
 def _holds(variation: Variation, slots: Mapping[str, Any]) -> bool:
@@ -111,22 +122,9 @@ def bot_uttered(message: Mapping[str, Any]) -> BotUttered:
     return BotUttered(text=None if text is None else str(text), data=data, metadata=metadata)
 
 
-def uttered_by_action(
-    domain: Domain,
-    response: Mapping[str, Any],
-    slots: Mapping[str, Any],
-    channels: Sequence[str],
-    rng: random.Random,
-) -> BotUttered | None:
-    """The event of one message of a custom action: its own words, or a response of the domain with its values."""
-    own = dict(response)
-    name = own.pop("response", None)
-    draft: dict[str, Any] = {}
-    if isinstance(name, str) and name:
-        generated = generate(domain, name, slots, channels, rng, own)
-        if generated is None:
-            return None
-        draft = {**generated, "utter_action": name}
+def uttered_by_action(own: Mapping[str, Any], draft: Mapping[str, Any]) -> BotUttered:
+    """The event of one message of a custom action: its `own` words and values, over the response that it names."""
+    own, draft = dict(own), dict(draft)
     buttons = own.pop("buttons", None)
     if isinstance(buttons, list) and buttons:
         draft["buttons"] = [*(draft.get("buttons") or []), *buttons]

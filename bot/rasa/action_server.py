@@ -292,7 +292,7 @@ class RemoteActions:
         """The server's answer; HTTP 400 means that the action declined, anything else wrong that it crashed."""
         try:
             async with asyncio.timeout(deadline_s):
-                status, content = await self._post(_payload(effect), deadline_s)
+                status, content = await post_json(self._client, self._url, _payload(effect), deadline_s)
         except (httpx.TimeoutException, TimeoutError):
             return ActionCrashed(error=f"the action server {self._url} gave no answer within {deadline_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, TypeError, ValueError) as error:
@@ -310,15 +310,18 @@ class RemoteActions:
             return ActionCrashed(error=f"the action server answered {status}")
         return _result(body.get("events") or [], body.get("responses") or [])
 
-    async def _post(self, payload: dict[str, Any], deadline_s: float) -> tuple[int, bytes]:
-        """Status and body; of a giant body the beginning, with one byte more than is allowed."""
-        content = bytearray()
-        async with self._client.stream("POST", self._url, json=payload, timeout=deadline_s) as answer:
-            async for chunk in answer.aiter_bytes():
-                content += chunk
-                if len(content) > MAX_ANSWER_BYTES:
-                    break
-        return answer.status_code, bytes(content)
-
     async def close(self) -> None:
         await self._client.aclose()
+
+
+async def post_json(
+    client: httpx.AsyncClient, url: str | httpx.URL, payload: dict[str, Any], deadline_s: float
+) -> tuple[int, bytes]:
+    """Status and body; of a giant body the beginning, with more than MAX_ANSWER_BYTES."""
+    content = bytearray()
+    async with client.stream("POST", url, json=payload, timeout=deadline_s) as answer:
+        async for chunk in answer.aiter_bytes():
+            content += chunk
+            if len(content) > MAX_ANSWER_BYTES:
+                break
+    return answer.status_code, bytes(content)

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from bot.assistant.components import Kind, look_up
 from bot.assistant.loader import Assistant, check_assistant, load_assistant
+from bot.assistant.nlg import nlg_kind
 from bot.assistant.source import Node, Problem, Problems, read_yaml
 from bot.errors import AssistantError, Where
 from bot.rasa.component_options import differences, unread
@@ -214,15 +215,7 @@ def _other_endpoints(endpoints: Node) -> Iterator[Finding]:
             where=server.where,
         )
     if (nlg := endpoints.get("nlg")) is not None and not nlg.is_null:
-        kind = nlg.get("type")
-        if kind is None or kind.value != "response":
-            yield Finding(
-                verdict="unsupported",
-                subject="nlg",
-                message="responses are taken from the domain; the NLG server is not asked",
-                remedy="Put its texts under `responses:`, or say them from a custom action.",
-                where=nlg.where,
-            )
+        yield from _nlg(nlg)
     if (models := endpoints.get("models")) is not None and not models.is_null:
         yield Finding(
             verdict="unsupported",
@@ -231,6 +224,26 @@ def _other_endpoints(endpoints: Node) -> Iterator[Finding]:
             remedy="Run `kefu train`; `kefu models` promotes and rolls back.",
             where=models.where,
         )
+
+
+def _nlg(section: Node) -> Iterator[Finding]:
+    kind, url = section.get("type"), section.get("url")
+    match nlg_kind(kind.value if kind else None):
+        case "domain":
+            return
+        case "own":
+            verdict: Verdict = "unsupported"
+            message = "responses are taken from the domain; a generator of the project's own is not run"
+            remedy = "Put its texts under `responses:`, or run it as a server and name its url."
+        case "server" if not str(url.value if url else "").startswith(("http://", "https://", "${")):
+            verdict = "unsupported"
+            message = "responses are taken from the domain: the NLG server has no `url` that begins with http"
+            remedy = "Write its whole address."
+        case "server":
+            verdict = "supported"
+            message = "the NLG server is asked as Rasa asks it"
+            remedy = "Keep the texts under `responses:`: where the server fails, they are said."
+    yield Finding(verdict=verdict, subject="nlg", message=message, remedy=remedy, where=section.where)
 
 
 def _credentials(root: Path) -> Iterator[Finding]:

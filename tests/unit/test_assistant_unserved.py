@@ -101,13 +101,39 @@ def test_channels_stores_and_brokers_are_warnings_on_their_lines(tmp_path: Path)
         "warning",
         credentials="rest:\ntelegram:\n  access_token: x\n",
         endpoints="tracker_store:\n  type: mongod\nlock_store:\n  type: redis\nevent_broker:\n  type: my.own.Broker\n"
-        "nlg:\n  url: http://localhost:5056/nlg\n",
+        "nlg:\n  type: my.own.Generator\n",
     )
-    assert any(w.startswith("endpoints.yml:7 the `nlg` server is not asked") for w in warnings)
+    assert any(w.startswith("endpoints.yml:7 the `nlg` type 'my.own.Generator' is not run") for w in warnings)
     assert any(w.startswith("credentials.yml:2 the channel 'telegram' is not run") for w in warnings)
     assert any(w.startswith("endpoints.yml:2 the tracker store 'mongod' is not used") for w in warnings)
     assert any(w.startswith("endpoints.yml:6 the event broker 'my.own.Broker' is not run") for w in warnings)
     assert not any("lock store" in w or "'rest'" in w for w in warnings)
+
+
+@pytest.mark.parametrize(
+    ("section", "level", "problem"),
+    [
+        ("type: my.own.Generator", "warning", "1 the `nlg` type 'my.own.Generator' is not run"),
+        ("url: localhost:5056/nlg", "warning", "2 the `nlg` server is not asked: its `url` does not begin with http"),
+        ("token: x", "warning", "1 the `nlg` server is not asked: its `url` does not begin with http"),
+        ("url: http://a\n  cafile: ca.pem", "warning", "3 `cafile` of the `nlg` server is not read"),
+        ("url: http://a\n  tokn: x", "warning", "3 unknown key 'tokn'"),
+        ("url: http://a\n  headers: x", "error", "3 a mapping (`key: value`) is expected here, not text"),
+        ("url: http://a\n  headers: {x: é}", "error", "3 the header 'x' has letters beyond ASCII"),
+    ],
+)
+def test_what_of_an_nlg_section_is_not_honoured_is_told(tmp_path: Path, section: str, level: str, problem: str) -> None:
+    told = found(tmp_path, level, endpoints=f"nlg:\n  {section}\n")
+    assert any(one.startswith(f"endpoints.yml:{problem}") for one in told), told
+
+
+@pytest.mark.parametrize("section", ["{type: response}", "", "{url: 'http://a', type: Callback, token: 7}"])
+def test_an_nlg_section_that_is_honoured_is_no_warning(tmp_path: Path, section: str) -> None:
+    endpoints = f"nlg: {section}\n"
+    assert found(tmp_path, "error", endpoints=endpoints) == []
+    assert not [one for one in found(tmp_path, "warning", endpoints=endpoints) if "endpoints" in one]
+    nlg = load_assistant(tmp_path, {}).nlg
+    assert (nlg and (nlg.url, nlg.params)) == (("http://a", {"token": "7"}) if "url" in section else None)
 
 
 OWN = DOMAIN.replace("    type: text\n", "    type: actions.slots.NameSlot\n").replace("entity: person", "entity: city")

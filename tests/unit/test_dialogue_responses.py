@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.assistant.domain import Domain
-from bot.dialogue.responses import bot_uttered, choose_variation, fill, generate, message_body, uttered_by_action
+from bot.dialogue.responses import (
+    bot_uttered,
+    choose_variation,
+    fill,
+    generate,
+    message_body,
+    response_id,
+    uttered_by_action,
+)
 from tests.dialogue import assistant_of
 
 DOMAIN = """
@@ -34,7 +42,14 @@ responses:
   - {text: slack, channel: slack}
   utter_rest:
   - {text: plain}
-  - {text: rest, channel: rest}
+  - {text: rest, channel: rest, id: r}
+  utter_named:
+  - {text: one, id: first}
+  - {text: two}
+  - {text: three, id: third}
+  utter_named_twice:
+  - {text: one, id: same}
+  - {text: two, id: same}
   utter_rich:
   - text: "hi {name}"
     image: "https://x/{name}.png"
@@ -79,6 +94,23 @@ def test_rest_is_addressed_by_both_its_names(domain: Domain) -> None:
     assert variation.body["text"] == "rest"
 
 
+@pytest.mark.parametrize(
+    ("name", "channels", "expected"),
+    [
+        ("utter_named", ("web",), "first"),
+        ("utter_rest", ("collector", "rest"), "r"),
+        ("utter_rest", ("web",), None),
+        ("utter_named_twice", ("web",), None),
+        ("utter_unknown", ("web",), None),
+    ],
+)
+def test_nlg_server_is_told_the_id_of_the_first_variation_that_fits(
+    domain: Domain, name: str, channels: tuple[str, ...], expected: str | None
+) -> None:
+    """As Rasa: no draw, and no id where two fitting variations have the same."""
+    assert response_id(domain, name, {}, channels) == expected
+
+
 def test_placeholders_are_filled_everywhere_and_the_domain_is_left_alone(domain: Domain) -> None:
     first = generate(domain, "utter_rich", {"name": "Ann"}, (), random.Random(0))
     second = generate(domain, "utter_rich", {"name": "Bo"}, (), random.Random(0))
@@ -113,31 +145,18 @@ def test_what_a_customer_wrote_is_never_read_as_a_template(first: str, second: s
 
 
 def test_custom_action_may_say_a_response_with_its_own_values_and_buttons(domain: Domain) -> None:
-    said = uttered_by_action(
-        domain,
-        {
-            "response": "utter_rich",
-            "name": "{vip}",
-            "template": "utter_rich",
-            "buttons": [{"title": "more"}],
-            "text": None,
-        },
-        {"name": "slot", "vip": True},
-        (),
-        random.Random(0),
-    )
-    assert said is not None
+    own = {"name": "{vip}", "template": "utter_rich", "buttons": [{"title": "more"}], "text": None}
+    draft = generate(domain, "utter_rich", {"name": "slot", "vip": True}, (), random.Random(0), own)
+    assert draft is not None
+    said = uttered_by_action(own, {**draft, "utter_action": "utter_rich"})
     assert said.text == "hi {vip}"
     assert [button["title"] for button in said.data["buttons"]] == ["{vip}", "more"]
     assert said.metadata == {"id": "a", "utter_action": "utter_rich", "template": "utter_rich", "name": "{vip}"}
-    assert uttered_by_action(domain, {"response": "utter_none"}, {}, (), random.Random(0)) is None
+    assert draft["buttons"] == [{"title": "{vip}", "payload": '/greet{"x": "{vip}"}'}]
 
 
 def test_custom_action_s_own_words_are_said_as_they_are(domain: Domain) -> None:
-    said = uttered_by_action(
-        domain, {"text": "hello {name}", "buttons": [], "custom": {}}, {"name": "x"}, (), random.Random(0)
-    )
-    assert said is not None
+    said = uttered_by_action({"text": "hello {name}", "buttons": [], "custom": {}}, {})
     assert message_body(said) == {"text": "hello {name}"}
 
 

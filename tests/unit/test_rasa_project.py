@@ -167,7 +167,24 @@ def test_stores_brokers_and_channels_are_named_with_what_takes_their_place(root:
     assert find(report, "event_broker: file").verdict == "unsupported"
     assert find(report, "channel rest").verdict == "supported"
     assert [find(report, f"channel {name}").verdict for name in ("twilio", "my.channels.Fax")] == ["unsupported"] * 2
-    assert report.verdict == "runs, 4 things to look at"
+    assert find(report, "nlg").verdict == "supported"
+    assert report.verdict == "runs, 3 things to look at"
+
+
+@pytest.mark.parametrize(
+    ("section", "verdicts"),
+    [
+        ("type: response", []),
+        ("type: Callback\n  url: http://localhost:5056/nlg", ["supported"]),
+        ("url: ${NLG:-http://localhost:5056/nlg}", ["supported"]),
+        ("url: localhost:5056/nlg", ["unsupported"]),
+        ("token: x", ["unsupported"]),
+        ("type: my.Nlg\n  url: http://localhost:5056/nlg", ["unsupported"]),
+    ],
+)
+def test_who_words_the_responses(root: Path, section: str, verdicts: list[str]) -> None:
+    write(root, "endpoints.yml", f"nlg:\n  {section}\n")
+    assert [finding.verdict for finding in examine(root).findings if finding.subject == "nlg"] == verdicts
 
 
 def test_what_rasa_3_would_refuse_does_not_run_yet(root: Path) -> None:
