@@ -49,7 +49,8 @@ from bot.storage.notify import Listener
 from bot.storage.ports import Limits, SqlPorts, listen
 from bot.story_policy import learned_policies
 from bot.telemetry import Metrics
-from bot.worker import ActionRunner, Bot, Engine, TurnTrace, Worker
+from bot.turns import ActionRunner, Bot, Engine, TurnTrace
+from bot.worker import Worker
 from connectors.base import Connector, ConnectorError
 from connectors.rest import Rest
 from connectors.socketio import SocketIo, SocketIoOptions

@@ -23,7 +23,7 @@ from bot.lessons import FixedTests, fixed_tests
 from bot.rehearsal import ConversationResult, play_conversations
 from bot.settings import Settings
 from bot.story_policy import learned_policies
-from bot.worker import Bot
+from bot.turns import Bot
 from models.base import KIND, OUT_OF_SCOPE_INTENTS, ModelUnavailable
 from models.pretrained import resolve_base
 from models.registry import Registry

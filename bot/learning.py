@@ -37,7 +37,7 @@ from bot.storage.database import Database
 from bot.storage.predictions import LabelledText
 from bot.story_lessons import learn_policy
 from bot.story_policy import learned_policies
-from bot.worker import Bot
+from bot.turns import Bot
 from models.artifact import verify
 from models.base import KIND, BaseModelNotFound, Manifest, ModelError, Understanding
 from models.pretrained import NGRAM, BaseModel, ngram_base, resolve_base

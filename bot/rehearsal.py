@@ -19,7 +19,8 @@ from bot.dialogue.events import ActionExecuted
 from bot.dialogue.manager import Turn, turn
 from bot.dialogue.tracker import Tracker
 from bot.settings import scratch_home
-from bot.worker import Bot, Reading, WorkerLimits, drive, read_message, user_message
+from bot.turns import Bot, Reading, drive, read_message, user_message
+from bot.worker import WorkerLimits
 from models.base import Understander
 
 Progress = Callable[[str, int, int], None]

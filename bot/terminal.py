@@ -22,7 +22,7 @@ from rich.text import Text
 
 from bot.app import Platform
 from bot.settings import Settings
-from bot.worker import Bot, TurnTrace
+from bot.turns import Bot, TurnTrace
 from connectors.base import InboundMessage
 from models.base import KIND
 from models.registry import Registry

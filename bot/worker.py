@@ -14,120 +14,33 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from bot.assistant.brand import Brand
-from bot.assistant.loader import Assistant
-from bot.dialogue.effects import AskNlg, Effect, EffectResult, NlgFailed, RunAction, Steps
-from bot.dialogue.events import ActionExecuted, HandoffRequested, UserUttered, from_json, to_json
+from bot.dialogue.effects import Steps
+from bot.dialogue.events import ActionExecuted, from_json
 from bot.dialogue.manager import (
-    Decision,
-    DialogueModel,
     Turn,
     UserMessage,
     append_events,
-    compile_assistant,
     execute_action,
     external_message,
     log_message,
     turn,
 )
-from bot.dialogue.parsing import parse_payload, to_parse_data
-from bot.dialogue.policies import Policy
 from bot.dialogue.tracker import SnapshotOutdated, Tracker
 from bot.errors import StaleConversation, StorageError
 from bot.storage import conversations, inbox, outbox, reminders
 from bot.storage.database import Database
 from bot.storage.hub import Hub
 from bot.storage.outbox import OutboxClaim
-from bot.storage.records import Claim, Delivery, PredictionRecord, TurnRecord
+from bot.storage.records import Claim, Delivery, TurnRecord
 from bot.telemetry import Metrics, turn_id
+from bot.turn_records import apology, has_handoff, silent_record, turn_record
+from bot.turns import Bot, Reading, TurnTrace, drive, read_message, user_message
 from connectors.base import Connector, DeliveryUnknown, SendResult
-from models.base import ModelUnavailable, Understander, Understanding
-from models.value_options import DUCKLINGS, EXTRACTOR
+from models.base import ModelUnavailable, Understander
 
 log = logging.getLogger("kefu.worker")
-
-# Events, some ten turns, after which a new snapshot is taken: one is as large as all the events it stands for.
-SNAPSHOT_EVERY = 100
-
-APOLOGY = {
-    "en": "Sorry, something went wrong on our side. Please try again in a moment, or ask for a person.",
-    "zh": "抱歉，我们这边出了点问题。请稍后再试，或者回复“转人工”。",
-}
-
-
-class ActionRunner(Protocol):
-    """Runs custom actions: in this process, or an action server over HTTP. Never raises."""
-
-    async def run(self, effect: RunAction, deadline_s: float) -> EffectResult: ...
-
-    async def close(self) -> None: ...
-
-
-class ValueServer(Protocol):
-    """Finds dates, amounts and other values in a text, elsewhere. Never raises."""
-
-    async def find(self, text: str) -> list[dict[str, Any]] | None:
-        """Entities as parse data have them; None where it gave no answer."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-class ResponseServer(Protocol):
-    """Words responses in the domain's place. Never raises."""
-
-    async def ask(self, effect: AskNlg, deadline_s: float) -> EffectResult: ...
-
-    async def close(self) -> None: ...
-
-
-class Engine(Protocol):
-    """Decides turns in Kefu's place (`dialogue: rasa`)."""
-
-    async def turn(self, tracker: Tracker, message: UserMessage, now: float) -> Turn:
-        """Answer one message; an error is retried with the same arguments, ModelUnavailable the longest."""
-        ...
-
-    async def check(self) -> None:
-        """Raises ConfigurationError where what it talks to does not fit."""
-        ...
-
-    async def status(self) -> Mapping[str, str]:
-        """For /readyz; a `problem` in it means that no turn can be decided now."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bot:
-    """One assistant, ready to answer: its files, what was compiled from them, its custom actions, its value server,
-    who words its responses where the domain does not, and who decides where Kefu does not."""
-
-    assistant: Assistant
-    dialogue: DialogueModel
-    actions: ActionRunner
-    values: ValueServer | None = None
-    nlg: ResponseServer | None = None
-    engine: Engine | None = None
-
-    async def close(self) -> None:
-        """Let go of whatever its actions, its servers and its engine hold."""
-        await self.actions.close()
-        for part in (self.values, self.nlg, self.engine):
-            if part is not None:
-                await part.close()
-
-    def worded_by(self, nlg: ResponseServer | None) -> Bot:
-        """The same bot, its responses worded by this server; None: by the domain."""
-        return replace(self, nlg=nlg, dialogue=replace(self.dialogue, asks_nlg=nlg is not None))
-
-    @classmethod
-    def of(cls, assistant: Assistant, actions: ActionRunner, learned: Sequence[Policy] = ()) -> Bot:
-        """`learned`: what learned from the stories and decides beside rules and memories."""
-        return cls(assistant=assistant, dialogue=compile_assistant(assistant, learned), actions=actions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,119 +54,6 @@ class WorkerLimits:
     max_attempts: int = 4  # of a turn that fails; then the customer gets an apology instead of silence
     give_up_after: int = 20  # tries in all, outages of the model and deaths of the process included: some seven minutes
     backoff_s: float = 0.5  # doubled at each attempt
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How one message was read: Rasa's parse data, and the model's own words unless it was a button's payload."""
-
-    parse_data: dict[str, Any]
-    understanding: Understanding | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TurnTrace:
-    """What `kefu chat --debug` and `/demo/?debug` show of one turn."""
-
-    sender_id: str
-    text: str
-    reading: Reading
-    decisions: tuple[Decision, ...]
-    slots: Mapping[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        parse, seen = self.reading.parse_data, self.reading.understanding
-        intent = parse.get("intent") or {}
-        return {
-            "text": self.text,
-            "intent": intent.get("name"),
-            "confidence": intent.get("confidence"),
-            "ranking": (parse.get("intent_ranking") or [])[:5],
-            "entities": parse.get("entities", []),
-            "sentiment": seen.sentiment if seen else None,
-            "language": seen.language if seen else None,
-            "out_of_scope_score": seen.out_of_scope_score if seen else None,
-            "model_version": seen.model_version if seen else None,
-            "latency_ms": seen.latency_ms if seen else None,
-            "slots": {name: value for name, value in self.slots.items() if value is not None},
-            "decisions": decisions_json(self.decisions),
-        }
-
-
-def decisions_json(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    return [{"action": d.action, "policy": d.policy, "confidence": d.confidence, "why": d.why} for d in decisions]
-
-
-async def drive(
-    steps: Steps[Turn], actions: ActionRunner, deadline_s: float, nlg: ResponseServer | None = None
-) -> Turn:
-    """Run a turn to its end: every effect it yields is carried out and its result sent back.
-
-    Args:
-        nlg: None where nobody shall be asked; then the domain words the responses of every bot.
-    """
-    try:
-        effect = next(steps)
-        while True:
-            effect = steps.send(await _carried_out(effect, actions, nlg, deadline_s))
-    except StopIteration as end:
-        result: Turn = end.value
-        return result
-
-
-async def _carried_out(
-    effect: Effect, actions: ActionRunner, nlg: ResponseServer | None, deadline_s: float
-) -> EffectResult:
-    if isinstance(effect, RunAction):
-        return await actions.run(effect, deadline_s)
-    return await nlg.ask(effect, deadline_s) if nlg else NlgFailed(why="there is none")
-
-
-async def read_message(text: str, bot: Bot, understander: Understander) -> Reading:
-    """`/intent{json}` is taken at its word; anything else goes through the model. Raises ModelUnavailable."""
-    payload = parse_payload(text, bot.assistant.domain)
-    if payload is not None:
-        return Reading(parse_data=payload, understanding=None)
-    served, [understanding] = await asyncio.gather(_served_values(text, bot), understander.understand([text]))
-    assistant = bot.assistant
-    parse_data = to_parse_data(
-        understanding, assistant.fallback, assistant.domain, selects_across=assistant.selects_across
-    )
-    if served is not None:
-        parse_data["entities"] = [*(one for one in parse_data["entities"] if not _is_value(one)), *served]
-    return Reading(parse_data=parse_data, understanding=understanding)
-
-
-async def _served_values(text: str, bot: Bot) -> list[dict[str, Any]] | None:
-    return None if bot.values is None else await bot.values.find(text)
-
-
-def _is_value(entity: Mapping[str, Any]) -> bool:
-    """Whether a value server's answer takes its place; kefu.yml's own names stay."""
-    return entity["extractor"] == EXTRACTOR and entity["entity"] in DUCKLINGS
-
-
-def user_message(
-    text: str,
-    reading: Reading,
-    *,
-    input_channel: str,
-    message_id: str,
-    metadata: Mapping[str, Any],
-    language_hint: str | None = None,
-) -> UserMessage:
-    """What the dialogue core is given. `language_hint` counts where the text itself does not tell (a button, "OK")."""
-    seen = reading.understanding
-    language = seen.language if seen and seen.language != "und" else language_hint
-    return UserMessage(
-        text=text,
-        parse_data=reading.parse_data,
-        input_channel=input_channel,
-        message_id=message_id,
-        metadata=dict(metadata),
-        language=language,
-        sentiment=seen.sentiment if seen else None,
-    )
 
 
 class Worker:
@@ -576,66 +376,3 @@ class Worker:
     async def _pause(self, seconds: float, until: asyncio.Event | None = None) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for((until or self._stopping).wait(), seconds)
-
-
-def has_handoff(outcome: Turn) -> bool:
-    return any(isinstance(event, HandoffRequested) for event in outcome.events)
-
-
-def turn_record(claim: Claim, reading: Reading | None, outcome: Turn, delivery: Delivery, folded_to: int) -> TurnRecord:
-    seen = reading.understanding if reading else None
-    is_far = outcome.tracker.event_count - folded_to >= SNAPSHOT_EVERY
-    return TurnRecord(
-        events=[to_json(event) for event in outcome.events],
-        expected_event_seq=claim.event_seq,
-        snapshot=outcome.tracker.snapshot() if is_far else None,
-        bodies=[message.body for message in outcome.messages],
-        body_metadata=[{"model_version": seen.model_version} if seen else {} for _ in outcome.messages],
-        prediction=prediction(seen, reading) if seen and reading else None,
-        status="waiting" if has_handoff(outcome) else None,
-        delivery=delivery,
-    )
-
-
-def prediction(seen: Understanding, reading: Reading) -> PredictionRecord:
-    return PredictionRecord(
-        text=seen.text,
-        ranking=[{"name": score.name, "confidence": round(score.confidence, 6)} for score in seen.ranking[:10]],
-        confidence=seen.intent.confidence,
-        out_of_scope_score=seen.out_of_scope_score,
-        is_out_of_scope=seen.is_out_of_scope,
-        sentiment=seen.sentiment,
-        entities=reading.parse_data.get("entities", []),
-        language=seen.language,
-        model_version=seen.model_version,
-        latency_ms=seen.latency_ms,
-        fallback=(reading.parse_data.get("intent") or {}).get("name") == "nlu_fallback",
-    )
-
-
-def silent_record(claim: Claim, reading: Reading, tracker: Tracker, message: UserMessage, now: float) -> TurnRecord:
-    """An operator holds the conversation: the customer's message is logged, the bot says nothing."""
-    event = UserUttered(
-        timestamp=max(now, tracker.last_timestamp + 1e-6),
-        metadata=message.metadata,
-        text=message.text,
-        parse_data=message.parse_data,
-        input_channel=message.input_channel,
-        message_id=message.message_id,
-    )
-    tracker.apply(event)
-    seen = reading.understanding
-    return TurnRecord(
-        events=[to_json(event)],
-        expected_event_seq=claim.event_seq,
-        prediction=prediction(seen, reading) if seen else None,
-    )
-
-
-def apology(claim: Claim, brand: Brand) -> list[dict[str, str]]:
-    """In the language of the conversation, else of the message; a first word says who speaks, as any other would."""
-    is_chinese = claim.language == "zh" or any("\u4e00" <= char <= "\u9fff" for char in claim.message.text)
-    language = "zh" if is_chinese else "en"
-    is_first = claim.event_seq == 0 and brand.disclosure_enabled
-    disclosure = [{"text": brand.disclosure(language)}] if is_first else []
-    return [*disclosure, {"text": APOLOGY[language]}]

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from bot.app import Platform, actions_of, build_app
 from bot.assistant.loader import Assistant, load_assistant
 from bot.settings import load_settings
-from bot.worker import Bot
+from bot.turns import Bot
 from models.base import Entity, IntentScore, Understanding
 
 LABBOT = Path(__file__).parent / "bots" / "labbot"

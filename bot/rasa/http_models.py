@@ -36,7 +36,7 @@ from bot.rasa.http_requests import (
 )
 from bot.rasa.http_training import Trained
 from bot.rasa.tracker_views import TrackerView
-from bot.worker import read_message
+from bot.turns import read_message
 from models.base import KIND, ModelError, ModelUnavailable, ReadingFailed
 from models.registry import VERSION
 from models.runtime import ServedUnderstander

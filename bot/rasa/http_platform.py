@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bot.rasa.http_access import Access
 from bot.rasa.http_training import Trainer
 from bot.storage.database import Database
-from bot.worker import Bot
+from bot.turns import Bot
 from connectors.base import Ports
 from models.base import Understander
 from models.registry import Registry

@@ -28,7 +28,7 @@ from bot.testing.nlu import Answer, NluFigures, answer_of, write_nlu_reports
 from bot.testing.play import Parse, StoryResult, play_story
 from bot.testing.stories import read_test_stories, story_files
 from bot.testing.story_reports import write_story_reports
-from bot.worker import Bot, read_message
+from bot.turns import Bot, read_message
 from models.base import KIND, ModelUnavailable
 from models.pretrained import resolve_base
 from models.registry import Registry

@@ -24,7 +24,7 @@ AREAS = (
     ("custom actions", ("rasa_sdk/", "bot/rasa/", "starter/actions/")),
     ("REST channel", ("connectors/",)),
     ("HTTP: uvicorn and starlette", ("uvicorn/", "starlette/", "fastapi/")),
-    ("worker", ("bot/worker.py", "bot/app.py", "bot/telemetry.py")),
+    ("worker", ("bot/worker.py", "bot/turns.py", "bot/turn_records.py", "bot/app.py", "bot/telemetry.py")),
 )
 OTHER = "event loop and the rest"
 

@@ -12,7 +12,7 @@ from bot.assistant.loader import load_assistant, load_tests
 from bot.learning import Candidate
 from bot.rehearsal import ConversationResult, play_conversations
 from bot.settings import STARTER
-from bot.worker import Bot
+from bot.turns import Bot
 from models.base import KIND
 from models.registry import Registry
 from models.understanding import load_understander

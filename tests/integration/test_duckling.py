@@ -22,7 +22,7 @@ from bot.assistant.config import DucklingExtractor
 from bot.assistant.loader import load_assistant
 from bot.rasa.action_server import InProcessActions
 from bot.rasa.duckling import PAUSE_S, DucklingServer, duckling_of
-from bot.worker import Bot, read_message
+from bot.turns import Bot, read_message
 from models.base import Entity, IntentScore, Understanding
 
 TIME = {

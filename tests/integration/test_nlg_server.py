@@ -31,7 +31,7 @@ from bot.rasa.nlg_server import PAUSE_S, NlgServer, nlg_server_of
 from bot.rehearsal import play_conversations
 from bot.settings import load_settings
 from bot.telemetry import JsonLines
-from bot.worker import Bot, drive
+from bot.turns import Bot, drive
 from tests.dialogue import words
 from tests.lab import Reader, running
 

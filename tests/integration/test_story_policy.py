@@ -19,7 +19,7 @@ from bot.rasa.project import examine_project
 from bot.settings import Settings, load_settings
 from bot.story_lessons import learn_policy, policy_settings
 from bot.story_policy import learned_policies
-from bot.worker import Bot
+from bot.turns import Bot
 from models.policy import POLICY_KIND, POLICY_ONNX
 from models.registry import Registry
 from tests.dialogue import Conversation

@@ -25,7 +25,7 @@ from bot.dialogue.tracker import DISCLOSURE, Tracker
 from bot.learning import Candidate
 from bot.rasa.action_server import InProcessActions
 from bot.rehearsal import UNNAMED_ACTIONS, ConversationResult, play_conversations
-from bot.worker import Bot, drive
+from bot.turns import Bot, drive
 from models.base import KIND
 from models.entities import EntityMatcher, EntityRules
 from models.registry import Registry

@@ -17,7 +17,9 @@ from bot.app import Platform, load_bot
 from bot.errors import ConfigurationError
 from bot.settings import load_settings
 from bot.storage import conversations, inbox
-from bot.worker import SNAPSHOT_EVERY, Bot, Worker, WorkerLimits
+from bot.turn_records import SNAPSHOT_EVERY
+from bot.turns import Bot
+from bot.worker import Worker, WorkerLimits
 from connectors.base import (
     ChannelLimits,
     Connector,

@@ -11,7 +11,7 @@ import pytest
 from bot.app import actions_of
 from bot.assistant.loader import load_tests
 from bot.rehearsal import ConversationResult, play_conversations
-from bot.worker import Bot
+from bot.turns import Bot
 from models.base import IntentScore, Understanding
 from tests.learning import SMALL_SHOP, write_assistant
 

@@ -1,0 +1,207 @@
+"""One assistant, ready to answer: how a message is read, and a turn driven to its end.
+
+Which message, and what becomes of the outcome, is `worker.py`'s. Invariant: whatever the world does to an effect, the
+turn gets a value and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from bot.assistant.loader import Assistant
+from bot.dialogue.effects import AskNlg, Effect, EffectResult, NlgFailed, RunAction, Steps
+from bot.dialogue.manager import Decision, DialogueModel, Turn, UserMessage, compile_assistant
+from bot.dialogue.parsing import parse_payload, to_parse_data
+from bot.dialogue.policies import Policy
+from bot.dialogue.tracker import Tracker
+from models.base import Understander, Understanding
+from models.value_options import DUCKLINGS, EXTRACTOR
+
+
+class ActionRunner(Protocol):
+    """Runs custom actions: in this process, or an action server over HTTP. Never raises."""
+
+    async def run(self, effect: RunAction, deadline_s: float) -> EffectResult: ...
+
+    async def close(self) -> None: ...
+
+
+class ValueServer(Protocol):
+    """Finds dates, amounts and other values in a text, elsewhere. Never raises."""
+
+    async def find(self, text: str) -> list[dict[str, Any]] | None:
+        """Entities as parse data have them; None where it gave no answer."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class ResponseServer(Protocol):
+    """Words responses in the domain's place. Never raises."""
+
+    async def ask(self, effect: AskNlg, deadline_s: float) -> EffectResult: ...
+
+    async def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """Decides turns in Kefu's place (`dialogue: rasa`)."""
+
+    async def turn(self, tracker: Tracker, message: UserMessage, now: float) -> Turn:
+        """Answer one message; an error is retried with the same arguments, ModelUnavailable the longest."""
+        ...
+
+    async def check(self) -> None:
+        """Raises ConfigurationError where what it talks to does not fit."""
+        ...
+
+    async def status(self) -> Mapping[str, str]:
+        """For /readyz; a `problem` in it means that no turn can be decided now."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bot:
+    """One assistant, ready to answer: its files, what was compiled from them, its custom actions, its value server,
+    who words its responses where the domain does not, and who decides where Kefu does not."""
+
+    assistant: Assistant
+    dialogue: DialogueModel
+    actions: ActionRunner
+    values: ValueServer | None = None
+    nlg: ResponseServer | None = None
+    engine: Engine | None = None
+
+    async def close(self) -> None:
+        """Let go of whatever its actions, its servers and its engine hold."""
+        await self.actions.close()
+        for part in (self.values, self.nlg, self.engine):
+            if part is not None:
+                await part.close()
+
+    def worded_by(self, nlg: ResponseServer | None) -> Bot:
+        """The same bot, its responses worded by this server; None: by the domain."""
+        return replace(self, nlg=nlg, dialogue=replace(self.dialogue, asks_nlg=nlg is not None))
+
+    @classmethod
+    def of(cls, assistant: Assistant, actions: ActionRunner, learned: Sequence[Policy] = ()) -> Bot:
+        """`learned`: what learned from the stories and decides beside rules and memories."""
+        return cls(assistant=assistant, dialogue=compile_assistant(assistant, learned), actions=actions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How one message was read: Rasa's parse data, and the model's own words unless it was a button's payload."""
+
+    parse_data: dict[str, Any]
+    understanding: Understanding | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnTrace:
+    """What `kefu chat --debug` and `/demo/?debug` show of one turn."""
+
+    sender_id: str
+    text: str
+    reading: Reading
+    decisions: tuple[Decision, ...]
+    slots: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        parse, seen = self.reading.parse_data, self.reading.understanding
+        intent = parse.get("intent") or {}
+        return {
+            "text": self.text,
+            "intent": intent.get("name"),
+            "confidence": intent.get("confidence"),
+            "ranking": (parse.get("intent_ranking") or [])[:5],
+            "entities": parse.get("entities", []),
+            "sentiment": seen.sentiment if seen else None,
+            "language": seen.language if seen else None,
+            "out_of_scope_score": seen.out_of_scope_score if seen else None,
+            "model_version": seen.model_version if seen else None,
+            "latency_ms": seen.latency_ms if seen else None,
+            "slots": {name: value for name, value in self.slots.items() if value is not None},
+            "decisions": decisions_json(self.decisions),
+        }
+
+
+def decisions_json(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
+    return [{"action": d.action, "policy": d.policy, "confidence": d.confidence, "why": d.why} for d in decisions]
+
+
+async def drive(
+    steps: Steps[Turn], actions: ActionRunner, deadline_s: float, nlg: ResponseServer | None = None
+) -> Turn:
+    """Run a turn to its end: every effect it yields is carried out and its result sent back.
+
+    Args:
+        nlg: None where nobody shall be asked; then the domain words the responses of every bot.
+    """
+    try:
+        effect = next(steps)
+        while True:
+            effect = steps.send(await _carried_out(effect, actions, nlg, deadline_s))
+    except StopIteration as end:
+        result: Turn = end.value
+        return result
+
+
+async def _carried_out(
+    effect: Effect, actions: ActionRunner, nlg: ResponseServer | None, deadline_s: float
+) -> EffectResult:
+    if isinstance(effect, RunAction):
+        return await actions.run(effect, deadline_s)
+    return await nlg.ask(effect, deadline_s) if nlg else NlgFailed(why="there is none")
+
+
+async def read_message(text: str, bot: Bot, understander: Understander) -> Reading:
+    """`/intent{json}` is taken at its word; anything else goes through the model. Raises ModelUnavailable."""
+    payload = parse_payload(text, bot.assistant.domain)
+    if payload is not None:
+        return Reading(parse_data=payload, understanding=None)
+    served, [understanding] = await asyncio.gather(_served_values(text, bot), understander.understand([text]))
+    assistant = bot.assistant
+    parse_data = to_parse_data(
+        understanding, assistant.fallback, assistant.domain, selects_across=assistant.selects_across
+    )
+    if served is not None:
+        parse_data["entities"] = [*(one for one in parse_data["entities"] if not _is_value(one)), *served]
+    return Reading(parse_data=parse_data, understanding=understanding)
+
+
+async def _served_values(text: str, bot: Bot) -> list[dict[str, Any]] | None:
+    return None if bot.values is None else await bot.values.find(text)
+
+
+def _is_value(entity: Mapping[str, Any]) -> bool:
+    """Whether a value server's answer takes its place; kefu.yml's own names stay."""
+    return entity["extractor"] == EXTRACTOR and entity["entity"] in DUCKLINGS
+
+
+def user_message(
+    text: str,
+    reading: Reading,
+    *,
+    input_channel: str,
+    message_id: str,
+    metadata: Mapping[str, Any],
+    language_hint: str | None = None,
+) -> UserMessage:
+    """What the dialogue core is given. `language_hint` counts where the text itself does not tell (a button, "OK")."""
+    seen = reading.understanding
+    language = seen.language if seen and seen.language != "und" else language_hint
+    return UserMessage(
+        text=text,
+        parse_data=reading.parse_data,
+        input_channel=input_channel,
+        message_id=message_id,
+        metadata=dict(metadata),
+        language=language,
+        sentiment=seen.sentiment if seen else None,
+    )
