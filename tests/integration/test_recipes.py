@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from models.base import Manifest
@@ -15,7 +16,7 @@ from models.understanding import load_understander
 from tests.tiny_encoders import KINDS, make_encoder
 from tests.tiny_models import ASSISTANT, tiny_data
 from training.dataset import EntityValue, UnderstandingData, Utterance
-from training.export import exported_encoder
+from training.export import _outlying, exported_encoder
 from training.finetune_understanding import train_understanding
 from training.recipes import RECIPES, Recipe
 
@@ -157,3 +158,29 @@ def test_frozen_versions_share_the_bases_files_and_tuned_ones_only_the_words(fol
     assert same
     assert other
     assert load_torch_model(resolve_base(str(folders / "bert"), folders / "cache")).config.num_hidden_layers == 2
+
+
+def test_a_product_of_outliers_stays_in_float(tmp_path: Path) -> None:
+    """One channel of the second product's input is a thousand times the others: int8 would leave them nothing."""
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(8, 16384)).astype(np.float32), rng.normal(size=(16384, 4)).astype(np.float32)
+    nodes = []
+    for name, boost in (("plain", 1.0), ("loud", 1000.0)):
+        loud = first.copy()
+        loud[:, 0] *= boost
+        weights = [onnx.numpy_helper.from_array(w, f"{name}_{k}") for k, w in enumerate((loud, second))]
+        graph = onnx.helper.make_graph(
+            [
+                onnx.helper.make_node("MatMul", ["x", f"{name}_0"], ["between"], name="up"),
+                onnx.helper.make_node("MatMul", ["between", f"{name}_1"], ["y"], name="down"),
+            ],
+            name,
+            [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 8])],
+            [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 4])],
+            weights,
+        )
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+        model.ir_version = 8
+        onnx.save(model, tmp_path / "model.onnx")
+        nodes.append(_outlying(tmp_path / "model.onnx", [{"x": np.ones((1, 8), dtype=np.float32)}]))
+    assert nodes == [[], ["down"]]
