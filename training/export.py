@@ -175,10 +175,11 @@ def _outlying(source: Path, sample: Sequence[Mapping[str, NDArray[Any]]]) -> lis
     model = onnx.load(source)
     weights = {one.name for one in model.graph.initializer}
     products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
-    inputs = list(dict.fromkeys(node.input[0] for node in products))
-    given = {one.name for one in (*model.graph.output, *model.graph.input)}
+    fed = {one.name for one in model.graph.input}
+    inputs = list(dict.fromkeys(node.input[0] for node in products if node.input[0] not in fed))
+    known = {one.name for one in model.graph.output}
     model.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in inputs if name not in given
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in inputs if name not in known
     )
     session = InferenceSession(model.SerializeToString(), session_options(1), providers=["CPUExecutionProvider"])
     runs = [session.run(inputs, dict(feed)) for feed in sample]
