@@ -28,7 +28,7 @@ from models.heads import Floats, LinearHead, softmax
 from models.ngrams import NgramVocabulary, SparseVector
 
 # Held-out predictions of one fold of five are enough once that fold holds this many rows: more folds only take longer.
-ENOUGH_HELD_OUT = 800
+ENOUGH_HELD_OUT = 500
 # Settings are compared on fits of at most this many rows; what they choose is then fitted on all.
 SEARCH_ROWS = 4000
 # A few dozen messages, all understood, would ask for certainty; real data gave 0.4 to 1.
