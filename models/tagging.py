@@ -21,6 +21,8 @@ from models.spans import Span
 OUTSIDE = "O"
 EXTRACTOR = "KefuEntityTagger"
 BARRED = -1e9
+# Vectors that a token is read with: its own, the one before, the one after.
+CONTEXT = 3
 # Between entity, role and group inside a tag's name.
 _PARTS = "\x1f"
 

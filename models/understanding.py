@@ -25,7 +25,7 @@ from models.languages import identify_language, is_code_switched, says_something
 from models.ngrams import NgramVocabulary
 from models.scope import ScopeScorer, scorer_from
 from models.selection import selectors_from
-from models.tagging import Tagger, joined, tagger_from
+from models.tagging import CONTEXT, Tagger, joined, tagger_from
 
 HEADS = "heads.npz"
 NGRAMS = "ngrams.npz"
@@ -191,15 +191,18 @@ def load_understander(path: Path, threads: int, *, beside: TrainedUnderstander |
         scope = scorer_from(arrays)
     except (OSError, ValueError, KeyError) as error:
         raise ArtifactInvalid(f"{path}: does not load ({error}); train again") from error
+    encoder, tagger = _encoder(path, manifest, threads, beside), tagger_from(arrays)
+    if encoder and tagger and len(tagger.weights) != CONTEXT * encoder.spec.dimensions:
+        raise ArtifactInvalid(f"{path}: its entity tagger is of an earlier release of Kefu; train again")
     return TrainedUnderstander(
         manifest=manifest,
-        encoder=_encoder(path, manifest, threads, beside),
+        encoder=encoder,
         vocabulary=vocabulary,
         intent_head=intent_head,
         sentiment_head=head_from(arrays, "sentiment"),
         scope=scope,
         entities=entities,
-        tagger=tagger_from(arrays),
+        tagger=tagger,
         several=several_from(arrays),
         selectors=selectors_from(arrays),
         keywords=KeywordRules.load(path / KEYWORDS) if KEYWORDS in manifest.files else None,

@@ -9,8 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
-from models.base import Manifest
+from models.artifact import read_manifest, sha256_file, write_manifest
+from models.base import ArtifactInvalid, Manifest
 from models.encoder import ENCODER_ONNX, Encoder
+from models.heads import load_arrays
 from models.pretrained import load_torch_model, resolve_base
 from models.understanding import load_understander
 from tests.tiny_encoders import KINDS, make_encoder
@@ -148,6 +150,16 @@ def test_entities_are_learned_from_annotations_and_found_in_other_sentences(fold
     (found,) = reader.read(["I want the white lamp now"])
     assert [(e.entity, e.value) for e in found.entities] == [("product", "white lamp")]
     assert reader.read(["hello white"])[0].entities == ()
+
+    # A tagger of an earlier release read a token without its neighbours: refused in words, not at the first message.
+    folder = tmp_path / "v"
+    arrays = load_arrays(folder / "heads.npz")
+    np.savez(folder / "heads.npz", **{**arrays, "entity.weights": arrays["entity.weights"][:32]})
+    manifest = read_manifest(folder)
+    files = manifest.files | {"heads.npz": sha256_file(folder / "heads.npz")}
+    write_manifest(folder, replace(manifest, files=files))
+    with pytest.raises(ArtifactInvalid, match="earlier release"):
+        load_understander(folder, 1)
 
 
 def test_frozen_versions_share_the_bases_files_and_tuned_ones_only_the_words(folders: Path, tmp_path: Path) -> None:
