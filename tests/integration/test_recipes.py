@@ -196,3 +196,8 @@ def test_a_product_of_outliers_stays_in_float(tmp_path: Path) -> None:
         onnx.save(model, tmp_path / "model.onnx")
         nodes.append(_outlying(tmp_path / "model.onnx", [{"x": np.ones((1, 8), dtype=np.float32)}]))
     assert nodes == [[], ["down"]]
+    del model.graph.node[1]
+    model.graph.node[0].output[0] = "y"
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 16384
+    onnx.save(model, tmp_path / "fed.onnx")
+    assert _outlying(tmp_path / "fed.onnx", [{"x": np.ones((1, 8), dtype=np.float32)}]) == []
