@@ -372,10 +372,10 @@ def test_a_cancelled_order_has_the_day_on_which_that_happened_a_sunday_too() -> 
     assert order.facts("en", date(2026, 11, 23))["day"] == "Sunday, 22 November"
 
 
-async def test_forgetting_empties_what_the_forms_asked_for() -> None:
+async def test_forgetting_empties_what_the_forms_asked_for_and_what_else_was_wished_for() -> None:
     said, slots = await outcome(ActionForgetDetails(), tracker_with())
     asked_for = {slot for form in DOMAIN["forms"].values() for slot in form["required_slots"]}
-    assert (said, slots) == ([], dict.fromkeys(asked_for))
+    assert (said, slots) == ([], dict.fromkeys(asked_for | {"other_wishes"}))
 
 
 # The contact for a person

@@ -14,6 +14,7 @@ from bot.starter.actions.manners import (
     ActionAffirm,
     ActionApologise,
     ActionDeny,
+    ActionForgetDetails,
     ActionGreet,
     ActionReadMood,
     ActionStop,
@@ -59,6 +60,12 @@ async def test_a_second_wish_waits_until_the_form_of_the_first_is_over() -> None
     messages, slots = await said_by(ActionShowOrderStatus(), tracker_with(slots={**found, "other_wishes": None}))
     assert [message["response"] for message in messages] != []
     assert "utter_next_wish" not in [message["response"] for message in messages]
+
+
+@pytest.mark.parametrize("action", [ActionStop(), ActionForgetDetails()])
+async def test_a_matter_that_is_over_leaves_no_wish_behind(action: Any) -> None:
+    _, slots = await said_by(action, tracker_with(slots={"language": "en", "other_wishes": ["invoice"]}, form=None))
+    assert slots["other_wishes"] is None
 
 
 async def test_a_wish_that_is_said_after_all_is_not_offered_again() -> None:

@@ -16,7 +16,7 @@ from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.types import DomainDict
 
 from .seasons import occasion
-from .turns import SHOP_TIMEZONE, forget, language_of
+from .turns import SHOP_TIMEZONE, WISHES, forget, language_of
 
 # A greeting is read where the customer is: our Chinese customers live eight time zones from Berlin.
 _TIMEZONES = {"en": SHOP_TIMEZONE, "zh": ZoneInfo("Asia/Shanghai")}
@@ -115,7 +115,7 @@ class ActionStop(Action):
             dispatcher.utter_message(response="utter_handoff_declined")
         else:
             dispatcher.utter_message(response="utter_cancelled")
-        return forget()
+        return [*forget(), *forget(WISHES)]
 
 
 class ActionForgetDetails(Action):
@@ -126,8 +126,8 @@ class ActionForgetDetails(Action):
         return "action_forget_details"
 
     async def run(self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: DomainDict) -> list[EventType]:
-        """Say nothing and empty the forms' slots."""
-        return forget()
+        """Say nothing and empty the forms' slots, and what else was wished for: the matter is over."""
+        return [*forget(), *forget(WISHES)]
 
 
 class ActionReadMood(Action):

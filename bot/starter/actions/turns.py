@@ -26,6 +26,8 @@ DETAILS = (
     "complaint_order",
     "handoff_contact",
 )
+# What a message wanted besides, until it is offered: see wishes.py.
+WISHES = ("other_wishes",)
 
 
 def language_of(tracker: Tracker) -> str:

@@ -13,9 +13,9 @@ from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.types import DomainDict
 
 from .manners import form_of, is_strained
-from .turns import language_of
+from .turns import WISHES, language_of
 
-SLOT = "other_wishes"
+(SLOT,) = WISHES
 _BESIDE_AN_ANSWER, _AFTER_A_FORM = "utter_first_of_wishes", "utter_next_wish"
 
 # What the button of each wish says; an intent that is not here goes along with others and wants nothing of its own.
