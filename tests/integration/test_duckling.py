@@ -160,10 +160,10 @@ async def test_a_bad_answer_is_none(peer: Peer, status: int, body: bytes) -> Non
 async def test_a_slow_server_costs_its_timeout_once_and_is_left_alone_for_a_while(peer: Peer) -> None:
     peer.wait_s = 5.0
     clock = Clock()
-    server = DucklingServer(DucklingExtractor(url=peer.url, timeout_s=0.2), clock=clock)
+    server = DucklingServer(DucklingExtractor(url=peer.url, timeout_s=0.5), clock=clock)
     started = time.monotonic()
     assert [await server.find("x") for _ in range(20)] == [None] * 20
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     assert len(peer.forms) == 1
     peer.wait_s, clock.at = 0.0, clock.at + PAUSE_S
     assert await server.find("x") == []

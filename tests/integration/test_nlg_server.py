@@ -338,9 +338,9 @@ async def test_a_slow_server_costs_its_deadline_once_and_is_left_alone_for_a_whi
     clock = Clock()
     server = NlgServer(NlgEndpoint(url=peer.url), clock=clock)
     started = time.monotonic()
-    answers = [await server.ask(EFFECT, 0.2) for _ in range(20)]
-    assert time.monotonic() - started < 2
-    assert answers[0] == NlgFailed(why="no answer within 0.2 s")
+    answers = [await server.ask(EFFECT, 0.5) for _ in range(20)]
+    assert time.monotonic() - started < 5
+    assert answers[0] == NlgFailed(why="no answer within 0.5 s")
     assert answers[1:] == [NlgFailed(why="it gave no answer before and is left alone for 10 s")] * 19
     assert len(peer.asked) == 1
     peer.wait_s, clock.at = 0.0, clock.at + PAUSE_S

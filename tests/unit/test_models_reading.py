@@ -52,10 +52,10 @@ def test_parts_are_pieces_of_the_message_in_order(text: str) -> None:
 
 
 def test_a_long_message_is_cut_quickly() -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     clauses("and " * 50_000)
     clauses("a. " * 50_000)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def chances(*rows: tuple[int, float]) -> np.ndarray:

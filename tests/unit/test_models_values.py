@@ -284,9 +284,9 @@ def test_spans_lie_inside_any_text_in_order_and_apart(text: str) -> None:
 )  # fmt: skip
 def test_ten_thousand_characters_of_anything_take_no_second(piece: str) -> None:
     text = (piece * 10_000)[:10_000]
-    started = time.perf_counter()
+    started = time.thread_time()
     ALL.find(text, NOW)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 # ---- beside patterns and lookups, in files ----
