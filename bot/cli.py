@@ -186,7 +186,7 @@ def train(
         str | None, typer.Option(help="Base model: hub id, folder or known name; default: kefu.yml.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="quick (seconds), full (minutes, better), few-shot or lora; default: kefu.yml.")
+        str | None, typer.Option(help="quick (seconds), full (minutes, better), small (full, faster to serve), few-shot or lora; default: kefu.yml.")
     ] = None,
 ) -> None:
     """Train from the files and the labels reviewed so far; serve the result if it is not worse than today's."""

@@ -68,8 +68,9 @@ class Recipe:
     # share their table. Half of them frozen was faster, and better on held-out BANKING77-OOS: 90.3 against 89.8, AUROC
     # for unknown intents 0.889 against 0.874.
     freeze: float = 0.0
-    # Only the first so many layers are kept: faster to serve, less precise. None keeps all.
-    layers: int | None = None
+    # Share of the layers, from the bottom, that is kept at all; the rest is cut off: faster to serve. On held-out
+    # BANKING77 four of MiniLM's six were as good as six (92.2 and 91.9 of 1,000), three a point worse.
+    kept: float = 1.0
     # Low-rank adapters instead of all weights; merged before serving. 0 tunes the weights themselves.
     lora_rank: int = 0
     lora_alpha: int = 32
@@ -97,6 +98,8 @@ RECIPES: dict[str, Recipe] = {
         Recipe(),
         # Probe-initialised fine-tuning of all layers: minutes, the most accurate where examples are plenty.
         Recipe(name="full", epochs=4, folds=10, freeze=0.5, enough_held_out=150),
+        # `full` with the upper third of the encoder cut off before tuning: less time a message, and to train.
+        Recipe(name="small", epochs=4, folds=10, freeze=0.5, enough_held_out=150, kept=2 / 3),
         # Ten examples an intent or fewer: contrast teaches more from pairs than from single rows.
         Recipe(name="few-shot", epochs=8, learning_rate=1e-4, freeze=0.5, contrastive=1.0),
         # Full tuning through low-rank adapters: a fraction of the memory, a little less precise.

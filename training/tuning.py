@@ -275,8 +275,8 @@ def _prepared(model: Any, recipe: Recipe) -> Any:
         ):
             module.dropout.p = 0.0
     layers = encoder_layers(model)
-    if layers is not None and recipe.layers:
-        del layers[recipe.layers :]
+    if layers is not None and recipe.kept < 1:
+        del layers[max(1, round(len(layers) * recipe.kept)) :]
         _count_layers(model, len(layers))
     if recipe.lora_rank:
         return _with_adapters(model, recipe)

@@ -112,6 +112,9 @@ BENCHES: dict[str, Bench] = {
     "banking77_full": Bench(
         base=ENGLISH, recipe=RECIPES["full"], read=banking, targets={"accuracy": 0.936}, seconds=600
     ),
+    "banking77_small": Bench(
+        base=ENGLISH, recipe=RECIPES["small"], read=banking, targets={"accuracy": 0.936}, seconds=600
+    ),
     "banking77_10shot": Bench(base=ENGLISH, recipe=RECIPES["few-shot"], read=banking_ten, targets={"accuracy": 0.86}),
     "banking77_near_oos": Bench(base=ENGLISH, recipe=RECIPES["full"], read=banking_near, targets={"oos_auroc": 0.87}),
     "clinc150_full": Bench(
@@ -160,7 +163,7 @@ def _earlier(name: str, recipe: Recipe, task: Task) -> list[dict[str, Any]]:
     document = json.loads(file.read_text(encoding="utf-8"))
     now = json.loads(json.dumps(asdict(recipe)))
     # Threads change the time alone, and of data this large one fold holds out more rows than any setting asked for.
-    is_same = all(value == now[key] for key, value in document["recipe"].items() if key not in _OF_NO_ACCOUNT)
+    is_same = all(value == now.get(key) for key, value in document["recipe"].items() if key not in _OF_NO_ACCOUNT)
     return list(document["runs"]) if is_same and document.get("task", "intent") == task else []
 
 

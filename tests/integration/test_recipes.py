@@ -72,7 +72,7 @@ def test_every_named_recipe_trains_and_serves(folders: Path, name: str, tmp_path
         pytest.param({"lora_rank": 4}, id="lora"),
         pytest.param({"optimizer": "adafactor", "schedule": "cosine"}, id="adafactor"),
         pytest.param({"schedule": "constant", "label_smoothing": 0.1}, id="constant"),
-        pytest.param({"layers": 1, "freeze": 0.0}, id="one layer"),
+        pytest.param({"kept": 0.5, "freeze": 0.0}, id="half of the layers"),
     ],
 )
 def test_every_setting_changes_what_is_learned(folders: Path, changes: dict[str, object], tmp_path: Path) -> None:
