@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from models.artifact import read_manifest, sha256_file, write_manifest
 from models.base import ArtifactInvalid, Manifest
-from models.encoder import ENCODER_ONNX, Encoder
+from models.encoder import ENCODER_ONNX, Encoder, session_options
 from models.heads import load_arrays
 from models.pretrained import load_torch_model, resolve_base
 from models.understanding import load_understander
@@ -170,6 +171,24 @@ def test_frozen_versions_share_the_bases_files_and_tuned_ones_only_the_words(fol
     assert same
     assert other
     assert load_torch_model(resolve_base(str(folders / "bert"), folders / "cache")).config.num_hidden_layers == 2
+
+
+def test_the_slow_fusion_is_not_in_the_graph_that_serves(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime writes the graph it runs where the options ask for it."""
+    train(folders, "bert", replace(RECIPES["quick"], threads=1), tmp_path / "v")
+
+    def options_that_tell(threads: int) -> onnxruntime.SessionOptions:
+        options = session_options(threads)
+        options.optimized_model_filepath = str(tmp_path / "run.onnx")
+        return options
+
+    monkeypatch.setattr("models.encoder.session_options", options_that_tell)
+    Encoder(tmp_path / "v", 1)
+    kinds = {node.op_type for node in onnx.load(tmp_path / "run.onnx").graph.node}
+    assert "SkipLayerNormalization" not in kinds
+    assert "LayerNormalization" in kinds
 
 
 def test_a_product_of_outliers_stays_in_float(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from models.artifact import MANIFEST
 from models.base import KIND, ArtifactInvalid, ModelUnavailable, ReadingFailed, Understanding
@@ -240,6 +241,15 @@ async def test_without_a_current_version_the_server_says_so_and_becomes_ready_wh
     assert (await served.understand(["hello there"]))[0].intent.name == "greet"
     assert served.status().is_ready
     await served.stop()
+
+
+async def test_a_server_leaves_the_cores_to_its_passes(registry: Registry) -> None:
+    """A second BLAS thread would wait on the core that another pass needs."""
+    threadpool_limits(2, user_api="blas")
+    served = ServedUnderstander(registry, KIND)
+    await served.start()
+    await served.stop()
+    assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
 
 
 async def test_promotion_and_rollback_swap_under_load_and_no_answer_is_lost_or_mixed(registry: Registry) -> None:
