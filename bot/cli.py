@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
 from bot import __version__
+from bot.commands.console import Folder, err, good, out, progress_bar, with_database
 from bot.commands.import_rasa import import_rasa
+from bot.commands.learn import retrain, review, train
+from bot.commands.measure import evaluate, explain
+from bot.commands.models import models
 from bot.commands.rasa import rasa
 from bot.commands.test import run_test
 from bot.errors import KefuError
@@ -28,7 +30,6 @@ from bot.settings import STARTER, Settings, assistant_folder, environment, load_
 
 if TYPE_CHECKING:
     from bot.assistant.loader import Assistant
-    from bot.storage.predictions import LabelledText
 
 app = typer.Typer(
     name="kefu",
@@ -43,27 +44,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-review = typer.Typer(help="Look at what the bot was unsure of, and teach it.", no_args_is_help=True)
-models = typer.Typer(help="Versions of the understanding model: which serves, which served.", no_args_is_help=True)
 database = typer.Typer(help="The database's schema.", no_args_is_help=True)
 app.add_typer(review, name="review")
 app.add_typer(models, name="models")
 app.add_typer(database, name="db")
 app.add_typer(rasa, name="rasa")
-app.command("import-rasa")(import_rasa)
-app.command("test")(run_test)
-
-HELD_OUT = "accuracy on held-out training messages; → serves"
-
-out = Console()
-err = Console(stderr=True)
-
-Folder = Annotated[
-    Path | None,
-    typer.Argument(
-        help="Assistant folder. Default: KEFU_ASSISTANT, the current folder if it is one, else the starter."
-    ),
-]
 
 
 def main() -> None:
@@ -90,32 +75,6 @@ def _as_sentence(error: OSError) -> str:
         f"{error.filename}: {error.strerror}; is the path right, and may this user read and write there? "
         "(KEFU_HOME names the folder where Kefu keeps its own files)"
     )
-
-
-def _good(what: str, rest: str = "") -> None:
-    """Print that something went well; neither part is read as markup."""
-    out.print(Text.assemble((what, "bold green"), rest), soft_wrap=True)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A callback `(step, done, total)` drawn as one bar a step (total 0: a spinner)."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err, transient=not err.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def report(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total or None)
-            bars.update(tasks[step], completed=done, total=total or None)
-
-        yield report
 
 
 # ---- the assistant ----
@@ -145,7 +104,7 @@ def init(
     if folder.exists() and any(folder.iterdir()):
         raise KefuError(f"{folder} is not empty; give a new folder, nothing was copied")
     shutil.copytree(TEMPLATES[template], folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    _good(str(folder), f" is a {template} assistant in English and 中文. Next:\n")
+    good(str(folder), f" is a {template} assistant in English and 中文. Next:\n")
     steps = {"kefu train": "a minute on one CPU", "kefu chat": "talk to it here", "kefu serve": "and in the browser"}
     out.print(Text(f"  cd {folder}"), soft_wrap=True)
     for command, what in steps.items():
@@ -175,173 +134,15 @@ def validate(folder: Folder = None) -> None:
     if errors:
         err.print(Text.assemble((f"{errors} errors", "bold red"), f" in {root}"), soft_wrap=True)
         raise typer.Exit(1)
-    _good("ok", f" {root} ({len(problems)} warnings)")
+    good("ok", f" {root} ({len(problems)} warnings)")
 
 
-@app.command()
-def train(
-    folder: Folder = None,
-    force: Annotated[bool, typer.Option(help="Train even where nothing changed.")] = False,
-    base: Annotated[
-        str | None, typer.Option(help="Base model: hub id, folder or known name; default: kefu.yml.")
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="quick (seconds), full (minutes, better), small (full, faster to serve), few-shot or lora; default: kefu.yml.")
-    ] = None,
-) -> None:
-    """Train from the files and the labels reviewed so far; serve the result if it is not worse than today's."""
-    from bot import learning
-    from bot.assistant.loader import load_assistant
-
-    settings = load_settings()
-    with progress_bar() as progress:
-        assistant = load_assistant(assistant_folder(settings, folder), environment(), progress)
-        labels = _labels(settings, assistant)
-        outcome = learning.train(
-            settings, assistant, labels=labels, force=force, base=base, recipe=recipe, progress=progress, console=out
-        )
-    _print_outcome(outcome)
-
-
-def _labels(settings: Settings, assistant: Assistant) -> Sequence[LabelledText]:
-    """The reviewed labels, so that `train` never unlearns what `retrain` learned; none before there is a database."""
-    from bot.storage import predictions
-    from bot.storage.database import Database
-
-    db = Database.open(settings.database)
-    if db.dialect == "sqlite" and not Path(db.place).exists():
-        db.dispose()
-        return []
-
-    async def read() -> Sequence[LabelledText]:
-        try:
-            await asyncio.to_thread(db.upgrade)
-            return await db.read(lambda c: predictions.labels(c, assistant.assistant_id))
-        finally:
-            await db.close()
-
-    return asyncio.run(read())
-
-
-@app.command()
-def evaluate(
-    folder: Folder = None,
-    task: Annotated[str, typer.Option(help="What is measured on files: intent or sentiment.")] = "intent",
-    train_file: Annotated[
-        Path | None, typer.Option("--train", help="csv, tsv, jsonl, Rasa NLU yml, or CLINC's json with all splits.")
-    ] = None,
-    test_file: Annotated[Path | None, typer.Option("--test", help="Test file, read once.")] = None,
-    oos: Annotated[Path | None, typer.Option("--oos", help="Out-of-scope messages, for the AUROC.")] = None,
-    base: Annotated[str | None, typer.Option(help="Base model: hub id, folder or known name.")] = None,
-    recipe: Annotated[str, typer.Option(help="Training recipe.")] = "quick",
-    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Seeds of splits and fits: 0,1,2.")] = "0",
-    shots: Annotated[int | None, typer.Option(help="Learn from so many examples of each label.", min=2)] = None,
-    draws: Annotated[int, typer.Option(help="Draw them so many times.", min=1)] = 3,
-    folds: Annotated[int | None, typer.Option(help="Cross-validate the training file.", min=2)] = None,
-    baseline: Annotated[str | None, typer.Option(help="tfidf: character n-grams alone beside, as the floor.")] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write everything here too.")] = None,
-) -> None:
-    """Measure: the serving model on the assistant's own tests, or (--train) a recipe on any data set."""
-    if train_file is None and (test_file or oos or shots or folds or baseline):
-        raise KefuError(
-            "--test, --oos, --shots, --folds and --baseline belong to --train FILE; without it, the serving model is "
-            "tested on the assistant's own files"
-        )
-    if task not in ("intent", "sentiment"):
-        raise KefuError(f"--task {task}: intent or sentiment can be measured")
-    if baseline not in (None, "tfidf"):
-        raise KefuError(f"--baseline {baseline}: only tfidf is there")
-    if not all(part.strip().isdecimal() for part in seeds.split(",")):
-        raise KefuError(f"--seeds {seeds}: whole numbers joined by commas, such as 0,1,2")
-    from bot import evaluation
-
-    settings = load_settings()
-    if train_file is None:
-        from bot.assistant.loader import load_assistant
-
-        assistant = load_assistant(assistant_folder(settings, folder), environment())
-        with progress_bar() as progress:
-            report = evaluation.evaluate_assistant(settings, assistant, progress=progress, console=out)
-        shown, found = evaluation.assistant_tables(report), report.as_json()
-    else:
-        from training.experiment import Plan
-
-        plan = Plan(
-            task="sentiment" if task == "sentiment" else "intent",
-            seeds=tuple(int(part) for part in seeds.split(",")),
-            shots=shots,
-            draws=draws,
-            folds=folds,
-            baseline=baseline is not None,
-        )
-        with progress_bar() as progress:
-            experiment = evaluation.evaluate_files(
-                settings,
-                train_file,
-                test_file,
-                oos=oos,
-                base=base or evaluation.BASE,
-                recipe=recipe,
-                plan=plan,
-                progress=progress,
-            )
-        shown, found = evaluation.experiment_tables(experiment), experiment.as_json()
-    for part in shown:
-        out.print(part)
-    if json_out:
-        evaluation.write_json(json_out, found)
-
-
-@app.command()
-def explain(
-    text: Annotated[str, typer.Argument(help="What a customer wrote.")],
-    folder: Annotated[
-        Path | None, typer.Option("--assistant", help="Assistant folder, as for the other commands.")
-    ] = None,
-    sentiment: Annotated[bool, typer.Option("--sentiment", help="Explain the mood too.")] = False,
-    method: Annotated[
-        str, typer.Option(help="occlusion (words left out, quick) or gradients (needs kefu[train]).")
-    ] = "occlusion",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
-    page: Annotated[Path | None, typer.Option("--html", help="Write it as a web page too.")] = None,
-) -> None:
-    """Show which words drove the serving model's answer, and why the assistant acts on it or falls back."""
-    if method not in ("occlusion", "gradients"):
-        raise KefuError(f"--method {method}: occlusion or gradients")
-    from bot import explaining
-    from bot.assistant.loader import load_assistant
-
-    settings = load_settings()
-    assistant = load_assistant(assistant_folder(settings, folder), environment())
-    explanation = explaining.explain(
-        settings,
-        assistant,
-        text,
-        method="gradients" if method == "gradients" else "occlusion",
-        sentiment=sentiment,
-    )
-    if as_json:
-        import json
-
-        typer.echo(json.dumps(explanation.as_json(), ensure_ascii=False, indent=1))
-    else:
-        out.print(explaining.explanation_view(explanation))
-    if page:
-        explaining.write_page(explanation, page)
-
-
-def _print_outcome(outcome: Any) -> None:
-    if outcome.skipped:
-        out.print(
-            f"nothing changed since version [bold]{outcome.version}[/]; it keeps serving (train anyway: --force)",
-            highlight=False,
-        )
-    elif outcome.promoted:
-        _good(f"version {outcome.version} serves now")
-    else:
-        kept = (f"version {outcome.version} is kept but does not serve", "bold yellow")
-        remedy = f"\n  serve it all the same: kefu models promote {outcome.version}"
-        out.print(Text.assemble(kept, f": {outcome.reason}{remedy}"), soft_wrap=True)
+app.command("train")(train)
+app.command("evaluate")(evaluate)
+app.command("explain")(explain)
+app.command("test")(run_test)
+app.command("retrain")(retrain)
+app.command("import-rasa")(import_rasa)
 
 
 # ---- talking ----
@@ -453,145 +254,6 @@ def chat(
     out.print()
 
 
-# ---- learning ----
-
-
-@review.command("export")
-def review_export(
-    folder: Folder = None,
-    file: Annotated[Path | None, typer.Option("--out", help="JSONL file; default: standard output.")] = None,
-    n: Annotated[int, typer.Option("-n", "--n", help="How many, at most.", min=1)] = 200,
-    since: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only messages from this day (UTC) on."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random part.")] = 0,
-) -> None:
-    """Write the uncertain, the fallen-back and some random messages as JSONL; fill in `label` and import them."""
-    _learn(
-        folder,
-        lambda learning, settings, assistant, db: learning.export_review(
-            db, assistant.assistant_id, file, n=n, since=since and since.replace(tzinfo=UTC), seed=seed, console=err
-        ),
-    )
-
-
-@review.command("import")
-def review_import(
-    file: Annotated[Path, typer.Argument(help="JSONL with `label` filled in: an intent's name, or skip.")],
-    folder: Annotated[
-        Path | None, typer.Option("--assistant", help="Assistant folder, as for the other commands.")
-    ] = None,
-) -> None:
-    """Take labels back. All lines or none: an error names file and line."""
-
-    async def take(learning: Any, settings: Settings, assistant: Assistant, db: Any) -> None:
-        counts = await learning.import_review(db, assistant, file)
-        out.print(counts)
-
-    _learn(folder, take)
-
-
-@app.command()
-def retrain(
-    folder: Folder = None, force: Annotated[bool, typer.Option(help="Train even where nothing changed.")] = False
-) -> None:
-    """Train from the files and the reviewed log; serve the result only if it is not worse than today's."""
-
-    async def run(learning: Any, settings: Settings, assistant: Assistant, db: Any) -> None:
-        with progress_bar() as progress:
-            outcome = await learning.retrain(settings, assistant, db, force=force, progress=progress, console=out)
-        _print_outcome(outcome)
-
-    _learn(folder, run)
-
-
-def _learn(folder: Path | None, work: Callable[[Any, Settings, Any, Any], Any]) -> None:
-    """Run an async step of the learning loop over the assistant and its database."""
-    from bot import learning
-    from bot.assistant.loader import load_assistant
-    from bot.storage.database import Database
-
-    settings = load_settings()
-    assistant = load_assistant(assistant_folder(settings, folder), environment())
-
-    async def run() -> None:
-        db = Database.open(settings.database)
-        try:
-            await asyncio.to_thread(db.upgrade)
-            await work(learning, settings, assistant, db)
-        finally:
-            await db.close()
-
-    asyncio.run(run())
-
-
-def _registry(folder: Path | None) -> Any:
-    from bot.assistant.loader import load_assistant
-    from models.registry import Registry
-
-    settings = load_settings()
-    assistant = load_assistant(assistant_folder(settings, folder), environment())
-    return Registry(settings.models_dir, assistant.assistant_id)
-
-
-ModelFolder = Annotated[Path | None, typer.Option("--assistant", help="Assistant folder, as for the other commands.")]
-
-
-@models.command("list")
-def models_list(folder: ModelFolder = None) -> None:
-    """All versions, newest first, and which one serves."""
-    from models.base import KIND
-
-    registry = _registry(folder)
-    current = registry.current(KIND)
-    table = Table("", Column("version", no_wrap=True), "base", "recipe", "intent", "sentiment", caption=HELD_OUT)
-    for version in reversed(registry.versions(KIND)):
-        manifest = registry.manifest(KIND, version)
-        figures = (manifest.metrics.get(f"{task}_held_out_accuracy") for task in ("intent", "sentiment"))
-        shown = ("-" if figure is None else f"{figure:.1%}" for figure in figures)
-        table.add_row("→" if version == current else "", version, Text(manifest.base), Text(manifest.recipe), *shown)
-    out.print(table)
-
-
-@models.command("show")
-def models_show(
-    version: Annotated[str | None, typer.Argument(help="Default: the one that serves.")] = None,
-    folder: ModelFolder = None,
-) -> None:
-    """A version's model card, and where it lies with its pictures."""
-    from rich.markdown import Markdown
-
-    from models.base import KIND
-
-    registry = _registry(folder)
-    version = version or registry.current(KIND)
-    if version is None:
-        raise KefuError("no model yet; run `kefu train`")
-    path = registry.path(KIND, version)
-    card = path / "MODEL_CARD.md"
-    out.print(Markdown(card.read_text(encoding="utf-8")) if card.exists() else registry.manifest(KIND, version))
-    out.print(Text(str(card if card.exists() else path)), soft_wrap=True)
-
-
-@models.command("promote")
-def models_promote(version: str, folder: ModelFolder = None) -> None:
-    """Let VERSION serve; the running server swaps it in without a restart."""
-    from models.base import KIND
-
-    _registry(folder).promote(KIND, version)
-    _good(f"version {version} serves now")
-
-
-@models.command("rollback")
-def models_rollback(folder: ModelFolder = None) -> None:
-    """Take the last promotion back; the running server follows."""
-    from models.base import KIND
-
-    version = _registry(folder).rollback(KIND)
-    _good(f"version {version} serves again")
-
-
 # ---- operation ----
 
 
@@ -610,7 +272,7 @@ def handoffs(
         if done is not None:
             if not await db.write(lambda c: conversations.settle_handoff(c, name, done, datetime.now(UTC))):
                 raise KefuError(f"no conversation '{done}' waits for a person; `kefu handoffs` lists those that do")
-            _good(f"{done} is resolved")
+            good(f"{done} is resolved")
             return
         table = Table(
             *(Column(title, overflow="fold") for title in ("since (UTC)", "sender", "channel", "contact", "reason"))
@@ -621,7 +283,7 @@ def handoffs(
             table.add_row(*map(Text, (*cells, request.contact or "-", request.reason or "-")))
         out.print(table if waiting else "nobody waits for a person")
 
-    _learn(folder, show)
+    with_database(folder, show)
 
 
 @database.command("upgrade")
@@ -635,7 +297,7 @@ def db_upgrade() -> None:
         db.upgrade()
     finally:
         db.dispose()
-    _good("ok", f" {db.place}")
+    good("ok", f" {db.place}")
 
 
 @app.command()

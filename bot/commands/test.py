@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
-out = Console()
+from bot.commands.console import out, progress_bar
 
 
 def run_test(
@@ -40,7 +39,6 @@ def run_test(
     ] = False,
 ) -> None:
     """Test the version that serves on Rasa test stories, labelled messages and test conversations."""
-    from bot.cli import progress_bar
     from bot.settings import assistant_folder, load_settings
     from bot.testing.run import TestPlan, run_tests
     from bot.testing.view import outcome_view
