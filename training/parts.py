@@ -57,7 +57,7 @@ def entity_report(utterances: Sequence[Utterance], understood: Sequence[Understa
     types = {value.entity for utterance in utterances for value in utterance.entities if value.start is not None}
     if not types:
         return None
-    pairs = [(_meant(u), _said(answer, types)) for u, answer in zip(utterances, understood, strict=True)]
+    pairs = [(meant_spans(u), said_spans(answer, types)) for u, answer in zip(utterances, understood, strict=True)]
     by_language: dict[str, list[tuple[frozenset[Span], frozenset[Span]]]] = defaultdict(list)
     for utterance, answer, pair in zip(utterances, understood, pairs, strict=True):
         by_language[utterance.language or answer.language].append(pair)
@@ -86,9 +86,9 @@ def judge_entities(utterances: Sequence[Utterance], understood: Sequence[Underst
     return tuple(
         Judged(
             text=utterance.text,
-            label=str(sorted(_meant(utterance))),
+            label=str(sorted(meant_spans(utterance))),
             language=utterance.language,
-            predicted=str(sorted(_said(answer, types))),
+            predicted=str(sorted(said_spans(answer, types))),
             confidence=1.0,
             out_of_scope_score=answer.out_of_scope_score,
         )
@@ -131,13 +131,15 @@ def _share(found: Sequence[bool]) -> float:
     return sum(found) / len(found) if found else 0.0
 
 
-def _meant(utterance: Utterance) -> frozenset[Span]:
+def meant_spans(utterance: Utterance) -> frozenset[Span]:
+    """The annotated entities that tell where they stand."""
     return frozenset(
         (v.start, v.end, v.entity) for v in utterance.entities if v.start is not None and v.end is not None
     )
 
 
-def _said(understanding: Understanding, types: set[str]) -> frozenset[Span]:
+def said_spans(understanding: Understanding, types: set[str]) -> frozenset[Span]:
+    """The model's entities of these types."""
     return frozenset((e.start, e.end, e.entity) for e in understanding.entities if e.entity in types)
 
 
