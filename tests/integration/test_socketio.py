@@ -15,7 +15,7 @@ import pytest
 import socketio
 from starlette.applications import Starlette
 
-from connectors.base import InboundMessage, OutboundMessage
+from connectors.base import InboundMessage, OutboundMessage, Receipt, StateChange
 from connectors.memory import MemoryPorts
 from connectors.socketio import SocketIo, SocketIoOptions, payloads
 from tests.lab import labbot, running
@@ -122,8 +122,18 @@ async def test_every_key_of_the_credentials_counts() -> None:
     assert (message.sender_id, message.input_channel, message.metadata) == (session, "socketio", {"page": "/lamps"})
 
 
-async def test_two_messages_sent_at_once_keep_their_order() -> None:
-    async with channel(MemoryPorts(echo), PERSISTENT) as address, page(address, PERSISTENT) as anna:
+class LaterFaster(MemoryPorts):
+    """Ports that store each message in less time than the one before it."""
+
+    async def receive(
+        self, batch: Sequence[InboundMessage], state_changes: Sequence[StateChange] = ()
+    ) -> list[Receipt]:
+        await asyncio.sleep(0.2 - 0.02 * int(batch[0].text.split()[-1]))
+        return await super().receive(batch, state_changes)
+
+
+async def test_messages_sent_at_once_keep_their_order() -> None:
+    async with channel(LaterFaster(echo), PERSISTENT) as address, page(address, PERSISTENT) as anna:
         for number in range(10):
             await anna.say(f"message {number}", "s")
         for number in range(10):
