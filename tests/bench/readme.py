@@ -165,6 +165,7 @@ def large_project(found: Figures) -> str:
 ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("BANKING77 test accuracy, `quick`, all-MiniLM-L6-v2, as served (ONNX int8)", "banking77_quick", banking77),
     ("BANKING77, `full`, all-MiniLM-L6-v2", "banking77_full", accuracy),
+    ("BANKING77, `small` (four of the six layers)", "banking77_small", accuracy),
     ("BANKING77, 10 examples an intent, `few-shot`", "banking77_10shot", accuracy),
     ("CLINC150, `full`", "clinc150_full", accuracy),
     ("BANKING77-OOS, 50 of 77 intents known, out of scope = the other 27, `full`", "banking77_near_oos", accuracy),
