@@ -37,14 +37,14 @@ from training.scope import fit_scope
 from training.scores import calibration_error, macro_f1
 from training.selection import Selector, fit_selectors
 from training.several import fit_several
-from training.tagger import C_FROZEN, C_TUNED, annotated_spans, fit_tagger, learnable, tag_labels, tag_targets
+from training.tagger import annotated_spans, fit_tagger, learnable, tag_labels, tag_targets
 
 __all__ = ["RECIPES", "Progress", "Recipe", "fingerprint", "quiet", "train_understanding"]
 
 Progress = Callable[[str, int, int], None]
 
 # Raise when the same data and recipe would now make another model.
-TRAINER = 8
+TRAINER = 7
 PROBES = 12
 # Texts that no training set holds and every channel brings.
 ODD_PROBES = ("OK", "A-1001", "👍")
@@ -240,15 +240,13 @@ def _train_tagger(
     labels = tag_labels(data.intents, learned)
     targets = tag_targets(data.intents, tokens, learned, labels)
     folds = readings["intent"].folds
-    is_tuned = bool(readings["intent"].tuned)
-    c = C_TUNED if is_tuned else C_FROZEN
     with threadpool_limits(1, user_api="blas"):
-        tagger = fit_tagger(hidden, targets, labels, c=c, seed=recipe.seed)
+        tagger = fit_tagger(hidden, targets, labels, recipe.seed)
         progress("entities", 2, 3)
-        if is_tuned:
+        if readings["intent"].tuned:
             return _Tagged(tagger=tagger, f1=None)
         seen = [row for row in range(len(folds)) if folds[row]]
-        rehearsed = fit_tagger([hidden[r] for r in seen], [targets[r] for r in seen], labels, c=c, seed=recipe.seed)
+        rehearsed = fit_tagger([hidden[r] for r in seen], [targets[r] for r in seen], labels, recipe.seed)
     unseen = [row for row in range(len(folds)) if not folds[row]]
     found = [rehearsed.find(data.intents[row].text, tokens[row].spans, hidden[row]) for row in unseen]
     meant = [annotated_spans(data.intents[row], learned) for row in unseen]
