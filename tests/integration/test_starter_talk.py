@@ -20,6 +20,7 @@ from bot.starter.actions.manners import (
     ActionStop,
 )
 from bot.starter.actions.order_status import ActionShowOrderStatus
+from bot.starter.actions.people import ActionFileComplaint
 from bot.starter.actions.seasons import FEASTS, TIMES_OF_DAY
 from bot.starter.actions.wishes import ActionNoteWishes
 from tests.starter_actions import ANNA, DOMAIN, outcome, said_by, tracker_with
@@ -49,7 +50,7 @@ async def test_a_second_wish_waits_until_the_form_of_the_first_is_over() -> None
     tracker = tracker_with(slots={"language": "en"}, intent="return_item", also=["order_status"], form=None)
     assert await said_by(ActionNoteWishes(), tracker) == ([], {"other_wishes": ["order_status"]})
     held = {"language": "en", "other_wishes": ["order_status"]}
-    assert await said_by(ActionNoteWishes(), tracker_with(slots=held, intent="inform")) == ([], {})
+    assert await said_by(ActionNoteWishes(), tracker_with(slots=held, intent="inform", form="return_form")) == ([], {})
     again = tracker_with(slots=held, intent="invoice", form="return_form")
     assert await said_by(ActionNoteWishes(), again) == ([], {})
     found = {**held, "order_number": "A-1001", "order_contact": ANNA}
@@ -69,8 +70,47 @@ async def test_a_matter_that_is_over_leaves_no_wish_behind(action: Any) -> None:
 
 
 async def test_a_wish_that_is_said_after_all_is_not_offered_again() -> None:
-    tracker = tracker_with(slots={"other_wishes": ["order_status", "invoice"]}, intent="order_status", form=None)
+    held = {"other_wishes": ["order_status", "invoice"]}
+    tracker = tracker_with(slots=held, intent="order_status", form="return_form")
     assert await said_by(ActionNoteWishes(), tracker) == ([], {"other_wishes": ["invoice"]})
+
+
+async def test_wishes_of_several_messages_wait_together_but_not_for_what_their_form_is_about() -> None:
+    held = {"other_wishes": ["return_item"]}
+    also = ["order_status", "discount", "return_item"]
+    tracker = tracker_with(slots=held, intent="shipping_info", also=also, form="order_status_form")
+    assert await said_by(ActionNoteWishes(), tracker) == ([], {"other_wishes": ["discount", "return_item"]})
+
+
+async def test_a_wish_beside_an_answer_to_a_form_is_noted() -> None:
+    tracker = tracker_with(slots={}, intent="inform", also=["invoice"], form="order_status_form")
+    assert await said_by(ActionNoteWishes(), tracker) == ([], {"other_wishes": ["invoice"]})
+
+
+async def test_a_wish_beside_a_complaint_gets_a_button() -> None:
+    tracker = tracker_with(slots={"language": "en"}, intent="complaint", also=["refund_status"], form=None)
+    [message], _ = await said_by(ActionNoteWishes(), tracker)
+    assert message["buttons"] == [{"title": "Where is my refund?", "payload": "/refund_status"}]
+
+
+async def test_a_wish_of_a_matter_that_was_left_long_ago_is_dropped() -> None:
+    """No form is open: the one that it waited for ended with its session."""
+    tracker = tracker_with(slots={"other_wishes": ["invoice"]}, intent="cancel_order", form=None)
+    assert await said_by(ActionNoteWishes(), tracker) == ([], {"other_wishes": None})
+
+
+async def test_after_a_complaint_the_other_wish_is_offered() -> None:
+    told = {"complaint_text": "The lamp came in pieces and nobody answers", "complaint_order": "A-1001"}
+    slots = {"language": "en", **told, "handoff_contact": ANNA, "other_wishes": ["refund_status"]}
+    messages, found = await said_by(ActionFileComplaint(), tracker_with(slots=slots, form=None))
+    assert [message["response"] for message in messages] == ["utter_complaint_filed", "utter_next_wish"]
+    assert found["other_wishes"] is None
+
+
+async def test_without_an_order_nothing_waits_on() -> None:
+    slots = {"language": "en", "other_wishes": ["invoice"]}
+    _, found = await said_by(ActionShowOrderStatus(), tracker_with(slots=slots, form=None))
+    assert found["other_wishes"] is None
 
 
 @pytest.mark.parametrize(
@@ -100,7 +140,8 @@ async def test_a_strained_customer_is_not_offered_a_person_twice() -> None:
 
 def test_every_button_of_a_second_wish_names_an_intent() -> None:
     assert set(wishes._TITLES) <= set(DOMAIN["intents"])
-    assert set(wishes._TITLES) >= wishes._ANSWERED_AT_ONCE
+    assert wishes._ANSWERED_AT_ONCE <= wishes._HEARD
+    assert {form for form in wishes._OF_FORM if form} == set(DOMAIN["forms"])
 
 
 # Products

@@ -18,7 +18,7 @@ from rasa_sdk.types import DomainDict
 from .cases import Cases
 from .orders import Order, find_order, read_contact, read_order_number
 from .tries import FailedLookups
-from .turns import file_of, forget, shop_day, turn_key, value_before, verified_contacts
+from .turns import WISHES, file_of, forget, shop_day, turn_key, value_before, verified_contacts
 from .wishes import offer_next
 
 PAIR = ("order_number", "order_contact")
@@ -114,7 +114,7 @@ class OrderAction(Action, ABC):
         """
         order = order_of(tracker)
         if order is None:
-            return [*forget(), SlotSet("order_lookup", "locked"), FollowupAction("utter_order_locked")]
+            return [*forget(), *forget(WISHES), SlotSet("order_lookup", "locked"), FollowupAction("utter_order_locked")]
         self.settle(order, dispatcher, tracker)
         return [*forget(), SlotSet("order_lookup", "found"), *offer_next(dispatcher, tracker)]
 

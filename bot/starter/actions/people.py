@@ -12,6 +12,7 @@ from rasa_sdk.types import DomainDict
 from .order_forms import cases
 from .orders import folded, read_contact, read_order_number
 from .turns import DETAILS, forget, turn_key, value_before
+from .wishes import offer_next
 
 # What complaint_order holds when there is no order to it.
 NO_ORDER = "-"
@@ -89,7 +90,8 @@ class ActionFileComplaint(Action):
         ticket = cases().open(turn_key(tracker, self.name()), "ticket", number, told)
         dispatcher.utter_message(response="utter_complaint_filed", ticket=ticket, contact=contact)
         told_slots = (slot for slot in DETAILS if slot != "handoff_contact")
-        return [*forget(told_slots), SlotSet("handoff_reason", f"complaint {ticket}")]
+        reason = SlotSet("handoff_reason", f"complaint {ticket}")
+        return [*forget(told_slots), reason, *offer_next(dispatcher, tracker)]
 
 
 def _tells_something(story: str) -> bool:

@@ -39,9 +39,10 @@ _TITLES: dict[str, dict[str, str]] = {
     "warranty": {"en": "Warranty", "zh": "保修"},
     "human_handoff": {"en": "Talk to a person", "zh": "转人工"},
 }
-# Answered in one go: nothing is left open in which a button could do harm. The others begin a form.
+# Answered in one go: no form is left open in which a button could do harm. The others begin one.
 _ANSWERED_AT_ONCE = frozenset(
     (
+        "complaint",
         "exchange_item",
         "product_info",
         "stock_check",
@@ -55,6 +56,17 @@ _ANSWERED_AT_ONCE = frozenset(
         "warranty",
     )
 )
+# No wish to come back to, but a message that may name one beside it: "A-1001, and I need an invoice".
+_HEARD = frozenset((*_TITLES, "inform", "complaint"))
+# What a form is about: no second wish while it is open.
+_OF_FORM: dict[str | None, tuple[str, ...]] = {
+    "order_status_form": ("order_status",),
+    "cancel_order_form": ("cancel_order",),
+    "return_form": ("return_item",),
+    "change_address_form": ("change_address",),
+    "complaint_form": ("damaged_item",),
+    "handoff_form": ("human_handoff",),
+}
 # What is said to these questions is an answer, whatever it sounds like.
 _IN_OWN_WORDS = ("return_product", "return_reason", "new_address", "complaint_text", "complaint_order")
 
@@ -71,17 +83,22 @@ class ActionNoteWishes(Action):
         return "action_note_wishes"
 
     async def run(self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: DomainDict) -> list[EventType]:
-        """Note what the message wants beside its main wish; what was noted before waits on, unless it was just said."""
+        """Note what the message wants beside its main wish.
+
+        What was noted before waits on while a form is open; without one it was of a matter that was never finished.
+        """
         main = (tracker.latest_message.get("intent") or {}).get("name")
-        if main not in _TITLES or tracker.get_slot("requested_slot") in _IN_OWN_WORDS:
+        if main not in _HEARD or tracker.get_slot("requested_slot") in _IN_OWN_WORDS:
             return []
-        held: list[str] = tracker.get_slot(SLOT) or []
-        fresh = _beside(tracker, main)
-        if fresh and main in _ANSWERED_AT_ONCE and not form_of(tracker):
-            _offer(_BESIDE_AN_ANSWER, fresh, dispatcher, tracker)
-            fresh = held = []
-        wishes = fresh or [wish for wish in held if wish != main]
-        return [SlotSet(SLOT, wishes or None)] if wishes != (tracker.get_slot(SLOT) or []) else []
+        form, held = form_of(tracker), tracker.get_slot(SLOT) or []
+        wishes = _beside(tracker, main)
+        if form is not None:
+            over = (main, *_OF_FORM.get(form, ()))
+            wishes = [wish for wish in dict.fromkeys((*wishes, *held)) if wish not in over]
+        elif wishes and main in _ANSWERED_AT_ONCE:
+            _offer(_BESIDE_AN_ANSWER, wishes, dispatcher, tracker)
+            wishes = []
+        return [SlotSet(SLOT, wishes or None)] if wishes != held else []
 
 
 def offer_next(dispatcher: CollectingDispatcher, tracker: Tracker) -> list[EventType]:
