@@ -13,6 +13,7 @@ import inspect
 import itertools
 import json
 import logging
+import math
 import pkgutil
 import sys
 import threading
@@ -141,7 +142,7 @@ class InProcessActions:
             if answer is None:
                 return ActionCrashed(error="the action has no name")
             written = json.dumps([answer.events, answer.responses])
-            return _too_large() if len(written) > MAX_ANSWER_BYTES else _result(*json.loads(written))
+            return _too_large() if len(written) > MAX_ANSWER_BYTES else _result(*storable_json(written))
         except ActionExecutionRejection as rejection:
             return ActionRejected(reason=str(rejection.message))
         except ActionNotFoundException:
@@ -300,18 +301,41 @@ class RemoteActions:
         if len(content) > MAX_ANSWER_BYTES:
             return _too_large()
         try:
-            body = json.loads(content)
-        except ValueError:
+            body = storable_json(content)
+        except (ValueError, RecursionError):
             body = None
         if status == httpx.codes.BAD_REQUEST:
             reason = body.get("error") if isinstance(body, dict) else None
             return ActionRejected(reason=str(reason or "declined"))
-        if status != httpx.codes.OK or not isinstance(body, dict):
+        if status != httpx.codes.OK:
             return ActionCrashed(error=f"the action server answered {status}")
+        if not isinstance(body, dict):
+            return ActionCrashed(error="the action server's answer is not a JSON object that can be stored")
         return _result(body.get("events") or [], body.get("responses") or [])
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def storable_json(written: str | bytes) -> Any:
+    """A JSON value that a database stores: neither NaN nor a number beyond any float nor half an emoji in it.
+
+    Raises ValueError, or RecursionError for what is nested without end.
+    """
+    value = json.loads(written, parse_constant=_refuse_constant, parse_float=_finite)
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(written: str) -> float:
+    value = float(written)
+    if not math.isfinite(value):
+        raise ValueError(f"{written} is too large")
+    return value
 
 
 async def post_json(

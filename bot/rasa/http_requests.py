@@ -6,7 +6,6 @@ Invariant: whatever a client sends, what comes out is a checked value or an `Api
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bot.dialogue.events import Event, from_json
-from bot.rasa.action_server import PROTOCOL_VERSION
+from bot.rasa.action_server import PROTOCOL_VERSION, storable_json
 from connectors.base import MAX_METADATA_DEPTH
 
 DOCS = "https://rasa.com/docs/rasa"
@@ -90,9 +89,7 @@ def parse_json(raw: bytes) -> Any:
     if not raw.strip():
         return None
     try:
-        # Through the parser's own words for them, so that neither NaN nor half an emoji ever reaches the database.
-        value = json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite)
-        json.dumps(value, ensure_ascii=False).encode()
+        value = storable_json(raw)
     except (ValueError, RecursionError) as error:
         raise bad_request("Failed when parsing body as json") from error
     if _is_deeper(value, MAX_METADATA_DEPTH):
@@ -109,17 +106,6 @@ async def json_object(request: Request, if_empty: str | None = None) -> dict[str
         return {}
     if not isinstance(value, dict):
         raise bad_request(f"The request body must be a JSON object, not {type(value).__name__}.")
-    return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(written: str) -> float:
-    value = float(written)
-    if not math.isfinite(value):
-        raise ValueError(f"{written} is too large")
     return value
 
 

@@ -7,7 +7,6 @@ that gives no answer costs one deadline, and the responses right after it nothin
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import httpx
 from bot.assistant.loader import Assistant
 from bot.assistant.nlg import NlgEndpoint
 from bot.dialogue.effects import AskNlg, NlgAnswer, NlgFailed
-from bot.rasa.action_server import MAX_ANSWER_BYTES, post_json
+from bot.rasa.action_server import MAX_ANSWER_BYTES, post_json, storable_json
 
 log = logging.getLogger("kefu.nlg")
 
@@ -101,7 +100,7 @@ def _answer(status: int, content: bytes) -> NlgAnswer | NlgFailed:
     if len(content) > MAX_ANSWER_BYTES:
         return NlgFailed(why=f"its answer is larger than {MAX_ANSWER_BYTES // 1024**2} MB")
     try:
-        message = json.loads(content)
+        message = storable_json(content)
     except (ValueError, RecursionError):
         return NlgFailed(why="its answer is not JSON")
     if not isinstance(message, dict):

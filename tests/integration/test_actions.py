@@ -72,6 +72,11 @@ class Nonsense(Named):
     def run(self, dispatcher, tracker, domain):
         return [{"event": "slot", "name": "x", "value": object()}]
 
+class Infinite(Named):
+    action_name = "action_infinite"
+    def run(self, dispatcher, tracker, domain):
+        return [SlotSet("x", float("inf"))]
+
 class Meddles(Named):
     action_name = "action_meddles"
     def run(self, dispatcher, tracker, domain):
@@ -150,12 +155,16 @@ async def test_sync_and_async_actions_answer(actions: InProcessActions) -> None:
     assert await actions.run(effect("action_silent"), 5) == ActionResult()
 
 
+NO_JSON = ActionCrashed(error="the action server's answer is not a JSON object that can be stored")
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
         ("action_rejects", ActionRejected, "not today"),
         ("action_crashes", ActionCrashed, "RuntimeError: boom"),
         ("action_nonsense", ActionCrashed, "not JSON serializable"),
+        ("action_infinite", ActionCrashed, "Infinity is not JSON"),
         ("action_unknown", ActionCrashed, "no action 'action_unknown'"),
     ],
 )
@@ -360,7 +369,9 @@ async def test_action_server_is_asked_and_answers_as_rasa_s(server: Server) -> N
         (400, b"oops", ActionRejected(reason="declined")),
         (500, b"trace", ActionCrashed(error="the action server answered 500")),
         (404, b"{}", ActionCrashed(error="the action server answered 404")),
-        (200, b"not json", ActionCrashed(error="the action server answered 200")),
+        (200, b"not json", NO_JSON),
+        (200, b'{"events": [{"event": "slot", "name": "x", "value": NaN}]}', NO_JSON),
+        (200, b"[" * 200_000, NO_JSON),
         (200, b'{"events": {}}', ActionResult()),
         (200, b'{"events": [1]}', ActionCrashed(error="the action's `events` is not a list of objects")),
         (200, b'{"events": null, "responses": null}', ActionResult()),
