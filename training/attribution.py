@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.artifact import read_manifest
 from models.base import ModelError
 from models.encoder import Encoder
 from models.explain import Effect, Task, parts_of
@@ -92,11 +93,14 @@ def attribute(reader: TrainedUnderstander, folder: Path, base: BaseModel, text: 
 
 
 def tuned_weights(model: Any, folder: Path) -> None:
-    """Give the base's `model` the weights that the version in `folder` was tuned to; none were kept, none change."""
+    """Make the base's `model` what the version in `folder` was tuned to; where no weights were kept, none change."""
     if not (folder / TUNED_WEIGHTS).is_file():
         return
     from safetensors.torch import load_file
 
+    from training.tuning import keep_lowest
+
+    keep_lowest(model, read_manifest(folder).training["recipe"].get("kept", 1.0))
     model.load_state_dict(load_file(folder / TUNED_WEIGHTS), strict=False)
 
 

@@ -76,11 +76,15 @@ def fit_tagger(
         hidden: N arrays (T, D).
         targets: N arrays (T,), as from `tag_targets`.
     """
-    rows, tags = np.concatenate([in_context(one) for one in hidden]), np.concatenate(targets)
-    counted = tags >= 0
-    rows, tags = rows[counted], tags[counted]
-    kept = _thinned(tags, seed)
-    rows, tags = rows[kept], tags[kept]
+    tags = np.concatenate(targets)
+    counted = np.flatnonzero(tags >= 0)
+    kept = counted[_thinned(tags[counted], seed)]
+    # Thinned before the vectors are put together: three of them for each token of a large project fill the memory.
+    ends = np.cumsum([len(one) for one in targets])
+    shares = np.split(kept, np.searchsorted(kept, ends[:-1]))
+    starts = ends - [len(one) for one in targets]
+    rows = np.concatenate([in_context(one)[k - s] for one, k, s in zip(hidden, shares, starts, strict=True)])
+    tags = tags[kept]
     mean = rows.mean(axis=0)
     scale = float(np.sqrt(((rows - mean) ** 2).sum(axis=1).mean())) or 1.0
     model = LogisticRegression(C=C, max_iter=MOST_STEPS, tol=1e-3)

@@ -274,10 +274,8 @@ def _prepared(model: Any, recipe: Recipe) -> Any:
             getattr(module, "dropout", None), torch.nn.Dropout
         ):
             module.dropout.p = 0.0
+    keep_lowest(model, recipe.kept)
     layers = encoder_layers(model)
-    if layers is not None and recipe.kept < 1:
-        del layers[max(1, round(len(layers) * recipe.kept)) :]
-        _count_layers(model, len(layers))
     if recipe.lora_rank:
         return _with_adapters(model, recipe)
     for parameter in model.get_input_embeddings().parameters():
@@ -340,6 +338,19 @@ class _Nothing(torch.nn.Module):
 
     def forward(self, *args: Any, **given: Any) -> Any:
         return given["inputs_embeds"]
+
+
+def keep_lowest(model: Any, share: float) -> None:
+    """Cut off the layers above this share of them. Raises ValueError where the model shows no stack of layers."""
+    if share >= 1:
+        return
+    layers = encoder_layers(model)
+    if layers is None:
+        raise ValueError(
+            f"{type(model).__name__} has no stack of layers that could be cut; take another recipe"
+        )
+    del layers[max(1, round(len(layers) * share)) :]
+    _count_layers(model, len(layers))
 
 
 def encoder_layers(model: Any) -> Any:

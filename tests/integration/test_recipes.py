@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from models.artifact import read_manifest, sha256_file, write_manifest
 from models.base import ArtifactInvalid, Manifest
@@ -18,10 +19,12 @@ from models.pretrained import load_torch_model, resolve_base
 from models.understanding import load_understander
 from tests.tiny_encoders import KINDS, make_encoder
 from tests.tiny_models import ASSISTANT, tiny_data
+from training.attribution import tuned_weights
 from training.dataset import EntityValue, UnderstandingData, Utterance
 from training.export import _outlying, exported_encoder
 from training.finetune_understanding import train_understanding
 from training.recipes import RECIPES, Recipe
+from training.tuning import encoder_layers, keep_lowest
 
 SHORT = {"epochs": 1, "threads": 1, "enough_held_out": 5}
 
@@ -99,6 +102,26 @@ def test_a_setting_that_is_no_choice_is_named(folders: Path, field: str, value: 
     recipe = replace(RECIPES["full"], **{**SHORT, field: value})
     with pytest.raises(ValueError, match=f"{field} '{value}'; use"):
         train(folders, "bert", recipe, tmp_path / "v")
+
+
+def test_a_cut_encoder_is_explained_by_the_layers_that_serve(folders: Path, tmp_path: Path) -> None:
+    train(folders, "bert", replace(RECIPES["small"], **SHORT), tmp_path / "v")
+    base = resolve_base(str(folders / "bert"), folders / "cache")
+    model, encoder = load_torch_model(base), Encoder(tmp_path / "v", 1)
+    tuned_weights(model, tmp_path / "v")
+    assert len(encoder_layers(model)) == 1
+    (tokens,) = encoder.tokens(["where is my order"])
+    with torch.inference_mode():
+        words = torch.from_numpy(encoder.words(np.array([tokens.ids])))
+        hidden = model(inputs_embeds=words, attention_mask=torch.ones(1, len(tokens.ids))).last_hidden_state[0]
+    served = encoder.run([tokens], with_hidden=True).hidden
+    assert served is not None
+    np.testing.assert_allclose(hidden.numpy(), served[0], atol=0.15)  # int8 beside float
+
+
+def test_what_has_no_layers_to_cut_is_refused_in_words() -> None:
+    with pytest.raises(ValueError, match="no stack of layers"):
+        keep_lowest(torch.nn.Linear(2, 2), 0.5)
 
 
 def test_tuning_learns_what_a_frozen_encoder_cannot(folders: Path, tmp_path: Path) -> None:
