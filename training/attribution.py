@@ -100,7 +100,9 @@ def tuned_weights(model: Any, folder: Path) -> None:
 
     from training.tuning import keep_lowest
 
-    keep_lowest(model, read_manifest(folder).training["recipe"].get("kept", 1.0))
+    recipe = read_manifest(folder).training["recipe"]
+    assert isinstance(recipe, dict)
+    keep_lowest(model, recipe.get("kept", 1.0))
     model.load_state_dict(load_file(folder / TUNED_WEIGHTS), strict=False)
 
 

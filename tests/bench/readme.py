@@ -150,6 +150,13 @@ def rasa_training(found: Figures) -> str:
     return "; ".join(parts)
 
 
+def traces(found: Figures) -> str:
+    return (
+        f"of {found['typed_messages']} typed messages the intent is Rasa's in {found['same_intent']}, the entities in "
+        f"{found['same_entities']}; the answers are the same in {found['same_answers']}"
+    )
+
+
 def large_project(found: Figures) -> str:
     steps = ", ".join(
         f"{label} {found[step]['seconds']:.0f} s"
@@ -176,6 +183,7 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("The starter's fixed tests, `full`", "starter_full", starter),
     ("Reading 15-token messages with all heads, 2 threads", "understanding", understanding),
     ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),
+    ("Conversations recorded from Rasa, read by our own models (`quick`)", "traces", traces),
     ("Learned policy, one story left out at a time", "policy", policy),
     ("REST webhook beside a live Rasa 3.6.21, 32 customers at once", "rasa", rasa_webhook),
     ("Training beside a live Rasa 3.6.21, `quick` and the learned policy", "rasa", rasa_training),
