@@ -28,22 +28,27 @@ from models.registry import Registry
 from models.runtime import ServedUnderstander
 from models.understanding import TrainedUnderstander, load_understander
 from tests.bench.report import latency, write
-from training.finetune_understanding import RECIPES, train_understanding
+from training.finetune_understanding import RECIPES, Recipe, train_understanding
 
 ENGLISH, MULTILINGUAL = "all-MiniLM-L6-v2", "multilingual-e5-small"
 TOKENS = range(13, 18)
 ALONE = 300
 CONCURRENT, ROUNDS = 32, 40
+# Name in the results → base and recipe; of the recipe only how many layers it keeps takes part in the time.
+VARIANTS = {
+    ENGLISH: (ENGLISH, RECIPES["quick"]),
+    f"{ENGLISH}, small": (ENGLISH, replace(RECIPES["small"], epochs=1)),
+    MULTILINGUAL: (MULTILINGUAL, RECIPES["quick"]),
+}
 P50_MS, PER_S, TIMES_EAGER = 3.5, 700.0, 3.0
 
 
-def version(base: BaseModel, home: Path, threads: int) -> tuple[Registry, TrainedUnderstander]:
-    """A `quick` version of the starter on `base`, promoted in a registry of its own."""
+def version(base: BaseModel, recipe: Recipe, home: Path, threads: int) -> tuple[Registry, TrainedUnderstander]:
+    """A version of the starter on `base`, promoted in a registry of its own."""
     assistant = load_assistant(STARTER, {})
     lessons = collect_lessons(assistant, (), fixed_tests(assistant))
     out = home / "made"
-    recipe = replace(RECIPES["quick"], threads=threads)
-    train_understanding(lessons.data, recipe, base, out, assistant.assistant_id)
+    train_understanding(lessons.data, replace(recipe, threads=threads), base, out, assistant.assistant_id)
     registry = Registry(home / "models", assistant.assistant_id)
     name = registry.add(KIND, out)
     registry.promote(KIND, name)
@@ -126,20 +131,20 @@ def main() -> int:
     given = options.parse_args()
     found: dict[str, Any] = {"threads": given.threads}
     with tempfile.TemporaryDirectory(prefix="kefu-bench-") as folder:
-        for name in (ENGLISH, MULTILINGUAL):
-            base = resolve_base(name, Path(folder) / "bases", print)
-            registry, reader = version(base, Path(folder) / name, given.threads)
+        for name, (base_name, recipe) in VARIANTS.items():
+            base = resolve_base(base_name, Path(folder) / "bases", print)
+            registry, reader = version(base, recipe, Path(folder) / name, given.threads)
             texts = messages(reader)
             runtime = asyncio.run(through_runtime(registry, texts, given.threads))
             beside = eager(base, reader, texts, given.threads)
             times = statistics.median(runtime["per_s"]) / beside["per_s"]
             found[name] = {"n_texts": len(texts), "runtime": runtime, "eager": beside, "times_eager": round(times, 2)}
-    english = found[ENGLISH]
-    targets = {
-        f"English base, one message, p50 ≤ {P50_MS} ms": english["runtime"]["alone"]["p50_ms"] <= P50_MS,
-        f"English base, 32 at once, ≥ {PER_S:.0f} a second": statistics.median(english["runtime"]["per_s"]) >= PER_S,
-        f"English base, ≥ {TIMES_EAGER:.0f} times eager": english["times_eager"] >= TIMES_EAGER,
-    }
+    targets = {}
+    for name in (name for name in VARIANTS if name.startswith(ENGLISH)):
+        runtime = found[name]["runtime"]
+        targets[f"{name}: one message, p50 ≤ {P50_MS} ms"] = runtime["alone"]["p50_ms"] <= P50_MS
+        targets[f"{name}: 32 at once, ≥ {PER_S:.0f} a second"] = statistics.median(runtime["per_s"]) >= PER_S
+        targets[f"{name}: ≥ {TIMES_EAGER:.0f} times eager"] = found[name]["times_eager"] >= TIMES_EAGER
     write("understanding", found, targets=targets)
     return 0 if all(targets.values()) else 1
 
