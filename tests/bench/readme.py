@@ -58,10 +58,10 @@ def understanding(found: Figures) -> str:
     parts = []
     for name in ("all-MiniLM-L6-v2", "all-MiniLM-L6-v2, small", "multilingual-e5-small"):
         runtime = found[name]["runtime"]
-        rate = sorted(runtime["per_s"])[1]
+        rate, eager = sorted(runtime["per_s"])[1], found[name]["times_eager"]
         parts.append(
-            f"{name.replace(', small', ', `small`')}: one message p50 {runtime['alone']['p50_ms']:.1f} ms, 32 at once {rate:.0f}/s, "
-            f"{found[name]['times_eager']:.1f} × PyTorch eager"
+            f"{name.replace('small', '`small`') if ', ' in name else name}: one message p50 "
+            f"{runtime['alone']['p50_ms']:.1f} ms, 32 at once {rate:.0f}/s, {eager:.1f} × PyTorch eager"
         )
     return "; ".join(parts)
 
