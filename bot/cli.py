@@ -18,7 +18,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from bot import __version__
-from bot.commands.console import Folder, err, good, out, progress_bar, with_database
+from bot.commands.console import Folder, chosen_folder, err, good, out, progress_bar, with_database
 from bot.commands.import_rasa import import_rasa
 from bot.commands.learn import retrain, review, train
 from bot.commands.measure import evaluate, explain
@@ -117,7 +117,7 @@ def validate(folder: Folder = None) -> None:
     from bot.assistant.loader import read_and_check
     from bot.dialogue.policies import check_dialogue
 
-    root = assistant_folder(load_settings(), folder)
+    root = chosen_folder(load_settings(), folder)
     with progress_bar() as progress:
         assistant, problems = read_and_check(root, environment(), progress)
         if assistant is not None:
@@ -186,6 +186,7 @@ def serve(
 
     settings = load_settings(host=host, port=port)
     root = assistant_folder(settings, folder)
+    _check_address(settings)
     bot = load_bot(root, settings)
     if _needs_model(settings, bot.assistant.assistant_id):
         _train_beside(settings, bot.assistant.root)
@@ -201,6 +202,22 @@ def serve(
             platform, on_ready=lambda state: _banner(settings, state, debug=debug), reload=tell if reload else None
         )
     )
+
+
+def _check_address(settings: Settings) -> None:
+    """Before a minute of training: may we listen there? Raises KefuError."""
+    import socket
+
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found[:1]:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        raise KefuError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}); try --host or --port"
+        ) from error
 
 
 def _banner(settings: Settings, state: Mapping[str, Any], *, debug: bool) -> None:
@@ -235,7 +252,7 @@ def chat(
     folder: Folder = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show intent, ranking, slots, policy and why.")] = False,
 ) -> None:
-    """Talk to the assistant in this terminal. A number presses a button; /quit ends."""
+    """Talk to the assistant in this terminal. A number presses a button; /quit ends. Nothing said here is kept."""
     import logging
     import tempfile
 
@@ -244,7 +261,7 @@ def chat(
 
     logging.getLogger("kefu").setLevel(logging.ERROR)
     settings = load_settings()
-    root = assistant_folder(settings, folder)
+    root = chosen_folder(settings, folder)
     bot = load_bot(root, settings)
     if _needs_model(settings, bot.assistant.assistant_id):
         _train_beside(settings, bot.assistant.root)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from bot.settings import Settings, assistant_folder, environment, load_settings
+from bot.settings import STARTER, Settings, assistant_folder, environment, load_settings
 
 out = Console()
 err = Console(stderr=True)
@@ -25,6 +25,14 @@ Folder = Annotated[
     ),
 ]
 ModelFolder = Annotated[Path | None, typer.Option("--assistant", help="Assistant folder, as for the other commands.")]
+
+
+def chosen_folder(settings: Settings, given: Path | None) -> Path:
+    """The assistant's folder; says so where nobody chose one and the starter is taken."""
+    folder = assistant_folder(settings, given)
+    if given is None and settings.assistant is None and folder == STARTER:
+        err.print("note: no assistant in this folder, so Kefu's own starter is taken", style="dim", soft_wrap=True)
+    return folder
 
 
 def good(what: str, rest: str = "") -> None:
@@ -78,5 +86,5 @@ def registry_of(folder: Path | None) -> Any:
     from models.registry import Registry
 
     settings = load_settings()
-    assistant = load_assistant(assistant_folder(settings, folder), environment())
+    assistant = load_assistant(chosen_folder(settings, folder), environment())
     return Registry(settings.models_dir, assistant.assistant_id)

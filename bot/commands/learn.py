@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from bot.commands.console import Folder, ModelFolder, err, good, out, progress_bar, with_database
-from bot.settings import Settings, assistant_folder, environment, load_settings
+from bot.commands.console import Folder, ModelFolder, chosen_folder, err, good, out, progress_bar, with_database
+from bot.settings import Settings, environment, load_settings
 
 if TYPE_CHECKING:
     from bot.assistant.loader import Assistant
@@ -41,7 +41,7 @@ def train(
 
     settings = load_settings()
     with progress_bar() as progress:
-        assistant = load_assistant(assistant_folder(settings, folder), environment(), progress)
+        assistant = load_assistant(chosen_folder(settings, folder), environment(), progress)
         labels = _labels(settings, assistant)
         outcome = learning.train(
             settings, assistant, labels=labels, force=force, base=base, recipe=recipe, progress=progress, console=out

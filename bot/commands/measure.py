@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from bot.commands.console import Folder, ModelFolder, out, progress_bar
+from bot.commands.console import Folder, ModelFolder, chosen_folder, err, out, progress_bar
 from bot.errors import KefuError
-from bot.settings import assistant_folder, environment, load_settings
+from bot.settings import environment, load_settings
 
 
 def evaluate(
@@ -47,7 +48,7 @@ def evaluate(
     if train_file is None:
         from bot.assistant.loader import load_assistant
 
-        assistant = load_assistant(assistant_folder(settings, folder), environment())
+        assistant = load_assistant(chosen_folder(settings, folder), environment())
         with progress_bar() as progress:
             report = evaluation.evaluate_assistant(settings, assistant, progress=progress, console=out)
         shown, found = evaluation.assistant_tables(report), report.as_json()
@@ -93,11 +94,13 @@ def explain(
     """Show which words drove the serving model's answer, and why the assistant acts on it or falls back."""
     if method not in ("occlusion", "gradients"):
         raise KefuError(f"--method {method}: occlusion or gradients")
+    if not text.strip():
+        raise KefuError('nothing to explain: give a message, such as kefu explain "where is my order?"')
     from bot import explaining
     from bot.assistant.loader import load_assistant
 
     settings = load_settings()
-    assistant = load_assistant(assistant_folder(settings, folder), environment())
+    assistant = load_assistant(chosen_folder(settings, folder), environment())
     explanation = explaining.explain(
         settings,
         assistant,
@@ -113,3 +116,4 @@ def explain(
         out.print(explaining.explanation_view(explanation))
     if page:
         explaining.write_page(explanation, page)
+        err.print(Text(f"wrote {page}"), soft_wrap=True)

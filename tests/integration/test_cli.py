@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -151,6 +152,29 @@ def test_a_home_that_cannot_be_made_is_one_message(command: str, tmp_path: Path)
     assert done.returncode == 1
     assert "KEFU_HOME" in printed
     assert "Traceback" not in printed
+
+
+def test_a_taken_port_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = kefu("serve", "--port", port, home=tmp_path / "home", check=False)
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert "training" not in done.stderr
+
+
+def test_the_starter_taken_for_want_of_another_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    note = "no assistant in this folder"
+    assert note in kefu("models", "list", home=tmp_path, PYTHONPATH=str(TESTS.parent)).stderr
+    kefu("init", "shop", home=tmp_path, PYTHONPATH=str(TESTS.parent))
+    monkeypatch.chdir(tmp_path / "shop")
+    assert note not in kefu("models", "list", home=tmp_path, PYTHONPATH=str(TESTS.parent)).stderr
+
+
+def test_nothing_to_explain_is_an_error(tmp_path: Path) -> None:
+    done = kefu("explain", " ", home=tmp_path, check=False)
+    assert (done.returncode, "nothing to explain" in done.stderr) == (1, True)
 
 
 def test_what_looks_like_markup_is_printed_whole(tmp_path: Path) -> None:
