@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifact import read_manifest
-from models.base import ModelError
+from models.base import Manifest, ModelError
 from models.encoder import Encoder
 from models.explain import Effect, Task, parts_of
 from models.heads import LinearHead
@@ -76,7 +75,7 @@ def attribute(reader: TrainedUnderstander, folder: Path, base: BaseModel, text: 
     if reader.encoder is None or head.dense is None:
         dense, difference, steps = np.zeros(len(plain) + 1), 0.0, 0
     else:
-        model = _Weighted(reader.encoder, folder, base)
+        model = _Weighted(reader.encoder, folder, base, reader.manifest)
         dense, difference, steps = model.integrate(plain, head.dense[:, answer])
     every = dense + sparse
     difference += float(sparse.sum())
@@ -92,7 +91,7 @@ def attribute(reader: TrainedUnderstander, folder: Path, base: BaseModel, text: 
     )
 
 
-def tuned_weights(model: Any, folder: Path) -> None:
+def tuned_weights(model: Any, folder: Path, manifest: Manifest) -> None:
     """Make the base's `model` what the version in `folder` was tuned to; where no weights were kept, none change."""
     if not (folder / TUNED_WEIGHTS).is_file():
         return
@@ -100,7 +99,7 @@ def tuned_weights(model: Any, folder: Path) -> None:
 
     from training.tuning import keep_lowest
 
-    recipe = read_manifest(folder).training["recipe"]
+    recipe = manifest.training["recipe"]
     assert isinstance(recipe, dict)
     keep_lowest(model, recipe.get("kept", 1.0))
     model.load_state_dict(load_file(folder / TUNED_WEIGHTS), strict=False)
@@ -109,10 +108,10 @@ def tuned_weights(model: Any, folder: Path) -> None:
 class _Weighted:
     """The encoder in PyTorch, with the weights that the served one was made of."""
 
-    def __init__(self, encoder: Encoder, folder: Path, base: BaseModel) -> None:
+    def __init__(self, encoder: Encoder, folder: Path, base: BaseModel, manifest: Manifest) -> None:
         self._encoder, self._pool = encoder, pooling(base)
         self._model = load_torch_model(base)
-        tuned_weights(self._model, folder)
+        tuned_weights(self._model, folder, manifest)
         self._version = folder.name
 
     def integrate(self, text: str, weights: NDArray[np.float32]) -> tuple[Values, float, int]:

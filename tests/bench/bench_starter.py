@@ -57,7 +57,7 @@ def float_intents(
     base = resolve_base(base_name, cache)
     model, encoder = load_torch_model(base), reader.encoder
     assert isinstance(encoder, Encoder)
-    tuned_weights(model, folder)
+    tuned_weights(model, folder, reader.manifest)
     plain = [unicodedata.normalize("NFC", text) for text in texts]
     vectors = []
     for tokens in encoder.tokens(plain):

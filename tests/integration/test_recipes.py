@@ -105,10 +105,10 @@ def test_a_setting_that_is_no_choice_is_named(folders: Path, field: str, value: 
 
 
 def test_a_cut_encoder_is_explained_by_the_layers_that_serve(folders: Path, tmp_path: Path) -> None:
-    train(folders, "bert", replace(RECIPES["small"], **SHORT), tmp_path / "v")
+    manifest = train(folders, "bert", replace(RECIPES["small"], **SHORT), tmp_path / "v")
     base = resolve_base(str(folders / "bert"), folders / "cache")
     model, encoder = load_torch_model(base), Encoder(tmp_path / "v", 1)
-    tuned_weights(model, tmp_path / "v")
+    tuned_weights(model, tmp_path / "v", manifest)
     assert len(encoder_layers(model)) == 1
     (tokens,) = encoder.tokens(["where is my order"])
     with torch.inference_mode():
