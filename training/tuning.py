@@ -346,9 +346,7 @@ def keep_lowest(model: Any, share: float) -> None:
         return
     layers = encoder_layers(model)
     if layers is None:
-        raise ValueError(
-            f"{type(model).__name__} has no stack of layers that could be cut; take another recipe"
-        )
+        raise ValueError(f"{type(model).__name__} has no stack of layers that could be cut; take another recipe")
     del layers[max(1, round(len(layers) * share)) :]
     _count_layers(model, len(layers))
 
