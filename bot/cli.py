@@ -185,7 +185,7 @@ def serve(
     from bot.telemetry import configure_logging
 
     settings = load_settings(host=host, port=port)
-    root = assistant_folder(settings, folder)
+    root = chosen_folder(settings, folder)
     _check_address(settings)
     bot = load_bot(root, settings)
     if _needs_model(settings, bot.assistant.assistant_id):
@@ -209,11 +209,12 @@ def _check_address(settings: Settings) -> None:
     import socket
 
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in found[:1]:
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
     except OSError as error:
         raise KefuError(
             f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}); try --host or --port"

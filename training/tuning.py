@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from models.base import BaseModelNotFound
 from training.recipes import Recipe
 
 # Pooled vectors have length 1; times ten, the softmax of a linear head can become sure of itself. Longer ones only
@@ -341,12 +342,12 @@ class _Nothing(torch.nn.Module):
 
 
 def keep_lowest(model: Any, share: float) -> None:
-    """Cut off the layers above this share of them. Raises ValueError where the model shows no stack of layers."""
+    """Cut off the layers above this share of them. Raises BaseModelNotFound where the model shows no stack of them."""
     if share >= 1:
         return
     layers = encoder_layers(model)
     if layers is None:
-        raise ValueError(f"{type(model).__name__} has no stack of layers that could be cut; take another recipe")
+        raise BaseModelNotFound(f"{type(model).__name__} has no stack of layers that could be cut; take another recipe")
     del layers[max(1, round(len(layers) * share)) :]
     _count_layers(model, len(layers))
 

@@ -68,7 +68,7 @@ def with_database(folder: Path | None, work: Callable[[Any, Settings, Any, Any],
     from bot.storage.database import Database
 
     settings = load_settings()
-    assistant = load_assistant(assistant_folder(settings, folder), environment())
+    assistant = load_assistant(chosen_folder(settings, folder), environment())
 
     async def run() -> None:
         db = Database.open(settings.database)
@@ -82,6 +82,7 @@ def with_database(folder: Path | None, work: Callable[[Any, Settings, Any, Any],
 
 
 def registry_of(folder: Path | None) -> Any:
+    """The versions of the assistant in the folder."""
     from bot.assistant.loader import load_assistant
     from models.registry import Registry
 

@@ -46,7 +46,7 @@ def train(
         outcome = learning.train(
             settings, assistant, labels=labels, force=force, base=base, recipe=recipe, progress=progress, console=out
         )
-    print_outcome(outcome)
+    _print_outcome(outcome)
 
 
 def _labels(settings: Settings, assistant: Assistant) -> Sequence[LabelledText]:
@@ -69,7 +69,7 @@ def _labels(settings: Settings, assistant: Assistant) -> Sequence[LabelledText]:
     return asyncio.run(read())
 
 
-def print_outcome(outcome: Any) -> None:
+def _print_outcome(outcome: Any) -> None:
     if outcome.skipped:
         out.print(
             f"nothing changed since version [bold]{outcome.version}[/]; it keeps serving (train anyway: --force)",
@@ -125,6 +125,6 @@ def retrain(
     async def run(learning: Any, settings: Settings, assistant: Assistant, db: Any) -> None:
         with progress_bar() as progress:
             outcome = await learning.retrain(settings, assistant, db, force=force, progress=progress, console=out)
-        print_outcome(outcome)
+        _print_outcome(outcome)
 
     with_database(folder, run)

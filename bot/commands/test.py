@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bot.commands.console import out, progress_bar
+from bot.commands.console import chosen_folder, out, progress_bar
 
 
 def run_test(
@@ -39,7 +39,7 @@ def run_test(
     ] = False,
 ) -> None:
     """Test the version that serves on Rasa test stories, labelled messages and test conversations."""
-    from bot.settings import assistant_folder, load_settings
+    from bot.settings import load_settings
     from bot.testing.run import TestPlan, run_tests
     from bot.testing.view import outcome_view
 
@@ -54,7 +54,7 @@ def run_test(
         pictures=not no_plot,
     )
     with progress_bar() as progress:
-        outcome = run_tests(settings, assistant_folder(settings, folder), plan, progress)
+        outcome = run_tests(settings, chosen_folder(settings, folder), plan, progress)
     for part in outcome_view(outcome):
         out.print(part, soft_wrap=True, highlight=False)
     if fail_on_prediction_errors and outcome.has_failed:

@@ -107,6 +107,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--recipe", default="quick")
     recipe = options.parse_args().recipe
+    if not (RASA / "traces").is_dir():
+        options.error(f"no traces in {RASA}; set KEFU_RASA")
     by_bot: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((RASA / "traces").glob("*.json")):
         trace = json.loads(path.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from models.artifact import read_manifest, sha256_file, write_manifest
-from models.base import ArtifactInvalid, Manifest
+from models.base import ArtifactInvalid, BaseModelNotFound, Manifest
 from models.encoder import ENCODER_ONNX, Encoder, session_options
 from models.heads import load_arrays
 from models.pretrained import load_torch_model, resolve_base
@@ -120,7 +120,7 @@ def test_a_cut_encoder_is_explained_by_the_layers_that_serve(folders: Path, tmp_
 
 
 def test_what_has_no_layers_to_cut_is_refused_in_words() -> None:
-    with pytest.raises(ValueError, match="no stack of layers"):
+    with pytest.raises(BaseModelNotFound, match="no stack of layers"):
         keep_lowest(torch.nn.Linear(2, 2), 0.5)
 
 

@@ -82,6 +82,12 @@ async def test_wishes_of_several_messages_wait_together_but_not_for_what_their_f
     assert await said_by(ActionNoteWishes(), tracker) == ([], {"other_wishes": ["discount", "return_item"]})
 
 
+async def test_where_the_order_is_waits_behind_its_refund() -> None:
+    asked = {"order_wish": "refund"}
+    tracker = tracker_with(slots=asked, intent="refund_status", also=["order_status"], form="order_status_form")
+    assert await said_by(ActionNoteWishes(), tracker) == ([], {"other_wishes": ["order_status"]})
+
+
 async def test_a_wish_beside_an_answer_to_a_form_is_noted() -> None:
     tracker = tracker_with(slots={}, intent="inform", also=["invoice"], form="order_status_form")
     assert await said_by(ActionNoteWishes(), tracker) == ([], {"other_wishes": ["invoice"]})
@@ -141,7 +147,7 @@ async def test_a_strained_customer_is_not_offered_a_person_twice() -> None:
 def test_every_button_of_a_second_wish_names_an_intent() -> None:
     assert set(wishes._TITLES) <= set(DOMAIN["intents"])
     assert wishes._ANSWERED_AT_ONCE <= wishes._HEARD
-    assert {form for form in wishes._OF_FORM if form} == set(DOMAIN["forms"])
+    assert set(wishes._OF_FORM) == set(DOMAIN["forms"])
 
 
 # Products

@@ -215,7 +215,7 @@ class TestTorchIndex:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             started = time.monotonic()
             assert not ENVIRONMENT.answers(f"http://127.0.0.1:{silent.getsockname()[1]}", 0.3)
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 2
 
 
 class TestLicence:

@@ -59,13 +59,13 @@ _ANSWERED_AT_ONCE = frozenset(
 # No wish to come back to, but a message that may name one beside it: "A-1001, and I need an invoice".
 _HEARD = frozenset((*_TITLES, "inform", "complaint"))
 # What a form is about: no second wish while it is open.
-_OF_FORM: dict[str | None, tuple[str, ...]] = {
-    "order_status_form": ("order_status",),
-    "cancel_order_form": ("cancel_order",),
-    "return_form": ("return_item",),
-    "change_address_form": ("change_address",),
-    "complaint_form": ("damaged_item",),
-    "handoff_form": ("human_handoff",),
+_OF_FORM = {
+    "order_status_form": "order_status",
+    "cancel_order_form": "cancel_order",
+    "return_form": "return_item",
+    "change_address_form": "change_address",
+    "complaint_form": "damaged_item",
+    "handoff_form": "human_handoff",
 }
 # What is said to these questions is an answer, whatever it sounds like.
 _IN_OWN_WORDS = ("return_product", "return_reason", "new_address", "complaint_text", "complaint_order")
@@ -93,7 +93,9 @@ class ActionNoteWishes(Action):
         form, held = form_of(tracker), tracker.get_slot(SLOT) or []
         wishes = _beside(tracker, main)
         if form is not None:
-            over = (main, *_OF_FORM.get(form, ()))
+            # One form serves two questions; who asked for the refund has not been told where the order is.
+            is_refund = form == "order_status_form" and tracker.get_slot("order_wish") == "refund"
+            over = (main, "refund_status" if is_refund else _OF_FORM.get(form))
             wishes = [wish for wish in dict.fromkeys((*wishes, *held)) if wish not in over]
         elif wishes and main in _ANSWERED_AT_ONCE:
             _offer(_BESIDE_AN_ANSWER, wishes, dispatcher, tracker)
