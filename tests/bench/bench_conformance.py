@@ -27,6 +27,7 @@ from tests.conformance.campaign import (
     bot_of,
     compare_generated,
     converse,
+    converse_served,
     live,
 )
 
@@ -41,10 +42,11 @@ class Campaign:
     seeds: dict[str, Any]
     started: float = field(default_factory=time.monotonic)
     bots: dict[str, Counts] = field(default_factory=dict)
+    served: dict[str, Counts] = field(default_factory=dict)
     generated: Counts = field(default_factory=Counts)
 
     def write(self) -> None:
-        every = [*self.bots.values(), self.generated]
+        every = [*self.bots.values(), *self.served.values(), self.generated]
         conversations = sum(each.conversations for each in every)
         turns, equal = sum(each.turns for each in every), sum(each.turns_equal for each in every)
         refusals = self.generated.refusals_that_differ
@@ -57,6 +59,7 @@ class Campaign:
             "turns_equal": equal,
             "share_equal": round(equal / turns, 6) if turns else None,
             "bots": {name: _figures(counts) for name, counts in self.bots.items()},
+            "through_kefu_serve": {name: _figures(counts) for name, counts in self.served.items()},
             "generated": {
                 **_figures(self.generated),
                 "projects": self.generated.projects,
@@ -89,7 +92,7 @@ def _figures(counts: Counts) -> dict[str, Any]:
     }
 
 
-async def _bots(there: Live, campaign: Campaign, names: list[str], walks: range) -> None:
+async def _bots(there: Live, campaign: Campaign, names: list[str], walks: range, served: int) -> None:
     examples = Path(os.environ.get("KEFU_RASA", TESTS.parent.parent / "shared" / "rasa"))
     with TemporaryDirectory() as scratch:
         for name in names:
@@ -103,12 +106,17 @@ async def _bots(there: Live, campaign: Campaign, names: list[str], walks: range)
                 findings = await converse(there, bot, walks, BOT_VALUES, counts)
             counts.differences += [f"{name}, walk {each.seed}: {each.difference}" for each in findings]
             campaign.write()
+            counts = campaign.served.setdefault(name, Counts())
+            findings = await converse_served(there, folder, walks[:served], BOT_VALUES, counts)
+            counts.differences += [f"{name} served, walk {each.seed}: {each.difference}" for each in findings]
+            campaign.write()
 
 
 async def main() -> None:
     """Walk over the bots, then over generated projects."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--walks", type=int, default=700, help="per bot")
+    parser.add_argument("--served", type=int, default=100, help="of them per bot also through `kefu serve`")
     parser.add_argument("--projects", type=int, default=350, help="seeds of generated projects; a third is accepted")
     parser.add_argument("--walks-per-project", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="the first seed of both")
@@ -122,7 +130,7 @@ async def main() -> None:
     seeds = {"walks": [first, first + given.walks], "projects": [first, first + given.projects]}
     with live(Path(python)) as there:
         campaign = Campaign(versions=there.oracle.versions, seeds=seeds)
-        await _bots(there, campaign, ["labbot", *EXAMPLES], range(first, first + given.walks))
+        await _bots(there, campaign, ["labbot", *EXAMPLES], range(first, first + given.walks), given.served)
         for seed in range(first, first + given.projects):
             await compare_generated(there, seed, given.walks_per_project, campaign.generated)
             if seed % 10 == 9:

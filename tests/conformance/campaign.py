@@ -21,9 +21,10 @@ from typing import Any
 from bot.errors import AssistantError, KefuError
 from bot.rasa.oracle import Oracle, OracleError
 from bot.settings import environment
-from tests.conformance.compare import Difference, ask, first_difference, play, walk
+from tests.conformance.compare import Difference, ask, first_difference, play, until_unended, walk
 from tests.conformance.domains import VALUES, generate
 from tests.conformance.project import Json, Project
+from tests.conformance.served import ServedTalks, serving
 from tests.conformance.shrink import Steps, shrink
 from tests.conformance.stage import Bot
 from tests.conformance.walks import Walker
@@ -146,16 +147,25 @@ def bot_folder(name: str, examples: Path, scratch: Path) -> Path | None:
 
 
 async def converse(
-    there: Live, bot: Bot, seeds: Sequence[int], values: Mapping[str, Sequence[Any]], counts: Counts
+    there: Live,
+    bot: Bot,
+    seeds: Sequence[int],
+    values: Mapping[str, Sequence[Any]],
+    counts: Counts,
+    served: ServedTalks | None = None,
 ) -> list[Finding]:
-    """Walk once per seed over the project that is loaded on both sides."""
+    """Walk once per seed over the project that is loaded on both sides, with `served` over HTTP on ours."""
     findings: list[Finding] = []
     hung = 0
     for seed in seeds:
         if hung == _ENOUGH_HUNG:
             break
         started = time.perf_counter()
-        steps, ours = await walk(bot, Walker(bot.model.assistant, seed, values), f"walk-{seed}")
+        walker = Walker(bot.model.assistant, seed, values, is_served=served is not None)
+        steps, ours = await walk(bot, walker, f"walk-{seed}")
+        if served is not None:
+            started = time.perf_counter()
+            ours = await served.play(steps, f"walk-{seed}")
         between = time.perf_counter()
         try:
             theirs = ask(there.oracle, steps, f"walk-{seed}")
@@ -166,6 +176,9 @@ async def converse(
             continue
         counts.ours_s += between - started
         counts.rasa_s += time.perf_counter() - between
+        if served is not None:
+            ours, theirs = until_unended(ours, theirs)
+            steps = steps[: len(ours)]
         difference = first_difference(ours, theirs)
         equal = len(steps) if difference is None else difference.index
         counts.conversations += 1
@@ -173,6 +186,18 @@ async def converse(
         counts.turns_equal += equal
         if difference:
             findings.append(Finding(seed=seed, steps=steps[: difference.index + 1], difference=difference))
+    return findings
+
+
+async def converse_served(
+    there: Live, folder: Path, seeds: Sequence[int], values: Mapping[str, Sequence[Any]], counts: Counts
+) -> list[Finding]:
+    """Walks over the project that is loaded in Rasa, on our side through a `kefu serve` process. Changes `folder`."""
+    with serving(folder, there.fresh_folder()) as url:
+        served = ServedTalks(url)
+        async with bot_of(folder) as bot:
+            findings = await converse(there, bot, seeds, values, counts, served)
+        await served.close()
     return findings
 
 

@@ -75,6 +75,16 @@ def first_difference(ours: list[Outcome], theirs: list[Outcome]) -> Difference |
     return None
 
 
+def until_unended(ours: list[Outcome], theirs: list[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
+    """Both sides before the first turn that Rasa does not end by listening: there serving goes another way by intent."""
+    for index, outcome in enumerate(theirs):
+        if any(event["event"] == "user" for event in outcome.events):
+            last = next((e["name"] for e in reversed(outcome.events) if e["event"] == "action"), None)
+            if last != "action_listen":
+                return ours[:index], theirs[:index]
+    return ours, theirs
+
+
 # ---- the named differences; each is invisible to a customer or in their favour ----
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,16 +25,24 @@ GENERIC = ("rome", "red", 3, "0", "", True)
 
 
 class Walker:
-    """`values`: what its entities may be; others take generic ones."""
+    """`values`: what its entities may be; others take generic ones. `is_served`: as `tests.conformance.served` needs."""
 
-    def __init__(self, assistant: Assistant, seed: int, values: Mapping[str, Sequence[Any]] | None = None) -> None:
+    def __init__(
+        self,
+        assistant: Assistant,
+        seed: int,
+        values: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        is_served: bool = False,
+    ) -> None:
         self._rng = random.Random(seed)
+        self._is_served = is_served
         self._assistant, self._values = assistant, values or {}
         self._domain = assistant.domain
         self._intents = [name for name, intent in self._domain.intents.items() if intent.where is not None]
         self._scripts = [users for item in (*assistant.stories, *assistant.rules) if (users := _users(item.steps))]
         self._script: list[UserStep] = []
-        self._now = START_S
+        self._now = time.time() if is_served else START_S
         self._count = 0
         self.length = self._rng.choice([5, 5, 5, 6, 6, 6, 7, 7, 8, 8, 9, 10, 12, 15, 20, 25])
 
@@ -49,6 +58,8 @@ class Walker:
         return {**step, "now": self._now}
 
     def _pause_s(self) -> float:
+        if self._is_served:
+            return 0.001
         if self._chance(0.04):
             return self._rng.choice([200.0, 400.0, 4_000.0, 100_000.0])
         return self._rng.choice([1.0, 2.0, 30.0])
@@ -60,7 +71,9 @@ class Walker:
         step: Json = {"op": "turn", "message_id": f"m{self._count}"}
         if self._chance(0.08):
             step["metadata"] = {"origin": "walk", "n": self._rng.randint(1, 3)}
-        if intent in self._domain.intents and text is None and self._chance(0.25):
+        if self._is_served and intent not in self._domain.intents:
+            intent, entities = self._rng.choice(self._intents), []
+        if self._is_served or (intent in self._domain.intents and text is None and self._chance(0.25)):
             return step | {"text": self._payload(intent, entities)}
         confidence = self._rng.choice([1.0, 1.0, 0.9, 0.75, 0.31, 0.2])
         text = self._rng.choice(TEXTS) if text is None else text
@@ -158,6 +171,8 @@ class Walker:
             {"event": "pause"},
             {"event": "resume"},
         ]
+        if self._is_served:
+            bodies = [body for body in bodies if body["event"] not in ("pause", "resume")]
         if tracker.situation.paused:
             bodies = bodies[-1:]
         return {"op": "append", "events": [{**self._rng.choice(bodies), "timestamp": self._now}]}
