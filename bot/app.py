@@ -28,9 +28,9 @@ from starlette.exceptions import HTTPException
 from watchfiles import Change
 
 from bot import __version__
-from bot.assistant.brand import Brand
 from bot.assistant.loader import Assistant, load_assistant
 from bot.brokers import Publisher, sink_of
+from bot.channels import connectors_of, public_brand
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated, StorageError
 from bot.rasa.action_server import InProcessActions, RemoteActions
 from bot.rasa.duckling import duckling_of
@@ -51,9 +51,7 @@ from bot.story_policy import learned_policies
 from bot.telemetry import Metrics
 from bot.turns import ActionRunner, Bot, Engine, TurnTrace
 from bot.worker import Worker
-from connectors.base import Connector, ConnectorError
-from connectors.rest import Rest
-from connectors.socketio import SocketIo, SocketIoOptions
+from connectors.base import Background, Connector, ConnectorError, Ports
 from connectors.webchat import WebChat
 from models.base import KIND, ModelUnavailable, Understander
 from models.registry import Registry
@@ -62,6 +60,7 @@ from models.runtime import ServedUnderstander
 log = logging.getLogger("kefu.app")
 
 DEBUG_TURNS = 500
+BACKGROUND_PAUSE_S = 5.0
 
 
 def load_bot(folder: Path, settings: Settings) -> Bot:
@@ -109,6 +108,7 @@ class Platform:
     traces: deque[TurnTrace]
     publisher: Publisher | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _background: list[asyncio.Task[None]] = field(default_factory=list)
     _publishing: asyncio.Task[None] | None = None
     _lock: TextIO | None = None
     _listener: Listener | None = None
@@ -133,19 +133,7 @@ class Platform:
         registry = Registry(settings.models_dir, assistant_id)
         served = understander or ServedUnderstander(registry, KIND, threads=settings.inference_threads)
         traces: deque[TurnTrace] = deque(maxlen=DEBUG_TURNS)
-        connectors: list[Connector] = [
-            Rest(),
-            WebChat(
-                brand=public_brand(bot.assistant.brand),
-                secret=settings.secret(),
-                widget_secret=settings.widget_secret,
-                allowed_origins=settings.allowed_origins,
-                debug=debug,
-            ),
-        ]
-        if "socketio" in bot.assistant.credentials:
-            options = SocketIoOptions.of(bot.assistant.credentials["socketio"])
-            connectors.append(SocketIo(options, settings.allowed_origins))
+        connectors = connectors_of(bot, settings, debug=debug)
         process = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
         sink = sink_of(bot.assistant.endpoints, bot.assistant.root, settings.database, environment())
         worker = Worker(
@@ -199,13 +187,18 @@ class Platform:
         if isinstance(self.understander, ServedUnderstander):
             await self.understander.start()
         self._tasks.append(asyncio.create_task(self.worker.run(), name="worker"))
+        for connector in self.connectors:
+            if isinstance(connector, Background):
+                self._background.append(asyncio.create_task(_kept_up(connector, self.ports), name=connector.name))
         if self.publisher is not None:
             self._publishing = asyncio.create_task(self.publisher.run(), name="broker")
 
     async def stop(self) -> None:
         """Let the turns in flight finish, then close."""
+        for task in self._background:
+            task.cancel()
         self.worker.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._background, *self._tasks, return_exceptions=True)
         if self.publisher is not None and self._publishing is not None:
             self.publisher.stop()
             await asyncio.gather(self._publishing, return_exceptions=True)
@@ -241,17 +234,14 @@ class Platform:
         }
 
 
-def public_brand(brand: Brand) -> dict[str, Any]:
-    """What a customer's browser may know of brand.yml, as JSON."""
-    return {
-        "name": dict(brand.name),
-        "assistant_name": dict(brand.assistant_name),
-        "greeting": dict(brand.greeting),
-        "disclosure": {"enabled": brand.disclosure_enabled, "text": dict(brand.disclosure_text)},
-        "colors": dict(brand.colors),
-        "reply_within": dict(brand.reply_within),
-        "avatar": brand.avatar,
-    }
+async def _kept_up(connector: Background, ports: Ports) -> None:
+    """A channel's own work, begun again when it fails: a platform that is away must not end the service."""
+    while True:
+        try:
+            await connector.run(ports)
+        except Exception:  # whatever it is, the log says what, and the other channels go on
+            log.exception("channel.failed")
+        await asyncio.sleep(BACKGROUND_PAUSE_S)
 
 
 def lock_database(url: str) -> TextIO:

@@ -23,6 +23,7 @@ from bot.commands.import_rasa import import_rasa
 from bot.commands.learn import retrain, review, train
 from bot.commands.measure import evaluate, explain
 from bot.commands.models import models
+from bot.commands.outbox import outbox
 from bot.commands.rasa import rasa
 from bot.commands.test import run_test
 from bot.errors import KefuError
@@ -48,6 +49,7 @@ database = typer.Typer(help="The database's schema.", no_args_is_help=True)
 app.add_typer(review, name="review")
 app.add_typer(models, name="models")
 app.add_typer(database, name="db")
+app.add_typer(outbox, name="outbox")
 app.add_typer(rasa, name="rasa")
 
 

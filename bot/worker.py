@@ -37,7 +37,7 @@ from bot.storage.records import Claim, Delivery, TurnRecord
 from bot.telemetry import Metrics, turn_id
 from bot.turn_records import apology, has_handoff, silent_record, turn_record
 from bot.turns import Bot, Reading, TurnTrace, drive, read_message, user_message
-from connectors.base import Connector, DeliveryUnknown, SendResult
+from connectors.base import Connector, DeliveryUnknown, PushConnector, RetryLater, SendResult
 from models.base import ModelUnavailable, Understander
 
 log = logging.getLogger("kefu.worker")
@@ -49,6 +49,7 @@ class WorkerLimits:
 
     concurrency: int = 64  # turns in flight: enough to fill the model's batches on a small box
     lease_s: float = 30.0  # longer than the slowest turn (action deadline); a dead worker's messages wait at most this
+    sends: int = 64  # messages on their way to push channels at once
     action_deadline_s: float = 10.0  # Rasa's action server default is 10 s; an nlg server gets as long
     poll_s: float = 1.0  # a missed wake-up costs at most this
     max_attempts: int = 4  # of a turn that fails; then the customer gets an apology instead of silence
@@ -75,12 +76,13 @@ class Worker:
     ) -> None:
         self.bot = bot
         self._db, self._hub, self._understander = db, hub, understander
-        self._push = {connector.name: connector for connector in connectors if connector.delivery == "push"}
+        self._push = {connector.name: connector for connector in connectors if isinstance(connector, PushConnector)}
         self._id, self._limits, self._clock = worker_id, limits, clock
         self._metrics = metrics or Metrics()
         self._observer = observer
         self._stopping = asyncio.Event()
         self._turns: set[asyncio.Task[None]] = set()
+        self._sends: set[asyncio.Task[None]] = set()
         self._turn_over = asyncio.Event()
         self._to_send = asyncio.Event()
 
@@ -94,8 +96,7 @@ class Worker:
         try:
             await asyncio.gather(self._claim_forever(), self._close_idle_forever(), self._remind_forever(), *deliver)
         finally:
-            if self._turns:
-                await asyncio.gather(*self._turns, return_exceptions=True)
+            await asyncio.gather(*self._turns, *self._sends, return_exceptions=True)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -211,7 +212,7 @@ class Worker:
         if has_handoff(outcome):
             self._metrics.handoffs.inc()
             log.warning("handoff.requested", extra={"sender_id": claim.sender_id})
-        return turn_record(claim, reading, outcome, self._delivery(claim), folded_to)
+        return self._record(claim, reading, outcome, folded_to)
 
     async def _carry_out(self, claim: Claim, command: Mapping[str, Any]) -> TurnRecord:
         """Do what the company's systems asked for: `trigger` an intent, `log` a message without answering, `execute` an
@@ -250,12 +251,12 @@ class Worker:
             case {"replace": list(bodies)}:
                 empty = Tracker.empty(bot.assistant.domain, claim.sender_id)
                 outcome = await self._drive(append_events(empty, [*map(from_json, bodies)], bot.dialogue, now, rng))
-                record = turn_record(claim, None, outcome, self._delivery(claim), 0)
+                record = self._record(claim, None, outcome, 0)
                 return replace(record, replaces_log=True, snapshot=None, bodies=[], body_metadata=[])
             case _:
                 raise ValueError(f"unknown command: {sorted(command)}")
         outcome = await playing
-        record = turn_record(claim, reading, outcome, self._delivery(claim), folded_to)
+        record = self._record(claim, reading, outcome, folded_to)
         return record if command.get("send", True) else replace(record, bodies=[], body_metadata=[])
 
     async def _play(self, tracker: Tracker, message: UserMessage, now: float, rng: random.Random) -> Turn:
@@ -283,6 +284,13 @@ class Worker:
             except SnapshotOutdated:
                 bodies = await self._db.read(lambda c: conversations.events(c, self.assistant_id, claim.sender_id))
         return Tracker.fold(domain, claim.sender_id, map(from_json, bodies)), 0
+
+    def _record(self, claim: Claim, reading: Reading | None, outcome: Turn, folded_to: int) -> TurnRecord:
+        record = turn_record(claim, reading, outcome, self._delivery(claim), folded_to)
+        hold_s = self._push[claim.channel].hold_s if claim.channel in self._push else 0.0
+        if not hold_s or claim.message.command is not None:
+            return record
+        return replace(record, send_after=claim.message.received_at + timedelta(seconds=hold_s))
 
     def _delivery(self, claim: Claim) -> Delivery:
         return "push" if claim.channel in self._push else "pull"
@@ -348,28 +356,46 @@ class Worker:
         while not self._stopping.is_set():
             self._to_send.clear()
             try:
-                sent = await self._deliver_due()
+                claimed = await self._deliver_due()
             except Exception:  # as above
                 log.exception("worker.deliver_failed")
-                sent = 0
-            if not sent:
+                claimed = 0
+            if not claimed:
                 await self._pause(self._limits.poll_s, self._to_send)
 
     async def _deliver_due(self) -> int:
+        """Begin to send what is due; a conversation whose channel is slow holds up no other."""
+        free = self._limits.sends - len(self._sends)
+        if free <= 0:
+            return 0
         now, lease_s, channels = self._clock(), self._limits.lease_s, list(self._push)
+        repeatable = [name for name, connector in self._push.items() if connector.can_repeat]
         held = await self._db.write(
-            lambda c: outbox.claim(c, self.assistant_id, channels, self._id, now, lease_s, limit=32)
+            lambda c: outbox.claim(c, self.assistant_id, channels, self._id, now, lease_s, free, resendable=repeatable)
         )
-        await asyncio.gather(*(self._deliver(one) for one in held))
+        for one in held:
+            task = asyncio.create_task(self._deliver(one))
+            self._sends.add(task)
+            task.add_done_callback(self._send_ended)
         return len(held)
+
+    def _send_ended(self, task: asyncio.Task[None]) -> None:
+        self._sends.discard(task)
+        self._to_send.set()  # the conversation's next message may go
+        if not task.cancelled() and (error := task.exception()):
+            log.error("worker.settle_failed", exc_info=error)  # the lease runs out, then it is asked or unknown
 
     async def _deliver(self, held: OutboxClaim) -> None:
         result: SendResult
+        connector = self._push[held.channel]
         try:
-            result = await self._push[held.channel].send(held.message)
+            async with asyncio.timeout(self._limits.lease_s * 0.8):  # settled before another worker may take it up
+                result = await connector.send(held.message, is_repeat=held.attempts > 1)
         except Exception as error:  # a connector's bug must not block the others; whether it was sent is unknown
             log.exception("worker.send_failed", extra={"channel": held.channel})
             result = DeliveryUnknown(reason=repr(error)[:200])
+        if isinstance(result, DeliveryUnknown) and connector.can_repeat:
+            result = RetryLater(reason=result.reason)
         self._metrics.sends.labels(held.channel, type(result).__name__).inc()
         await self._db.write(lambda c: outbox.settle(c, held, result, self._clock()))
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.routing import BaseRoute
@@ -271,10 +271,11 @@ SendResult = Delivered | RetryLater | DeliveryUnknown | Undeliverable
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelLimits:
-    """What a channel can show; rendering degrades to it."""
+    """What a channel can show; rendering degrades to it. `max_text_chars` counts `text_unit`s."""
 
     max_text_chars: int = 4_000
     max_inbound_chars: int = 4_000
+    text_unit: Literal["characters", "utf8_bytes"] = "characters"
     max_buttons: int = 10
     has_buttons: bool = True
     has_images: bool = True
@@ -290,6 +291,10 @@ class ChannelState(Protocol):
     async def get(self, key: str) -> str | None: ...
 
     async def compare_and_set(self, key: str, expected: str | None, value: str) -> bool: ...
+
+    async def take(self, key: str) -> str | None:
+        """Remove the value and return it; of several takers one gets it."""
+        ...
 
     async def lease(self, key: str, holder: str, ttl_s: float) -> bool:
         """True when `holder` holds `key` until now + ttl_s (also renews)."""
@@ -341,6 +346,13 @@ class Ports(Protocol):
         """The client has everything up to this seq: mark those outbox rows delivered."""
         ...
 
+    async def collect(self, sender_id: str, reference: str) -> list[OutboundMessage]:
+        """Take what waits to be pushed in this conversation: the caller hands it over himself, as `reference`.
+
+        What was collected under the same reference before comes again, in front: the same request may be repeated.
+        """
+        ...
+
     def subscribe(self, sender_id: str, wake: Callable[[str], None]) -> Callable[[], None]:
         """Call `wake("message" | "typing")` on news of the conversation, on this event loop.
 
@@ -351,7 +363,7 @@ class Ports(Protocol):
 
 
 class Connector(Protocol):
-    """One channel. `delivery`: "pull" channels read the transcript; "push" channels get `send` called in order."""
+    """One channel. Its customers read the transcript themselves, unless it is a `PushConnector`."""
 
     @property
     def name(self) -> str: ...
@@ -359,9 +371,34 @@ class Connector(Protocol):
     @property
     def limits(self) -> ChannelLimits: ...
 
-    @property
-    def delivery(self) -> Literal["pull", "push"]: ...
-
     def routes(self, ports: Ports) -> list[BaseRoute]: ...
 
-    async def send(self, message: OutboundMessage) -> SendResult: ...
+
+@runtime_checkable
+class PushConnector(Connector, Protocol):
+    """A channel that messages are sent to: the outbox worker calls `send`, per conversation one at a time, in order.
+
+    Attributes:
+        can_repeat: the channel has an idempotency key, or can be asked what it has. Where it is False, a message whose
+            sender died is never sent again; an operator sees it as "unknown".
+        hold_s: how long after a customer's message the answer is kept back for `Ports.collect`.
+    """
+
+    @property
+    def can_repeat(self) -> bool: ...
+
+    @property
+    def hold_s(self) -> float: ...
+
+    async def send(self, message: OutboundMessage, *, is_repeat: bool) -> SendResult:
+        """`is_repeat`: it was tried before, and the channel may have it already."""
+        ...
+
+
+@runtime_checkable
+class Background(Protocol):
+    """A connector with work of its own beside its routes: a socket to the platform, a cursor to follow."""
+
+    async def run(self, ports: Ports) -> None:
+        """Work until cancelled. Several processes may run it at once (`ChannelState.lease`)."""
+        ...

@@ -51,6 +51,9 @@ class MemoryState:
         self._values[key] = value
         return True
 
+    async def take(self, key: str) -> str | None:
+        return self._values.pop(key, None)
+
     async def lease(self, key: str, holder: str, ttl_s: float) -> bool:
         owner, until = self._leases.get(key, (holder, 0.0))
         if owner != holder and until > time.monotonic():
@@ -79,6 +82,7 @@ class MemoryPorts:
         self._receipts: dict[tuple[str, str, str], tuple[str, Receipt]] = {}
         self._replies: dict[int, list[OutboundMessage]] = {}
         self._replied: dict[int, asyncio.Event] = {}
+        self._collected: dict[int | None, str] = {}
         self._subscribers: dict[str, list[Callable[[str], None]]] = {}
         self.waiting: dict[int, InboundMessage] = {}
 
@@ -124,6 +128,11 @@ class MemoryPorts:
         found = self._conversations.get(sender_id)
         if found is not None:
             found.confirmed_seq = max(found.confirmed_seq, up_to_seq)
+
+    async def collect(self, sender_id: str, reference: str) -> list[OutboundMessage]:
+        found = self._conversations.get(sender_id)
+        entries = [entry for entry in found.entries if entry.outbox_id is not None] if found else []
+        return [entry for entry in entries if self._collected.setdefault(entry.outbox_id, reference) == reference]
 
     def subscribe(self, sender_id: str, wake: Callable[[str], None]) -> Callable[[], None]:
         wakes = self._subscribers.setdefault(sender_id, [])

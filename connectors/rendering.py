@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import regex
 from pydantic import TypeAdapter, ValidationError
 
 from connectors.base import (
@@ -268,17 +269,44 @@ def _with_numbers(text: str, buttons: Iterable[Button]) -> str:
 
 
 def _texts(text: str, limits: ChannelLimits) -> list[Part]:
-    return [Text(text=piece) for piece in _pieces(text, limits.max_text_chars) if piece.strip()]
+    return [Text(text=piece) for piece in split_text(text, limits) if piece.strip()]
 
 
-def _pieces(text: str, size: int) -> list[str]:
-    """Cut at the last paragraph, line, sentence or word that fits; in the middle only where there is none."""
+def split_text(text: str, limits: ChannelLimits) -> list[str]:
+    """Pieces of what a channel takes at once, cut after the last paragraph, line, sentence or word that fits.
+
+    Where there is none, the cut falls between two characters as people see them: an emoji of several code points or a
+    letter with its accents stays whole, unless it is longer than the channel takes.
+    """
     pieces: list[str] = []
-    while len(text) > size:
-        window = text[:size]
+    while _length(text, limits) > limits.max_text_chars:
+        window = text[: _fitting(text, limits)]
         ends = (window.rfind(end) + len(end) for end in ("\n\n", "\n", "。", ". ", " ") if end in window)
         # A cut in the first half would make many short messages out of one long one.
-        cut = next((end for end in ends if end > size // 2), size)
+        cut = next((end for end in ends if end > len(window) // 2), len(window))
         pieces.append(text[:cut].rstrip())
         text = text[cut:].lstrip()
     return [*pieces, text]
+
+
+def _length(text: str, limits: ChannelLimits) -> int:
+    return len(text) if limits.text_unit == "characters" else len(text.encode(errors="replace"))
+
+
+def _fitting(text: str, limits: ChannelLimits) -> int:
+    """Code points of the longest beginning that fits and ends between two graphemes; at least one code point."""
+    room, size = 0, limits.max_text_chars
+    for grapheme in regex.finditer(r"\X", text[: size + 1]):
+        room += _length(grapheme[0], limits)
+        if room > size:
+            return grapheme.start() or _fitting_code_points(text, limits)
+    return size
+
+
+def _fitting_code_points(text: str, limits: ChannelLimits) -> int:
+    room = 0
+    for place, char in enumerate(text):
+        room += _length(char, limits)
+        if room > limits.max_text_chars:
+            return max(place, 1)
+    return len(text)

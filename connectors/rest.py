@@ -15,7 +15,7 @@ import logging
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 from starlette.requests import ClientDisconnect, Request
@@ -28,10 +28,7 @@ from connectors.base import (
     ChannelLimits,
     ConnectorError,
     InboundMessage,
-    OutboundMessage,
     Ports,
-    SendResult,
-    Undeliverable,
 )
 from connectors.inbound import TooLong, clean_text, customer_metadata, message_text, parse_json_object
 from connectors.rendering import rasa_messages
@@ -49,7 +46,6 @@ class Rest:
 
     name = "rest"
     limits = ChannelLimits()
-    delivery: Literal["pull", "push"] = "pull"
 
     def __init__(self, *, deadline_s: float = 30.0) -> None:
         self.deadline_s = deadline_s
@@ -70,10 +66,6 @@ class Rest:
             Route("/webhooks/rest/", _health, methods=["GET"]),
             Route("/webhooks/rest/webhook", webhook, methods=["POST"]),
         ]
-
-    async def send(self, message: OutboundMessage) -> SendResult:
-        """Never called: the answer goes out with the response to the request."""
-        return Undeliverable(reason="REST customers read their answer from the response")
 
     async def _answer(self, request: Request, ports: Ports) -> Response:
         message = self._parse(await _body(request), request.headers.get("idempotency-key"))

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import jwt
@@ -34,8 +34,6 @@ from connectors.base import (
     InboundMessage,
     OutboundMessage,
     Ports,
-    SendResult,
-    Undeliverable,
 )
 from connectors.inbound import clean_text, customer_metadata, message_text
 from connectors.rendering import rasa_messages
@@ -92,7 +90,6 @@ class SocketIo:
 
     name = "socketio"
     limits = ChannelLimits()
-    delivery: Literal["pull", "push"] = "pull"
 
     def __init__(self, options: SocketIoOptions | None = None, allowed_origins: Sequence[str] = ()) -> None:
         self.options = options or SocketIoOptions()
@@ -116,10 +113,6 @@ class SocketIo:
             Route("/webhooks/socketio/", _health, methods=["GET"]),
             Mount(path, app=socketio.ASGIApp(server, socketio_path=path)),
         ]
-
-    async def send(self, message: OutboundMessage) -> SendResult:
-        """Never called: each session reads the transcript."""
-        return Undeliverable(reason="Socket.IO sessions read the transcript themselves")
 
     # ---- sessions of this process ----
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from connectors.base import ChannelLimits, OutboundMessage, Ports, SendResult, Undeliverable
+from connectors.base import ChannelLimits, Ports
 from connectors.visitors import SENDER_PREFIX, new_visitor_id, read_visitor
 from connectors.webchat_frames import PROTOCOL, FrameError, Hello, parse_frame, primary_language
 from connectors.webchat_session import Session, SessionSetup, Socket, SocketClosedError, SocketLimits
@@ -39,7 +39,6 @@ class WebChat:
 
     name = "web"
     limits = ChannelLimits()
-    delivery: Literal["pull", "push"] = "pull"
 
     def __init__(
         self,
@@ -82,10 +81,6 @@ class WebChat:
             Route("/webchat/brand", brand, methods=["GET"]),
             *widget_routes(),
         ]
-
-    async def send(self, message: OutboundMessage) -> SendResult:
-        """Never called: each socket reads the transcript."""
-        return Undeliverable(reason="web chat clients read the transcript themselves")
 
     def sender_of(self, token: str) -> str | None:
         """The conversation's sender_id that a visitor token opens, or None when it is not ours."""

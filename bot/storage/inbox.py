@@ -242,7 +242,9 @@ def finish(conn: Connection, claim: Claim, record: TurnRecord, now: datetime) ->
         conn.execute(for_(conn, _SNAPSHOT), {**filed, "event_seq": event_seq, "body": record.snapshot})
     if record.prediction is not None:
         add_prediction(conn, claim, record.prediction, now)
-    return _answer(conn, claim, record.bodies, record.body_metadata, "bot", record.delivery, last_seq, now)
+    return _answer(
+        conn, claim, record.bodies, record.body_metadata, "bot", record.delivery, last_seq, now, record.send_after
+    )
 
 
 def fail(
@@ -321,6 +323,7 @@ def _answer(
     delivery: Delivery,
     last_seq: int,
     now: datetime,
+    send_after: datetime | None = None,
 ) -> list[OutboundMessage]:
     messages = outbox_rows.add(
         conn,
@@ -330,6 +333,7 @@ def _answer(
         state="pending" if delivery == "push" else "ready",
         first_seq=last_seq - len(bodies) + 1,
         now=now,
+        send_after=send_after,
     )
     tell_turn_finished(conn, claim.assistant_id, claim.inbound_id, claim.sender_id)
     return messages

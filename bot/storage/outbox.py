@@ -6,19 +6,42 @@ out in order, one at a time; a row that a dead worker may have sent is never bli
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Integer, Row, Select, Text, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Integer, Row, Select, Text, Update, and_, bindparam, or_, select, update
 
 from bot.storage.records import Claim
 from bot.storage.tables import conversations, outbox
 from bot.storage.types import UtcDateTime
-from connectors.base import Delivered, DeliveryUnknown, OutboundMessage, RetryLater, SendResult
+from connectors.base import Delivered, DeliveryUnknown, OutboundMessage, RetryLater, SendResult, Undeliverable
 
-DEFAULT_RETRY_S = 30.0
+
+@dataclass(frozen=True, kw_only=True)
+class Backoff:
+    """When a message that the channel did not take is tried again: from a second to five minutes, for about an hour.
+
+    Attributes:
+        jitter: the share of each pause that is left to chance, so that what failed together does not return together.
+        attempts: tries in all; then the message is dead.
+    """
+
+    first_s: float = 1.0
+    factor: float = 2.0
+    ceiling_s: float = 300.0
+    jitter: float = 0.5
+    attempts: int = 20
+
+    def pause_s(self, attempt: int, rng: random.Random) -> float:
+        """Seconds after the try number `attempt` (1, 2, …)."""
+        full = min(self.ceiling_s, self.first_s * self.factor ** min(attempt - 1, 30))
+        return full * (1 - self.jitter * rng.random())
+
+
+BACKOFF = Backoff()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +73,7 @@ def add(
     state: Literal["ready", "pending"],
     first_seq: int,
     now: datetime,
+    send_after: datetime | None = None,
 ) -> list[OutboundMessage]:
     """Store the answer to a claimed message, one row a (body, metadata), numbered from `first_seq`."""
     messages = []
@@ -67,6 +91,7 @@ def add(
             "metadata": metadata,
             "state": state,
             "attempts": 0,
+            "not_before": send_after,
             "created_at": now,
         }
         messages.append(
@@ -143,6 +168,44 @@ def confirm(conn: Connection, assistant_id: str, sender_id: str, up_to_seq: int,
 # ---- push channels ----
 
 _earlier = outbox.alias("earlier")
+_COLLECT = (
+    update(outbox)
+    .where(
+        outbox.c.conversation_id
+        == select(conversations.c.id)
+        .where(conversations.c.assistant_id == bindparam("assistant"), conversations.c.sender_id == bindparam("sender"))
+        .scalar_subquery(),
+        outbox.c.state == "pending",
+        outbox.c.lease_until.is_(None),  # what a sender holds may be on its way, and goes before what follows it
+        ~select(_earlier.c.id)
+        .where(
+            _earlier.c.conversation_id == outbox.c.conversation_id,
+            _earlier.c.state == "pending",
+            _earlier.c.lease_until.is_not(None),
+            _earlier.c.seq < outbox.c.seq,
+        )
+        .exists(),
+    )
+    .values(state="delivered", external_ref=bindparam("ref", type_=Text), settled_at=_now)
+)
+_COLLECTED = (
+    _rows()
+    .where(
+        conversations.c.assistant_id == bindparam("assistant"),
+        conversations.c.sender_id == bindparam("sender"),
+        outbox.c.external_ref == bindparam("ref"),
+    )
+    .order_by(outbox.c.seq)
+)
+
+
+def collect(
+    conn: Connection, assistant_id: str, sender_id: str, reference: str, now: datetime
+) -> list[OutboundMessage]:
+    """Take the conversation's pending rows out of the senders' hands; all that was ever collected as `reference`."""
+    asked = {"assistant": assistant_id, "sender": sender_id, "ref": reference}
+    conn.execute(_COLLECT, asked | {"now": now})
+    return [_to_message(row) for row in conn.execute(_COLLECTED, asked)]
 
 
 def claim(
@@ -255,16 +318,25 @@ _SETTLE = (
 )
 
 
-def settle(conn: Connection, held: OutboxClaim, result: SendResult, now: datetime) -> bool:
+def settle(
+    conn: Connection,
+    held: OutboxClaim,
+    result: SendResult,
+    now: datetime,
+    backoff: Backoff = BACKOFF,
+    rng: random.Random | None = None,
+) -> bool:
     """Write down what became of a claimed message; False when it was claimed again since and this result is too late.
 
     A delivery counts even when it is reported late: the customer has it.
     """
+    if isinstance(result, RetryLater) and held.attempts >= backoff.attempts:
+        result = Undeliverable(reason=f"given up after {held.attempts} tries: {result.reason}")
     changes: dict[str, Any] = {"next_try": None, "ref": None, "why": None, "settled": now}
     if isinstance(result, Delivered):
         changes |= {"new_state": "delivered", "ref": result.external_ref}
     elif isinstance(result, RetryLater):
-        wait_s = DEFAULT_RETRY_S if result.after_s is None else result.after_s
+        wait_s = backoff.pause_s(held.attempts, rng or random.Random()) if result.after_s is None else result.after_s
         changes |= {"new_state": "pending", "why": result.reason, "settled": None}
         changes["next_try"] = now + timedelta(seconds=wait_s)
     else:
@@ -272,3 +344,63 @@ def settle(conn: Connection, held: OutboxClaim, result: SendResult, now: datetim
         changes |= {"new_state": "unknown" if is_unknown else "dead", "why": result.reason}
     changes |= {"row": held.outbox_id, "claimed_attempt": held.attempts, "is_certain": isinstance(result, Delivered)}
     return conn.execute(_SETTLE, changes).rowcount == 1
+
+
+# ---- what an operator sees and decides ----
+
+DROPPED = "dropped by an operator"
+_STUCK = or_(outbox.c.state == "unknown", and_(outbox.c.state == "dead", ~outbox.c.error.like(f"{DROPPED}%")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undelivered:
+    """A message that a person has to decide about, or (state "pending") one that still tries."""
+
+    outbox_id: int
+    sender_id: str
+    channel: str
+    state: str
+    attempts: int
+    error: str | None
+    body: Mapping[str, Any]
+    created_at: datetime
+
+
+def undelivered(conn: Connection, assistant_id: str, *, waiting: bool = False) -> list[Undelivered]:
+    """What could not be sent ("dead") or may have been ("unknown"), oldest first; `waiting`: pending rows instead."""
+    which = outbox.c.state == "pending" if waiting else _STUCK
+    names = ("id", "channel", "state", "attempts", "error", "body", "created_at")
+    statement = (
+        select(*(outbox.c[name] for name in names), conversations.c.sender_id)
+        .join(conversations, conversations.c.id == outbox.c.conversation_id)
+        .where(outbox.c.assistant_id == assistant_id, which)
+        .order_by(outbox.c.id)
+    )
+    return [
+        Undelivered(
+            outbox_id=row.id,
+            sender_id=row.sender_id,
+            channel=row.channel,
+            state=row.state,
+            attempts=row.attempts,
+            error=row.error,
+            body=row.body,
+            created_at=row.created_at,
+        )
+        for row in conn.execute(statement)
+    ]
+
+
+def replay(conn: Connection, assistant_id: str, rows: Collection[int]) -> int:
+    """Send stuck messages once more, as if never tried; how many of `rows` were stuck."""
+    values = {"state": "pending", "attempts": 0, "error": None, "not_before": None, "settled_at": None}
+    return conn.execute(_stuck(assistant_id, rows).values(**values)).rowcount
+
+
+def drop(conn: Connection, assistant_id: str, rows: Collection[int], now: datetime) -> int:
+    """Let stuck messages be: they stay in the transcript and are listed no more; how many of `rows` were stuck."""
+    return conn.execute(_stuck(assistant_id, rows).values(state="dead", error=DROPPED, settled_at=now)).rowcount
+
+
+def _stuck(assistant_id: str, rows: Collection[int]) -> Update:
+    return update(outbox).where(outbox.c.assistant_id == assistant_id, outbox.c.id.in_(list(rows)), _STUCK)

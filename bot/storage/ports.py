@@ -45,6 +45,9 @@ class SqlChannelState:
             lambda conn: state.compare_and_set(conn, self._assistant_id, key, expected, value, now)
         )
 
+    async def take(self, key: str) -> str | None:
+        return await self._db.write(lambda conn: state.take(conn, self._assistant_id, key))
+
     async def lease(self, key: str, holder: str, ttl_s: float) -> bool:
         now = datetime.now(UTC)
         return await self._db.write(lambda conn: state.lease(conn, self._assistant_id, key, holder, ttl_s, now))
@@ -108,6 +111,10 @@ class SqlPorts:
     async def confirm(self, sender_id: str, up_to_seq: int) -> None:
         now = datetime.now(UTC)
         await self._db.write(lambda conn: outbox.confirm(conn, self._assistant_id, sender_id, up_to_seq, now))
+
+    async def collect(self, sender_id: str, reference: str) -> list[OutboundMessage]:
+        now = datetime.now(UTC)
+        return await self._db.write(lambda conn: outbox.collect(conn, self._assistant_id, sender_id, reference, now))
 
     def subscribe(self, sender_id: str, wake: Callable[[str], None]) -> Callable[[], None]:
         return self._hub.subscribe(sender_id, wake)

@@ -79,6 +79,7 @@ class TurnRecord:
         bodies: Rasa bot messages, one outbox row each; `body_metadata` is as long, or empty.
         replaces_log: the events take the place of all that were stored before.
         delivery: "pull" rows wait for the client's confirmation, "push" rows for the outbox worker.
+        send_after: when the outbox worker may send the push rows; None: at once.
     """
 
     events: Sequence[Mapping[str, Any]]
@@ -90,3 +91,4 @@ class TurnRecord:
     status: Status | None = None
     replaces_log: bool = False
     delivery: Delivery = "pull"
+    send_after: datetime | None = None

@@ -17,6 +17,11 @@ from connectors.base import StateChange
 _GET = select(channel_state.c.value).where(
     channel_state.c.assistant_id == bindparam("assistant"), channel_state.c.key == bindparam("name")
 )
+_REMOVE = (
+    channel_state.delete()
+    .where(channel_state.c.assistant_id == bindparam("assistant"), channel_state.c.key == bindparam("name"))
+    .returning(channel_state.c.value)
+)
 _ADD = with_insert(
     lambda insert: (
         insert(channel_state)
@@ -45,6 +50,12 @@ _TAKE = with_insert(
 
 def get(conn: Connection, assistant_id: str, key: str) -> str | None:
     value: str | None = conn.execute(_GET, {"assistant": assistant_id, "name": key}).scalar_one_or_none()
+    return value
+
+
+def take(conn: Connection, assistant_id: str, key: str) -> str | None:
+    """Remove the value and return it."""
+    value: str | None = conn.execute(_REMOVE, {"assistant": assistant_id, "name": key}).scalar_one_or_none()
     return value
 
 

@@ -76,7 +76,7 @@ def first_difference(ours: list[Outcome], theirs: list[Outcome]) -> Difference |
 
 
 def until_unended(ours: list[Outcome], theirs: list[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
-    """Both sides before the first turn that Rasa does not end by listening: there serving goes another way by intent."""
+    """Both sides before the first turn that Rasa does not end by listening: serving goes on otherwise there."""
     for index, outcome in enumerate(theirs):
         if any(event["event"] == "user" for event in outcome.events):
             last = next((e["name"] for e in reversed(outcome.events) if e["event"] == "action"), None)

@@ -25,7 +25,7 @@ GENERIC = ("rome", "red", 3, "0", "", True)
 
 
 class Walker:
-    """`values`: what its entities may be; others take generic ones. `is_served`: as `tests.conformance.served` needs."""
+    """`values`: what its entities may be; others take generic ones. `is_served`: for `served.py`."""
 
     def __init__(
         self,

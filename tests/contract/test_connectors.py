@@ -12,7 +12,7 @@ import pytest
 import socketio
 from starlette.applications import Starlette
 
-from connectors.base import Connector, InboundMessage, Receipt, StateChange, Undeliverable
+from connectors.base import Connector, InboundMessage, Receipt, StateChange
 from connectors.memory import MemoryPorts
 from connectors.rest import Rest
 from connectors.socketio import SocketIo
@@ -205,13 +205,3 @@ async def test_lengths(connector: Connector, text: str, outcome: str) -> None:
 async def test_back_pressure_is_said(connector: Connector) -> None:
     async with customer_of(connector, MemoryPorts(Recorder(), 0)) as customer:
         assert await customer.say("hello", "message-number-1") == "busy"
-
-
-async def test_pull_channels_are_never_pushed_to(connector: Connector) -> None:
-    recorder = Recorder()
-    ports = MemoryPorts(recorder)
-    async with customer_of(connector, ports) as customer:
-        await customer.say("hello", "message-number-1")
-    for message in await ports.transcript(recorder.messages[0].sender_id, 0):
-        assert isinstance(await connector.send(message), Undeliverable)
-    assert connector.delivery == "pull"

@@ -28,7 +28,7 @@ class Platform(Protocol):
 
     ports: Ports
 
-    async def answer_oldest(self, *texts: str) -> None: ...
+    async def answer_oldest(self, *texts: str, pushed: bool = False) -> None: ...
     def typing(self, sender_id: str) -> None: ...
     async def delivered(self) -> list[int]: ...
 
@@ -38,7 +38,7 @@ class InMemory:
         self.memory = MemoryPorts(max_waiting=MAX_WAITING)
         self.ports: Ports = self.memory
 
-    async def answer_oldest(self, *texts: str) -> None:
+    async def answer_oldest(self, *texts: str, pushed: bool = False) -> None:
         self.memory.reply(min(self.memory.waiting), [{"text": text} for text in texts])
 
     def typing(self, sender_id: str) -> None:
@@ -54,10 +54,15 @@ class InSql:
         self.database, self.hub = database, Hub()
         self.ports: Ports = SqlPorts(database, self.hub, "shop", Limits(max_waiting=MAX_WAITING))
 
-    async def answer_oldest(self, *texts: str) -> None:
+    async def answer_oldest(self, *texts: str, pushed: bool = False) -> None:
         now = datetime.now(UTC)
         (claim,) = await self.database.write(lambda conn: inbox.claim(conn, "shop", "w1", now, 30, 1))
-        record = TurnRecord(events=[], expected_event_seq=claim.event_seq, bodies=[{"text": text} for text in texts])
+        record = TurnRecord(
+            events=[],
+            expected_event_seq=claim.event_seq,
+            bodies=[{"text": text} for text in texts],
+            delivery="push" if pushed else "pull",
+        )
         said = await self.database.write(lambda conn: inbox.finish(conn, claim, record, now))
         self.hub.turn_finished(claim.inbound_id, claim.sender_id, said)
 
@@ -282,6 +287,23 @@ async def test_confirming_a_number_confirms_all_before_it(platform: Platform) ->
     assert await platform.delivered() == [2, 3]
 
 
+async def test_what_waits_to_be_pushed_is_collected_once_and_again_by_the_same_request(platform: Platform) -> None:
+    async def collect(reference: str, sender_id: str = "ann") -> list[str]:
+        return [entry.body["text"] for entry in await platform.ports.collect(sender_id, reference)]
+
+    assert await collect("nothing yet") == []
+    await send(platform.ports, "a")
+    assert await collect("try 1 of a") == []
+    await platform.answer_oldest("to a", "and more", pushed=True)
+    assert await collect("elsewhere", "bob") == []
+    assert await collect("answer to a") == ["to a", "and more"]
+    assert await collect("answer to a") == ["to a", "and more"]
+    await send(platform.ports, "b")
+    await platform.answer_oldest("to b", pushed=True)
+    assert await collect("answer to b") == ["to b"]
+    assert await collect("answer to a") == ["to a", "and more"]
+
+
 async def test_who_watches_a_conversation_is_woken_until_it_stops(platform: Platform) -> None:
     news: list[str] = []
     unsubscribe = platform.ports.subscribe("ann", news.append)
@@ -311,6 +333,16 @@ async def test_of_two_writers_of_a_value_one_wins(platform: Platform) -> None:
     assert swaps.count(True) == 1
     assert await state.get("token") == "xyz"[swaps.index(True)]
     assert not await state.compare_and_set("other", "unset", "x")
+
+
+async def test_of_several_who_take_a_value_one_gets_it(platform: Platform) -> None:
+    state = platform.ports.state
+    assert await state.compare_and_set("once", None, "x")
+    assert sorted(str(value) for value in await asyncio.gather(*(state.take("once") for _ in range(5)))) == [
+        *["None"] * 4,
+        "x",
+    ]
+    assert await state.get("once") is None
 
 
 async def test_a_lease_has_one_holder_who_can_renew_it(platform: Platform) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from datetime import datetime
 
 import pytest
@@ -365,6 +366,62 @@ async def test_a_channel_that_can_be_asked_gets_it_again_with_a_warning(pushed: 
     assert not is_written
     assert await pushed.write(lambda conn: outbox_rows.settle(conn, late, Delivered(external_ref="ts"), at(31)))
     assert texts(await take(pushed, 32, "rest")) == ["2 ann"]
+
+
+async def test_what_is_collected_is_not_sent_and_waits_behind_what_is_on_its_way(pushed: Database) -> None:
+    async def collect(sender: str, seconds: float) -> list[str]:
+        found = await pushed.write(lambda conn: outbox_rows.collect(conn, SHOP, sender, "passive", at(seconds)))
+        return [message.body["text"] for message in found]
+
+    assert await collect("bob", 0) == ["1 bob", "2 bob"]
+    (first,) = await take(pushed, 1)
+    assert await collect("ann", 2) == []
+    await pushed.write(lambda conn: outbox_rows.settle(conn, first, RetryLater(reason="429", after_s=0), at(3)))
+    assert await collect("ann", 3) == ["1 ann", "2 ann"]
+    assert await take(pushed, 4) == []
+
+
+async def test_answers_kept_back_for_collection_are_sent_when_nobody_came(database: Database) -> None:
+    def steps(conn: Connection) -> None:
+        accept(conn, "a1")
+        (held,) = claim(conn)
+        finish(conn, held, "late", delivery="push", send_after=at(14))
+
+    await database.write(steps)
+    assert texts(await take(database, 13)) == []
+    assert texts(await take(database, 14)) == ["late"]
+
+
+async def test_a_message_that_is_never_taken_dies_and_an_operator_decides(pushed: Database) -> None:
+    few = outbox_rows.Backoff(attempts=2)
+    for seconds in (0, 100):
+        held = next(one for one in await take(pushed, seconds) if one.message.sender_id == "ann")
+        refused = RetryLater(reason="HTTP 500")
+        await pushed.write(lambda conn, held=held, s=seconds: outbox_rows.settle(conn, held, refused, at(s), few))
+    assert texts(await take(pushed, 101))[0] == "2 ann"
+
+    async def stuck() -> dict[str, tuple[str, str | None]]:
+        found = await pushed.read(lambda conn: outbox_rows.undelivered(conn, SHOP))
+        return {one.body["text"]: (one.state, one.error) for one in found}
+
+    listed = await pushed.read(lambda conn: outbox_rows.undelivered(conn, SHOP))
+    assert (await stuck())["1 ann"] == ("dead", "given up after 2 tries: HTTP 500")
+    (number,) = [one.outbox_id for one in listed if one.body["text"] == "1 ann"]
+    assert await pushed.write(lambda conn: outbox_rows.replay(conn, "other", [number])) == 0
+    assert await pushed.write(lambda conn: outbox_rows.replay(conn, SHOP, [number])) == 1
+    assert texts(await take(pushed, 102)) == ["1 ann"]
+    assert await pushed.write(lambda conn: outbox_rows.drop(conn, SHOP, [number], at(103))) == 0
+    others = [one.outbox_id for one in listed if one.outbox_id != number]
+    assert await pushed.write(lambda conn: outbox_rows.drop(conn, SHOP, others, at(103))) == len(others)
+    assert await stuck() == {}
+
+
+def test_pauses_grow_to_a_ceiling_and_differ() -> None:
+    backoff, rng = outbox_rows.Backoff(), random.Random(0)
+    pauses = [[backoff.pause_s(attempt, rng) for _ in range(200)] for attempt in (1, 4, 30, 1_000)]
+    for drawn, full in zip(pauses, (1, 8, 300, 300), strict=True):
+        assert full / 2 <= min(drawn) < 0.6 * full
+        assert 0.9 * full < max(drawn) <= full
 
 
 async def test_pull_rows_are_not_for_senders(database: Database) -> None:

@@ -8,15 +8,18 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 from starlette.routing import BaseRoute
 
 from bot.app import Platform, load_bot
 from bot.errors import ConfigurationError
 from bot.settings import load_settings
 from bot.storage import conversations, inbox
+from bot.storage.database import Database
+from bot.storage.tables import outbox
 from bot.turn_records import SNAPSHOT_EVERY
 from bot.turns import Bot
 from bot.worker import Worker, WorkerLimits
@@ -72,15 +75,17 @@ class Pushed:
 
     name = "pushed"
     limits = ChannelLimits()
-    delivery: Literal["pull", "push"] = "push"
 
-    def __init__(self, refusals: int = 0) -> None:
+    def __init__(self, refusals: int = 0, *, can_repeat: bool = False, hold_s: float = 0.0) -> None:
         self.refusals, self.sent = refusals, asyncio.Queue[str]()
+        self.can_repeat, self.hold_s = can_repeat, hold_s
+        self.repeats: list[bool] = []
 
     def routes(self, ports: Ports) -> list[BaseRoute]:
         return []
 
-    async def send(self, message: OutboundMessage) -> SendResult:
+    async def send(self, message: OutboundMessage, *, is_repeat: bool) -> SendResult:
+        self.repeats.append(is_repeat)
         if self.refusals:
             self.refusals -= 1
             return RetryLater(reason="not now", after_s=0.05)
@@ -120,6 +125,13 @@ def message(text: str, number: int = 1, **changes: object) -> InboundMessage:
         received_at=datetime.now(UTC), input_channel="rest",
     )  # fmt: skip
     return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+async def _outbox_states(home: Path) -> list[str]:
+    database = Database.open(load_settings(home=home).database)
+    found = await database.read(lambda c: list(c.execute(select(outbox.c.state).order_by(outbox.c.seq)).scalars()))
+    await database.close()
+    return found
 
 
 async def ask(platform: Platform, sent: InboundMessage) -> list[str]:
@@ -218,6 +230,54 @@ async def test_a_push_channel_gets_the_answers_in_order_through_refusals(starter
         got = [await asyncio.wait_for(channel.sent.get(), 10) for _ in range(3)]
     assert got[0] == starter.assistant.brand.disclosure_text["en"]
     assert "welcome" in got[2].lower()
+    assert channel.repeats[:4] == [False, True, True, False]
+
+
+async def test_a_slow_conversation_holds_up_no_other(starter: Bot, tmp_path: Path) -> None:
+    gate = asyncio.Event()
+
+    class Slowly(Pushed):
+        async def send(self, message: OutboundMessage, *, is_repeat: bool) -> SendResult:
+            if message.sender_id == "pushed:slow":
+                await gate.wait()
+            return await super().send(message, is_repeat=is_repeat)
+
+    channel = Slowly()
+    async with running(starter, tmp_path, Scripted(), connectors=[channel]) as platform:
+        slow = message("thank", 1, channel="pushed", sender_id="pushed:slow")
+        await ask(platform, slow)
+        for number in (2, 3):
+            await ask(platform, replace(slow, external_id=str(number), customer="b", sender_id="pushed:b"))
+        said = [await asyncio.wait_for(channel.sent.get(), 10) for _ in range(3)]
+        gate.set()
+    assert sum("welcome" in text.lower() for text in said) == 2
+
+
+@pytest.mark.parametrize(("can_repeat", "state"), [(False, "unknown"), (True, "pending")])
+async def test_a_send_with_an_unknown_end_is_repeated_only_where_the_channel_can_tell(
+    starter: Bot, tmp_path: Path, can_repeat: bool, state: str
+) -> None:
+    class Broken(Pushed):
+        async def send(self, message: OutboundMessage, *, is_repeat: bool) -> SendResult:
+            await super().send(message, is_repeat=is_repeat)
+            raise ConnectionResetError
+
+    channel = Broken(can_repeat=can_repeat)
+    async with running(starter, tmp_path, Scripted(), connectors=[channel]) as platform:
+        await ask(platform, message("thank", 1, channel="pushed", sender_id="pushed:c"))
+        await asyncio.wait_for(channel.sent.get(), 10)
+    rows = await _outbox_states(tmp_path)
+    assert rows[0] == state
+
+
+async def test_answers_are_kept_back_for_a_channel_that_collects_them(starter: Bot, tmp_path: Path) -> None:
+    channel = Pushed(hold_s=60)
+    async with running(starter, tmp_path, Scripted(), connectors=[channel]) as platform:
+        await ask(platform, message("thank", 1, channel="pushed", sender_id="pushed:c"))
+        await asyncio.sleep(0.3)
+        assert channel.sent.empty()
+        collected = await platform.ports.collect("pushed:c", "request 1")
+    assert "welcome" in str(collected[-1].body).lower()
 
 
 async def test_a_turn_longer_than_its_lease_is_answered_once(starter: Bot, tmp_path: Path) -> None:

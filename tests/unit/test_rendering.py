@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ from connectors.base import (
     Rating,
     Text,
 )
-from connectors.rendering import degrade, parts, rasa_messages, safe_url
+from connectors.rendering import degrade, parts, rasa_messages, safe_url, split_text
 
 BUTTONS = [{"title": "Yes", "payload": "/affirm"}, {"title": "No", "payload": "/deny"}]
 TEXT_ONLY = ChannelLimits(max_text_chars=80, has_buttons=False, has_images=False, has_cards=False)
@@ -264,6 +265,26 @@ def test_long_text_is_cut_at_the_last_sentence_that_fits() -> None:
     pieces = degrade(Text(text=text), TEXT_ONLY)
     assert all(isinstance(piece, Text) and len(piece.text) <= 80 and piece.text.endswith(".") for piece in pieces)
     assert " ".join(piece.text for piece in pieces if isinstance(piece, Text)) == text
+
+
+FAMILY = "👨‍👩‍👧‍👦"  # seven code points, 25 bytes
+
+
+@pytest.mark.parametrize(("unit", "size"), [("characters", 20), ("utf8_bytes", 60)])
+@pytest.mark.parametrize("text", [FAMILY * 30, "e\u0301" * 100, "你好" * 90 + FAMILY * 9, "🇨🇳" * 50])
+def test_what_people_see_as_one_character_is_not_cut(text: str, unit: str, size: int) -> None:
+    limits = ChannelLimits(max_text_chars=size, text_unit=unit)
+    pieces = split_text(text, limits)
+    assert "".join(pieces) == text
+    assert all((len(piece) if unit == "characters" else len(piece.encode())) <= size for piece in pieces)
+    whole = regex.findall(r"\X", text)
+    assert [grapheme for piece in pieces for grapheme in regex.findall(r"\X", piece)] == whole
+
+
+def test_a_single_character_longer_than_the_channel_takes_is_cut_all_the_same() -> None:
+    text = "a" + "\u0301" * 50
+    assert "".join(split_text(text, ChannelLimits(max_text_chars=10))) == text
+    assert all(len(piece) <= 10 for piece in split_text(text, ChannelLimits(max_text_chars=10)))
 
 
 @given(st.text(max_size=400))
