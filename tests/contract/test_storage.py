@@ -393,10 +393,9 @@ async def test_answers_kept_back_for_collection_are_sent_when_nobody_came(databa
 
 
 async def test_a_message_that_is_never_taken_dies_and_an_operator_decides(pushed: Database) -> None:
-    few = outbox_rows.Backoff(attempts=2)
+    few, refused = outbox_rows.Backoff(attempts=2), RetryLater(reason="HTTP 500")
     for seconds in (0, 100):
         held = next(one for one in await take(pushed, seconds) if one.message.sender_id == "ann")
-        refused = RetryLater(reason="HTTP 500")
         await pushed.write(lambda conn, held=held, s=seconds: outbox_rows.settle(conn, held, refused, at(s), few))
     assert texts(await take(pushed, 101))[0] == "2 ann"
 
