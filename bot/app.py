@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -61,6 +61,9 @@ log = logging.getLogger("kefu.app")
 
 DEBUG_TURNS = 500
 BACKGROUND_PAUSE_S = 5.0
+
+Role = Literal["all", "web", "worker"]
+"""What a process does: take messages in and show answers, decide about answers and push them, or both."""
 
 
 def load_bot(folder: Path, settings: Settings) -> Bot:
@@ -106,6 +109,7 @@ class Platform:
     connectors: Sequence[Connector]
     metrics: Metrics
     traces: deque[TurnTrace]
+    role: Role = "all"
     publisher: Publisher | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _background: list[asyncio.Task[None]] = field(default_factory=list)
@@ -120,6 +124,7 @@ class Platform:
         bot: Bot,
         *,
         debug: bool = False,
+        role: Role = "all",
         understander: Understander | None = None,
         observer: Callable[[TurnTrace], None] | None = None,
     ) -> Platform:
@@ -158,7 +163,8 @@ class Platform:
             connectors=connectors,
             metrics=metrics,
             traces=traces,
-            publisher=Publisher(db, assistant_id, sink, process) if sink else None,
+            role=role,
+            publisher=Publisher(db, assistant_id, sink, process) if sink and role != "web" else None,
         )
 
     @property
@@ -171,6 +177,11 @@ class Platform:
         Raises ConfigurationError or SchemaOutdated: better before a server starts to listen than inside it.
         """
         if self.db.dialect == "sqlite":
+            if self.role != "all":
+                raise ConfigurationError(
+                    f"`kefu {self.role}` shares its database with other processes, which SQLite does not let it do; "
+                    "set KEFU_DATABASE_URL to a PostgreSQL, or run `kefu serve`"
+                )
             self._lock = self._lock or lock_database(self.settings.database)
             self.db.upgrade()
         elif not self.db.is_current():
@@ -184,10 +195,11 @@ class Platform:
             assistant_id = self.bot.assistant.assistant_id
             await self.db.write(lambda c: inbox.release(c, assistant_id, None, datetime.now(UTC)))
         self._listener = listen(self.db, self.hub, self.bot.assistant.assistant_id)
-        if isinstance(self.understander, ServedUnderstander):
-            await self.understander.start()
-        self._tasks.append(asyncio.create_task(self.worker.run(), name="worker"))
-        for connector in self.connectors:
+        if self.role != "web":
+            if isinstance(self.understander, ServedUnderstander):
+                await self.understander.start()
+            self._tasks.append(asyncio.create_task(self.worker.run(), name="worker"))
+        for connector in self.connectors if self.role != "worker" else ():
             if isinstance(connector, Background):
                 self._background.append(asyncio.create_task(_kept_up(connector, self.ports), name=connector.name))
         if self.publisher is not None:
@@ -203,7 +215,7 @@ class Platform:
             self.publisher.stop()
             await asyncio.gather(self._publishing, return_exceptions=True)
         await self.worker.bot.close()
-        if isinstance(self.understander, ServedUnderstander):
+        if self.role != "web" and isinstance(self.understander, ServedUnderstander):
             await self.understander.stop()
         if self._listener is not None:
             await asyncio.to_thread(self._listener.stop)
@@ -212,7 +224,7 @@ class Platform:
             self._lock.close()
 
     async def ready(self) -> dict[str, Any]:
-        """What a message needs to be answered, part by part; `ready` is true when all are there."""
+        """What this process needs for its part of an answer, part by part; `ready` is true when all are there."""
         assistant_id = self.bot.assistant.assistant_id
         try:
             await self.db.read(lambda c: inbox.waiting(c, assistant_id))
@@ -220,6 +232,8 @@ class Platform:
         except Exception:  # whatever it is, the page says so, and the log says what
             log.exception("database.unreachable")
             database = "unreachable"
+        if self.role == "web":
+            return {"ready": database == "ok", "assistant": assistant_id, "role": self.role, "database": database}
         worker = any(not task.done() for task in self._tasks)
         version = self.understander.version
         status = self.understander.status() if isinstance(self.understander, ServedUnderstander) else None
@@ -277,6 +291,8 @@ def build_app(platform: Platform) -> FastAPI:
     for kind in (KefuError, ConnectorError, HTTPException, ModelUnavailable, Exception):
         app.add_exception_handler(kind, _answer_error)
     _add_health(app, platform)
+    if platform.role == "worker":
+        return app
     for connector in platform.connectors:
         app.router.routes.extend(connector.routes(platform.ports))
     app.router.routes.extend(api_routes(rasa_api(platform)))

@@ -180,30 +180,60 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the web chat, REST and the demo shop; trains a first model and migrates SQLite where needed."""
+    settings = load_settings(host=host, port=port)
+    root = chosen_folder(settings, folder)
+    _check_address(settings)
+    _run_platform(settings, root, "all", reload=reload, debug=debug)
+
+
+@app.command()
+def web(
+    folder: Folder = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default KEFU_HOST or 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; default KEFU_PORT or 8000.")] = None,
+) -> None:
+    """Only the web half of `kefu serve`: channels in and out, no model. As many as you like on one PostgreSQL."""
+    settings = load_settings(host=host, port=port)
+    _run_platform(settings, chosen_folder(settings, folder), "web")
+
+
+@app.command()
+def worker(
+    folder: Folder = None,
+    host: Annotated[str | None, typer.Option(help="Address of /readyz and /metrics; default KEFU_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of /readyz and /metrics; default KEFU_PORT or 8000.")] = None,
+) -> None:
+    """Only the working half of `kefu serve`: models, decisions, sending. As many as you like on one PostgreSQL."""
+    settings = load_settings(host=host, port=port)
+    _run_platform(settings, chosen_folder(settings, folder), "worker")
+
+
+def _run_platform(
+    settings: Settings, root: Path, role: Literal["all", "web", "worker"], *, reload: bool = False, debug: bool = False
+) -> None:
     import uvloop
 
     from bot.app import Platform, load_bot
     from bot.app import serve as serve_platform
     from bot.telemetry import configure_logging
 
-    settings = load_settings(host=host, port=port)
-    root = chosen_folder(settings, folder)
-    _check_address(settings)
     bot = load_bot(root, settings)
-    if _needs_model(settings, bot.assistant.assistant_id):
+    if role == "all" and _needs_model(settings, bot.assistant.assistant_id):
         _train_beside(settings, bot.assistant.root)
         bot = load_bot(root, settings)
     configure_logging()
-    platform = Platform.build(settings, bot, debug=debug)
+    platform = Platform.build(settings, bot, debug=debug, role=role)
+
+    def ready(state: dict[str, Any]) -> None:
+        if role == "all":
+            _banner(settings, state, debug=debug)
+        else:
+            good(f"kefu {role}", f" listens on http://{settings.host}:{settings.port}; health: /readyz, /metrics")
 
     def tell(text: str) -> None:
         err.print(Text(text), soft_wrap=True)
 
-    uvloop.run(
-        serve_platform(
-            platform, on_ready=lambda state: _banner(settings, state, debug=debug), reload=tell if reload else None
-        )
-    )
+    uvloop.run(serve_platform(platform, on_ready=ready, reload=tell if reload else None))
 
 
 def _check_address(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.postgres import PostgresServer, find_binaries
 from tests.server import STARTER, Server, kefu, private_home
 
 REPOSITORY = Path(__file__).parent.parent
@@ -46,3 +47,17 @@ def serve(home: Path) -> Iterator[Callable[..., Server]]:
     for server in started:
         if server.process is not None and server.process.poll() is None:
             server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    binaries = find_binaries()
+    if binaries is None:
+        reason = "no PostgreSQL: install the package postgresql (initdb, pg_ctl and postgres are looked for)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    server = PostgresServer(binaries)
+    server.start()
+    yield server
+    server.stop()

@@ -6,6 +6,7 @@ outside the folder.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import shutil
@@ -14,7 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 USER = "kefu"
+_numbers = itertools.count(1)
 
 
 def find_binaries() -> Path | None:
@@ -86,3 +90,11 @@ def _unprivileged_user() -> dict[str, Any]:
     names = [entry.pw_name for entry in pwd.getpwall()]
     entry = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def new_postgres(server: PostgresServer) -> str:
+    """The URL of a new, empty database."""
+    name = f"kefu_{next(_numbers)}"
+    with psycopg.connect(server.url().replace("+psycopg", ""), autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name}")
+    return server.url(name)

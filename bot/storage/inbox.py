@@ -21,7 +21,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from bot.errors import StaleConversation
 from bot.storage import outbox as outbox_rows
 from bot.storage.dialects import for_, with_insert
-from bot.storage.notify import tell_turn_finished
+from bot.storage.notify import tell_turn_finished, tell_typing
 from bot.storage.predictions import add_prediction
 from bot.storage.records import Claim, Delivery, TurnRecord
 from bot.storage.reminders import note_reminders
@@ -120,6 +120,7 @@ def claim(
         _to_claim(assistant_id, row, heads[row.id], background[row.id], unfolded.get(row.id, []), until)
         for row in leased
     ]
+    tell_typing(conn, assistant_id, (claim.sender_id for claim in claims if claim.message.command is None))
     return sorted(claims, key=lambda claim: claim.inbound_id)
 
 

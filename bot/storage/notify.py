@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import URL, Connection, text
 
@@ -30,6 +30,12 @@ def tell_turn_finished(conn: Connection, assistant_id: str, inbound_id: int, sen
     _tell(conn, [assistant_id, "finished", inbound_id, sender_id])
 
 
+def tell_typing(conn: Connection, assistant_id: str, sender_ids: Iterable[str]) -> None:
+    """The bot works on answers to these."""
+    for sender_id in sender_ids:
+        _tell(conn, [assistant_id, "typing", sender_id])
+
+
 def _tell(conn: Connection, word: list[str | int]) -> None:
     if conn.dialect.name == "postgresql":
         conn.execute(_TELL, {"channel": CHANNEL, "word": to_json(word)})
@@ -41,14 +47,20 @@ class Listener:
     Args:
         on_inbound: called from the thread.
         on_finished: called from the thread with inbound_id and sender_id.
+        on_typing: called from the thread with sender_id.
     """
 
     def __init__(
-        self, url: URL, assistant_id: str, on_inbound: Callable[[], None], on_finished: Callable[[int, str], None]
+        self,
+        url: URL,
+        assistant_id: str,
+        on_inbound: Callable[[], None],
+        on_finished: Callable[[int, str], None],
+        on_typing: Callable[[str], None],
     ) -> None:
         self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._assistant_id = assistant_id
-        self._on_inbound, self._on_finished = on_inbound, on_finished
+        self._on_inbound, self._on_finished, self._on_typing = on_inbound, on_finished, on_typing
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kefu-postgres-listener", daemon=True)
 
@@ -82,3 +94,5 @@ class Listener:
             self._on_inbound()
         elif kind == "finished":
             self._on_finished(rest[0], rest[1])
+        elif kind == "typing":
+            self._on_typing(rest[0])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
@@ -13,24 +11,9 @@ import pytest
 
 from bot.storage.database import Database
 from bot.storage.tables import metadata
-from tests.postgres import PostgresServer, find_binaries
+from tests.postgres import PostgresServer, new_postgres
 
 BOTH = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    binaries = find_binaries()
-    if binaries is None:
-        reason = "no PostgreSQL: install the package postgresql (initdb, pg_ctl and postgres are looked for)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    server = PostgresServer(binaries)
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -41,14 +24,6 @@ def migrated_postgres(postgres_server: PostgresServer) -> str:
     database.upgrade()
     database.dispose()
     return url
-
-
-def new_postgres(server: PostgresServer) -> str:
-    """The URL of a new, empty database."""
-    name = f"kefu_{next(_numbers)}"
-    with psycopg.connect(server.url().replace("+psycopg", ""), autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name}")
-    return server.url(name)
 
 
 @pytest.fixture(params=BOTH)

@@ -228,6 +228,9 @@ class TestLicence:
         assert all((ROOT / name).is_file() for name in PROJECT["project"]["license-files"])
 
 
+KEFU_SERVICES = ("migrate", "train", "web", "worker")
+
+
 class TestContainer:
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
@@ -255,11 +258,12 @@ class TestContainer:
         assert "http://127.0.0.1:8000/readyz" in self.dockerfile
         assert 'ENTRYPOINT ["kefu"]' in self.dockerfile
 
-    def test_compose_calls_a_command_that_exists(self) -> None:
+    def test_compose_calls_commands_that_exist(self) -> None:
         commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-        command = self.compose()["services"]["kefu"]["command"]
-        assert isinstance(command, list)
-        assert command[0] in commands
+        for name in KEFU_SERVICES:
+            command = self.compose()["services"][name]["command"]
+            assert isinstance(command, list)
+            assert command[0] in commands
 
     def test_rasa_runs_only_when_asked_for_and_is_not_published(self) -> None:
         service = self.compose()["services"]["rasa"]
@@ -273,17 +277,31 @@ class TestContainer:
         """What compose, the image and .env.example set is what the product reads; a missing secret stops compose."""
         known = {f"KEFU_{name.upper()}" for name in Settings.model_fields} | {"KEFU_PUBLISH_PORT"}
         files = ("docker-compose.yml", ".env.example", "Dockerfile")
-        named = "".join((ROOT / name).read_text(encoding="utf-8") for name in files)
-        assert set(re.findall(r"\bKEFU_[A-Z_]+\b", named)) <= known
-        environment = self.compose()["services"]["kefu"]["environment"]
-        assert isinstance(environment, dict)
-        assert all(str(environment[name]).startswith(f"${{{name}:?") for name in ("KEFU_API_TOKEN", "KEFU_SECRET_KEY"))
+        texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in files}
+        assert set(re.findall(r"\bKEFU_[A-Z_]+\b", "".join(texts.values()))) <= known
+        for name in KEFU_SERVICES:
+            environment = self.compose()["services"][name]["environment"]
+            assert isinstance(environment, dict)
+            assert all(str(environment[key]).startswith(f"${{{key}:?") for key in ("KEFU_API_TOKEN", "KEFU_SECRET_KEY"))
+        required = set(re.findall(r"\$\{([A-Z_]+):\?", texts["docker-compose.yml"]))
+        assert required == {"KEFU_API_TOKEN", "KEFU_SECRET_KEY", "POSTGRES_PASSWORD"}
+        assert all(f"\n{name}=" in texts[".env.example"] for name in required)
 
-    def test_everything_written_is_in_the_volume(self) -> None:
-        service = self.compose()["services"]["kefu"]
-        assert service["read_only"] is True
-        assert service["volumes"] == ["kefu-data:/data"]
+    def test_nothing_runs_as_root_or_writes_beside_its_volumes(self) -> None:
+        for name, service in self.compose()["services"].items():
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+            if name != "rasa":  # its image has a user of its own, and it writes where it likes
+                assert service["read_only"] is True, name
+            if name not in KEFU_SERVICES and name != "rasa":
+                assert service["user"], name
+        assert all(self.compose()["services"][name]["volumes"] == ["kefu-data:/data"] for name in KEFU_SERVICES)
         assert "KEFU_HOME=/data" in self.dockerfile
+
+    def test_only_the_proxy_is_published_and_only_here(self) -> None:
+        services = self.compose()["services"]
+        assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
+        assert str(services["proxy"]["ports"]).startswith("['127.0.0.1:")
 
 
 def test_the_readme_s_figures_come_from_results() -> None:
