@@ -13,7 +13,6 @@ from typing import Any
 
 from bot.assistant.loader import Assistant
 from bot.assistant.source import Problems
-from bot.assistant.stories import ActionStep
 from bot.dialogue.learned import POLICY, SURE_OF_WORDS, Expectation, LearnedPolicy, expected_intents
 from bot.dialogue.training import expand_stories
 from models.base import ModelError
@@ -57,7 +56,7 @@ def learned_policies(assistant: Assistant, registry: Registry, say: Say = log.wa
     return (
         LearnedPolicy(
             scorer=scorer,
-            texts=frozenset(_texts(assistant)),
+            texts=assistant.action_texts,
             sure_of_words=float(sure) if isinstance(sure, int | float) else SURE_OF_WORDS,
             expected=_expected(assistant),
         ),
@@ -75,9 +74,3 @@ def _expected(assistant: Assistant) -> frozenset[Expectation] | None:
         return None
     conversations = expand_stories(assistant.stories, assistant.domain, Problems())
     return expected_intents(conversations, assistant.domain)
-
-
-def _texts(assistant: Assistant) -> set[str]:
-    """The bot's own words in end-to-end stories."""
-    steps = (step for story in assistant.stories for step in story.steps)
-    return {step.text for step in steps if isinstance(step, ActionStep) and step.text}

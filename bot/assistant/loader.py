@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from bot.assistant.nlg import NlgEndpoint, read_nlg
 from bot.assistant.nlu_data import NluData, NluDraft, SentimentExample, read_sentiment
 from bot.assistant.quality import Finding, Kind, find_all, samples_of, warn
 from bot.assistant.source import Node, Problem, Problems, read_yaml
-from bot.assistant.stories import Rule, Story, read_rules, read_stories
+from bot.assistant.stories import ActionStep, Rule, Story, read_rules, read_stories
 from bot.assistant.unserved import check_settings
 from bot.errors import AssistantError, Where
 
@@ -75,6 +76,14 @@ class Assistant:
     nlu_fingerprint: str = ""
     stories_fingerprint: str = ""
     dialogue_fingerprint: str = ""
+
+    @cached_property
+    def action_texts(self) -> frozenset[str]:
+        """The bot's own words in end-to-end stories and rules: actions that say just that."""
+        steps = (step for item in (*self.stories, *self.rules) for step in item.steps)
+        said = {step.text for step in steps if isinstance(step, ActionStep) and step.text}
+        listed = self.domain.raw.get("e2e_actions") or ()
+        return frozenset(said | {text for text in listed if isinstance(text, str)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ Invariant: reads the tracker, changes nothing; the result is the events that fol
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from bot.assistant.domain import DEFAULT_ACTIONS, HANDOFF_ACTION, REQUESTED_SLOT
@@ -35,9 +35,10 @@ _REASON_SLOT = "handoff_reason"
 
 @dataclass(frozen=True, kw_only=True)
 class ActionRun:
-    """Runs actions of one turn."""
+    """Runs actions of one turn. `texts`: end-to-end actions, which say what they are called."""
 
     call: RemoteCall
+    texts: Collection[str] = ()
 
     def run(self, name: str, tracker: Tracker) -> Steps[Events]:
         """The events of the action.
@@ -54,6 +55,8 @@ class ActionRun:
             return (yield from self._built_in(name, tracker))
         if name in domain.retrieval_actions:
             return (yield from self._utter_selected(name, tracker))
+        if name in self.texts:
+            return [bot_uttered({"text": name})]
         if name.startswith("utter_"):
             return (yield from self.utter(name, tracker))
         if name in domain.forms and name not in domain.custom_actions:

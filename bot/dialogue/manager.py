@@ -231,7 +231,7 @@ class _TurnRun:
         key = f"{tracker.sender_id}:{message.message_id}"
         channels = response_channels(message.input_channel)
         self._call = RemoteCall(channels=channels, rng=rng, turn_key=key, asks_nlg=model.asks_nlg)
-        self._actions = ActionRun(call=self._call)
+        self._actions = ActionRun(call=self._call, texts=model.assistant.action_texts)
         self._events: list[Event] = []
         self._messages: list[BotMessage] = []
         self._decisions: list[Decision] = []
@@ -356,8 +356,10 @@ class _TurnRun:
         before: list[Event] = [LoopInterrupted(is_interrupted=True)] if choice.interrupts_loop else []
         if self._tracker.situation.latest_action == ACTION_LISTEN:
             before.append(UserFeaturization(use_text_for_featurization=choice.prediction.is_text))
+        is_said = choice.action in self._actions.texts and choice.action not in self._tracker.domain.action_names
         executed = ActionExecuted(
-            name=choice.action,
+            name=None if is_said else choice.action,
+            action_text=choice.action if is_said else None,
             policy=choice.prediction.policy,
             confidence=choice.confidence,
             hide_rule_turn=choice.prediction.hides_turn,
@@ -375,7 +377,7 @@ class _TurnRun:
 
     def _take(self, executed: ActionExecuted, before: Sequence[Event], why: str) -> Steps[None]:
         """Run what was decided, and note the decision with what came of it."""
-        name = executed.name or ""
+        name = executed.name or executed.action_text or ""
         outcome = yield from self._execute(name, executed, before)
         why = f"{why}: {outcome}" if outcome else why
         self._decide(name, executed.policy or "", executed.confidence or 0.0, why)

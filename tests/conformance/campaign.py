@@ -83,17 +83,18 @@ class Live:
         self._process = ExitStack()
         self.oracle = self._process.enter_context(Oracle(python))
         self._count = 0
-        self._loaded: tuple[Path, Sequence[str]] | None = None
+        self._loaded: tuple[Path, Sequence[str], bool] | None = None
 
-    def load(self, folder: Path, *, without: Sequence[str] = ()) -> None:
-        """Train and load the project.
+    def load(self, folder: Path, *, without: Sequence[str] = (), end_to_end: bool = False) -> None:
+        """Train and load the project; Rasa trains one with end-to-end stories only with its NLU model.
 
         Raises:
             OracleError: Rasa refuses it.
         """
-        self._loaded = folder, without
+        self._loaded = folder, without, end_to_end
         self._count += 1
-        model = self.oracle.train(folder, self.scratch, name=f"model{self._count}", without=without, core_only=True)
+        name, core_only = f"model{self._count}", not end_to_end
+        model = self.oracle.train(folder, self.scratch, name=name, without=without, core_only=core_only)
         self.oracle.load(model, folder if (folder / "actions.py").exists() else None)
         model.unlink()
 
@@ -102,7 +103,7 @@ class Live:
         self.close()
         self.oracle = self._process.enter_context(Oracle(self._python))
         if self._loaded is not None:
-            self.load(self._loaded[0], without=self._loaded[1])
+            self.load(self._loaded[0], without=self._loaded[1], end_to_end=self._loaded[2])
 
     def close(self) -> None:
         """End the process."""

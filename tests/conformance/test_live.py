@@ -6,6 +6,7 @@ Runs where KEFU_LIVE_RASA=1 and KEFU_RASA_PYTHON names the interpreter of an env
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.conformance.campaign import (
     bot_of,
     compare_generated,
     converse,
+    converse_served,
     live,
 )
 
@@ -48,6 +50,27 @@ async def test_walks_over_a_bot_go_as_in_rasa(name: str, there: Live, tmp_path: 
     counts = Counts()
     async with bot_of(folder) as bot:
         findings = await converse(there, bot, range(10), BOT_VALUES, counts)
+    assert [str(finding.difference) for finding in findings] == []
+    assert counts.conversations == 10
+
+
+async def test_end_to_end_stories_go_as_in_rasa(there: Live, tmp_path: Path) -> None:
+    folder = tmp_path / "wordsbot"
+    shutil.copytree(TESTS / "bots" / "wordsbot", folder)
+    there.load(folder, without=["TEDPolicy"], end_to_end=True)
+    counts = Counts()
+    async with bot_of(folder) as bot:
+        findings = await converse(there, bot, range(40), {}, counts)
+    assert [str(finding.difference) for finding in findings] == []
+    assert counts.turns > 200
+
+
+async def test_walks_through_a_serving_process_go_as_in_rasa(there: Live, tmp_path: Path) -> None:
+    folder = bot_folder("labbot", RASA, tmp_path)
+    assert folder is not None
+    there.load(folder, without=["TEDPolicy"])
+    counts = Counts()
+    findings = await converse_served(there, folder, range(10), BOT_VALUES, counts)
     assert [str(finding.difference) for finding in findings] == []
     assert counts.conversations == 10
 

@@ -261,3 +261,58 @@ def test_serving_does_not_import_pytorch(folder: Path, settings: Settings, tmp_p
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# ---- end-to-end stories: the customer's words and the bot's, without intents and actions ----
+
+END_TO_END = """
+version: "3.1"
+stories:
+- story: cold food
+  steps:
+  - {intent: greet}
+  - {action: utter_hello}
+  - {user: "my soup is cold"}
+  - {bot: "How awful! A new one comes at once."}
+  - {user: "that is kind of you"}
+  - {action: utter_welcome}
+- story: a table
+  steps:
+  - {user: "is there a free table on the terrace"}
+  - {bot: "Follow me to the terrace."}
+  - {intent: bye}
+  - {action: utter_bye}
+- story: allergy
+  steps:
+  - {user: "are there nuts in the cake"}
+  - {bot: "The cake is free of nuts."}
+  - {intent: bye}
+  - {action: utter_bye}
+"""
+
+
+def test_end_to_end_stories_are_learned_and_answered_in_their_words(folder: Path, settings: Settings) -> None:
+    """Neither the texts nor an intent for them stands in nlu.yml; the model reads each as something it knows."""
+    (folder / "data" / "end_to_end.yml").write_text(END_TO_END)
+    train(settings, load_assistant(folder, {}), console=Console(file=io.StringIO(), width=200))
+    bot = load_bot(folder, settings)
+
+    def decide(*said: tuple[str, str]) -> list[tuple[str, str]]:
+        conversation = Conversation(bot.dialogue)
+        return [
+            (outcome.decisions[0].policy, outcome.messages[-1].body["text"])
+            for text, intent in said
+            for outcome in [conversation.say(text, intent)]
+        ]
+
+    assert decide(("hello", "greet"), ("oh, my soup is cold", "complain"), ("that is so kind of you", "thank"))[1:] == [
+        ("TEDPolicy", "How awful! A new one comes at once."),
+        ("TEDPolicy", "You are welcome"),
+    ]
+    assert decide(("is a table on the terrace free", "order")) == [("TEDPolicy", "Follow me to the terrace.")]
+    assert decide(("does the cake have nuts in it", "order"), ("bye then", "bye")) == [
+        ("TEDPolicy", "The cake is free of nuts."),
+        ("TEDPolicy", "Bye"),
+    ]
+    # What no end-to-end story speaks of goes by its intent.
+    assert decide(("a large salad please", "order")) == [("MemoizationPolicy", "What shall it be?")]
