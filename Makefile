@@ -1,6 +1,8 @@
 # Two commands matter: `make setup` and `make run`. `make help` lists all.
 PORT ?= 8000
 BIN := .venv/bin
+# Without bytecode every start compiles its libraries anew: seconds for `kefu serve`, fifteen for a training.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test e2e check bench conformance faults lock clean
