@@ -150,8 +150,9 @@ class TelegramCustomer:
 
     async def pass_on(self, update: Mapping[str, Any]) -> httpx.Response:
         """An update, as Telegram sends it to the webhook that was registered."""
-        headers = {SECRET_HEADER: self.platform.webhook["secret_token"]}
-        return await self._http.post(self.platform.webhook["url"], json=update, headers=headers)
+        headers = {SECRET_HEADER: self.platform.webhook["secret_token"], "Content-Type": "application/json"}
+        content = json.dumps(update)  # as Telegram writes it, in ASCII: half an emoji is possible
+        return await self._http.post(self.platform.webhook["url"], content=content, headers=headers)
 
     async def heard(self) -> list[str]:
         return [call.get("text") or call.get("caption") or call["photo"] for _, call in self.platform.calls]
