@@ -24,6 +24,7 @@ from connectors.base import (
     Text,
 )
 from connectors.rendering import degrade, parts, rasa_messages, safe_url, split_text
+from tests.rich_messages import BODIES
 
 BUTTONS = [{"title": "Yes", "payload": "/affirm"}, {"title": "No", "payload": "/deny"}]
 TEXT_ONLY = ChannelLimits(max_text_chars=80, has_buttons=False, has_images=False, has_cards=False)
@@ -154,20 +155,7 @@ def test_unsafe_links_and_pictures_are_left_out() -> None:
     assert parts(body) == [Buttons(text="Hi", buttons=(Button(title="Good", url="https://a.example"),))]
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
-    max_leaves=12,
-)
-KEYS = ["text", "buttons", "quick_replies", "custom", "image", "attachment", "elements"]
-BODY = st.dictionaries(
-    st.sampled_from(KEYS),
-    JSON | st.lists(st.dictionaries(st.sampled_from(["title", "url", "payload", "image"]), JSON)),
-    max_size=6,
-)
-
-
-@given(BODY)
+@given(BODIES)
 def test_no_body_breaks_rendering(body: dict[str, Any]) -> None:
     for part in parts(body):
         json.dumps(part.model_dump())
