@@ -232,8 +232,9 @@ async def test_what_was_broken_off_is_unknown(pushed: Pushed) -> None:
 
 
 async def test_what_never_reached_the_platform_is_tried_again(pushed: Pushed) -> None:
-    message = pushed.message({"text": "one"})
-    assert isinstance(await pushed.customer.unreachable().send(message, is_repeat=False), RetryLater)
+    connector = pushed.customer.unreachable()
+    connector.routes(MemoryPorts())
+    assert isinstance(await connector.send(pushed.message({"text": "one"}), is_repeat=False), RetryLater)
 
 
 async def test_a_message_refused_halfway_goes_on_where_it_was(pushed: Pushed) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -15,9 +17,11 @@ from bot.channels import connectors_of
 from bot.errors import ConfigurationError
 from bot.settings import load_settings
 from connectors.base import Connector, PushConnector
+from tests.contract.sms_gateway import SECRET, Gateway, from_page
 from tests.contract.telegram_platform import TOKEN
 from tests.integration.test_worker import Scripted
 from tests.learning import SMALL_SHOP, write_assistant
+from tests.serving import serving
 
 WEBHOOK = "https://shop.example/webhooks/telegram/webhook"
 OWN = """
@@ -120,6 +124,33 @@ def test_a_message_from_telegram_reaches_the_inbox_of_a_whole_server(tmp_path: P
 
 
 # ---- a project's own ----
+
+
+async def test_the_channel_of_the_page_answers_through_a_whole_server(tmp_path: Path) -> None:
+    """docs/connectors.md as a reader follows it: its module, its credentials, one SMS and the bot's answer to it."""
+    gateway = Gateway()
+    async with serving(gateway.app()) as address:
+        credentials = from_page("yaml").replace("https://gateway.example", f"http://{address}")
+        credentials = credentials.replace("${SMS_SECRET}", SECRET)
+        files = {**SMALL_SHOP, "credentials.yml": credentials, "my_channels.py": from_page("python")}
+        write_assistant(tmp_path / "shop", files)
+        settings = load_settings(home=tmp_path / "home")
+        platform = Platform.build(settings, load_bot(tmp_path / "shop", settings), understander=Scripted())
+        sys.modules.pop("my_channels")
+        app = build_app(platform)
+        await platform.start()
+        try:
+            async with serving(app) as ours, httpx.AsyncClient() as http:
+                url, secret = f"http://{ours}/webhooks/sms/webhook", {"X-Gateway-Secret": SECRET}
+                for _ in range(2):  # the gateway repeats itself
+                    sms = {"id": "1", "from": "+43 1 5678", "text": "goodbye"}
+                    assert (await http.post(url, json=sms, headers=secret)).status_code == 200
+                assert (await http.post(url, json=sms)).status_code == 401
+                heard = [await asyncio.wait_for(gateway.news.get(), 10) for _ in range(2)]
+        finally:
+            await platform.stop()
+    assert heard[-1] == "Bye!"  # after the disclosure
+    assert len(gateway.texts) == 2
 
 
 def test_a_class_of_the_projects_own_is_a_channel(tmp_path: Path, module: str) -> None:

@@ -137,6 +137,8 @@ def test_urls_that_a_browser_may_open(url: str) -> None:
         "file:///etc/passwd",
         "\\\\evil.example\\x",
         "ｊavascript:alert(1)",
+        "http://[a.example/x",
+        "//[",
         "",
         None,
         7,
@@ -144,6 +146,10 @@ def test_urls_that_a_browser_may_open(url: str) -> None:
 )
 def test_urls_that_it_may_not(url: object) -> None:
     assert safe_url(url) is None
+
+
+def test_an_attachment_without_an_address_is_left_out() -> None:
+    assert parts({"text": "Hi", "attachment": "http://[a.example/x"}) == [Text(text="Hi")]
 
 
 def test_unsafe_links_and_pictures_are_left_out() -> None:
