@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def shop(tmp_path: Path) -> Shop:
 
     async def fill() -> None:
         for sender, result in OUTCOMES.items():
-            await db.write(lambda c, sender=sender, result=result: _fail_to_send(c, sender, result))
+            await db.write(partial(_fail_to_send, sender=sender, result=result))
         await db.close()
 
     asyncio.run(fill())
