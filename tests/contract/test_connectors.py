@@ -191,6 +191,11 @@ async def test_nothing_to_show_is_delivered(pushed: Pushed) -> None:
     assert await pushed.customer.heard() == []
 
 
+async def test_half_an_emoji_is_sent_as_far_as_it_is_text(pushed: Pushed) -> None:
+    assert isinstance(await pushed.send({"text": "half an emoji \ud83d"}), Delivered)
+    assert await pushed.customer.heard() == ["half an emoji ?"]
+
+
 @pytest.mark.parametrize("kind", list(PUSHED))
 @given(bodies=st.lists(BODIES, min_size=1, max_size=25))
 @settings(max_examples=8, deadline=None)

@@ -232,6 +232,24 @@ async def test_a_place_without_a_button_says_nothing(data: str) -> None:
     assert bot.texts == ["hello"]
 
 
+class Erased(MemoryPorts):
+    """The first three entries of each conversation are gone."""
+
+    async def transcript(self, sender_id: str, after_seq: int, limit: int = 200) -> list[OutboundMessage]:
+        return await super().transcript(sender_id, max(after_seq, 3), limit)
+
+
+async def test_a_button_whose_message_was_erased_is_not_taken_for_the_next_messages() -> None:
+    bot = Bot({"text": "Which?", "buttons": [{"title": "Yes", "payload": LONG_PAYLOAD}]})
+    async with telegram(Erased(bot)) as customer:
+        for number in (1, 2):
+            await customer.pass_on(message(text="hello") | {"update_id": number})
+        await customer.pass_on(pressed("kefu:2:0"))
+        assert bot.texts == ["hello", "hello"]
+        await customer.pass_on(pressed("kefu:4:0", 99))
+    assert bot.texts == ["hello", "hello", LONG_PAYLOAD]
+
+
 async def test_nobody_reads_the_buttons_of_another_conversation() -> None:
     bot = Bot({"text": "Which?", "buttons": [{"title": "Yes", "payload": LONG_PAYLOAD}]})
     async with talk(bot) as (customer, _):
