@@ -5,15 +5,22 @@ Invariant: a channel whose credentials are incomplete is an error when serving s
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot.assistant.brand import Brand
+from bot.errors import ConfigurationError
+from bot.own_channels import own_channel
 from bot.settings import Settings
 from bot.turns import Bot
 from connectors.base import Connector
 from connectors.rest import Rest
 from connectors.socketio import SocketIo, SocketIoOptions
+from connectors.telegram import Telegram
 from connectors.webchat import WebChat
+
+CHANNELS: Mapping[str, Callable[..., Connector]] = {"telegram": Telegram}
+"""Channels that are made of what credentials.yml says under their name, and of nothing else."""
 
 
 def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[Connector]:
@@ -34,7 +41,26 @@ def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[
     ]
     if "socketio" in credentials:
         found.append(SocketIo(SocketIoOptions.of(credentials["socketio"]), settings.allowed_origins))
+    for name, given in credentials.items():
+        if name in CHANNELS or "." in name:
+            make = CHANNELS.get(name) or own_channel(name, bot.assistant.root)
+            found.append(_made(name, make, given))
+    names = [connector.name for connector in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigurationError(
+            f"two channels are called {twice.pop()!r}; one of credentials.yml needs another `name`"
+        )
     return found
+
+
+def _made(key: str, make: Callable[..., Connector], given: object) -> Connector:
+    """The channel with its settings as keyword arguments; an empty one counts as not given, as in Rasa."""
+    if not isinstance(given, Mapping | None):
+        raise ConfigurationError(f"credentials.yml: {key}: its settings must be a mapping, one `name: value` a line")
+    try:
+        return make(**{str(name): value for name, value in (given or {}).items() if value is not None})
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"credentials.yml: {key}: {error}") from error
 
 
 def public_brand(brand: Brand) -> dict[str, Any]:

@@ -72,12 +72,20 @@ def parts(body: Mapping[str, Any]) -> list[Part]:
 def safe_url(value: object, schemes: frozenset[str] = LINK_SCHEMES) -> str | None:
     """The URL when it is relative or has one of the schemes, else None."""
     url = value.strip() if isinstance(value, str) else ""
-    if not url or _HIDDEN.search(url):
+    if not url or _HIDDEN.search(url) or not _can_be_split(url):
         return None
     if (scheme := _SCHEME.match(url)) is not None:
         return url if scheme[1].lower() in schemes else None
     # A colon before the first slash would be a scheme that we failed to read.
     return None if ":" in re.split(r"[/?#]", url, maxsplit=1)[0] else url
+
+
+def _can_be_split(url: str) -> bool:
+    try:
+        urlsplit(url)
+    except ValueError:  # "http://[": whoever takes it apart fails
+        return False
+    return True
 
 
 def _string(value: object) -> str:

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
+
+from connectors.base import ConnectorError
+
+
+def channel_app(routes: Sequence[BaseRoute] = ()) -> Starlette:
+    """A connector's routes, with what `bot.app` does for all of them: an error is answered with its own status."""
+
+    async def refuse(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ConnectorError)
+        return JSONResponse({"message": str(error)}, error.http_status)
+
+    return Starlette(routes=routes, exception_handlers={ConnectorError: refuse})
 
 
 def listen(port: int = 0) -> socket.socket:

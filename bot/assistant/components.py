@@ -195,13 +195,16 @@ _POLICIES: tuple[Component, ...] = (
 _CHANNELS: tuple[Component, ...] = (
     *_entries("channel", "supported", "served at /webhooks/rest/webhook; always on", "rest"),
     *_entries("channel", "supported", "Rasa's web widgets connect unchanged", "socketio"),
+    *_entries(
+        "channel", "supported", "served at /webhooks/telegram/webhook, and registered there at start", "telegram"
+    ),
     *_entries("channel", "mapped", "`kefu chat` takes its place", "cmdline"),
     *_entries("channel", "ignored", "Rasa X and Rasa Enterprise are not served", "rasa"),
     *_entries(
         "channel",
         "unsupported",
         "the channel is not served",
-        *("callback", "slack", "telegram", "facebook", "twilio", "twilio_voice", "webexteams"),
+        *("callback", "slack", "facebook", "twilio", "twilio_voice", "webexteams"),
         *("mattermost", "rocketchat", "hangouts", "botframework"),
         remedy="Let a small program of yours pass its messages to /webhooks/rest/webhook and back.",
     ),
@@ -270,6 +273,8 @@ _ADD_ONS: tuple[tuple[str, Verdict, str, str], ...] = (
     ),
 )
 
+_OWN_CHANNEL = "Write a class of Rasa's `InputChannel` anew: docs/connectors.md shows how, step by step."
+
 _OWN: Mapping[Kind, str] = {
     "component": "Do its work in a custom action, or fill its entities by annotations, patterns and lookup tables.",
     "policy": "Write as a rule or story what it decides.",
@@ -301,6 +306,9 @@ def _unknown(kind: Kind, name: str, own: str) -> Component:
         return Component(
             name=own, kind=kind, verdict="mapped", what_happens="Kefu's database takes its place", remedy=_OWN[kind]
         )
+    if kind == "channel" and "." in name:
+        loaded = "it is this project's own class and loaded when serving starts, if it is a channel of Kefu's"
+        return Component(name=own, kind=kind, verdict="mapped", what_happens=loaded, remedy=_OWN_CHANNEL)
     what = "it is this project's own class and does not run here" if "." in name else "Rasa 3.6 does not have it"
     return Component(
         name=own,

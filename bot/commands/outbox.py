@@ -21,7 +21,7 @@ outbox = typer.Typer(
     help="Messages that a channel did not take (dead) or may have taken (unknown): look, send again, or let them be.",
     no_args_is_help=True,
 )
-Rows = Annotated[list[int] | None, typer.Argument(help="Numbers from `kefu outbox list`.", metavar="NUMBER…")]
+Rows = Annotated[list[int] | None, typer.Argument(help="Numbers from `kefu outbox list`.", metavar="NUMBER")]
 Every = Annotated[bool, typer.Option("--all", help="Everything that `kefu outbox list` shows.")]
 SHOWN_CHARS = 60
 

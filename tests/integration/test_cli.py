@@ -27,7 +27,7 @@ from tests.server import STARTER, kefu
 TESTS = Path(__file__).parents[1]
 COMMANDS = (
     "init", "train", "serve", "chat", "validate", "evaluate", "explain", "review", "retrain", "models", "db", "doctor",
-    "handoffs",
+    "handoffs", "outbox",
 )  # fmt: skip
 
 

@@ -99,12 +99,12 @@ def test_channels_stores_and_brokers_are_warnings_on_their_lines(tmp_path: Path)
     warnings = found(
         tmp_path,
         "warning",
-        credentials="rest:\ntelegram:\n  access_token: x\n",
+        credentials="rest:\nfacebook:\n  verify: x\n",
         endpoints="tracker_store:\n  type: mongod\nlock_store:\n  type: redis\nevent_broker:\n  type: my.own.Broker\n"
         "nlg:\n  type: my.own.Generator\n",
     )
     assert any(w.startswith("endpoints.yml:7 the `nlg` type 'my.own.Generator' is not run") for w in warnings)
-    assert any(w.startswith("credentials.yml:2 the channel 'telegram' is not run") for w in warnings)
+    assert any(w.startswith("credentials.yml:2 the channel 'facebook' is not run") for w in warnings)
     assert any(w.startswith("endpoints.yml:2 the tracker store 'mongod' is not used") for w in warnings)
     assert any(w.startswith("endpoints.yml:6 the event broker 'my.own.Broker' is not run") for w in warnings)
     assert not any("lock store" in w or "'rest'" in w for w in warnings)

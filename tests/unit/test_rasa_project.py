@@ -166,7 +166,9 @@ def test_stores_brokers_and_channels_are_named_with_what_takes_their_place(root:
     assert find(report, "lock_store: redis").verdict == "mapped"
     assert find(report, "event_broker: file").verdict == "unsupported"
     assert find(report, "channel rest").verdict == "supported"
-    assert [find(report, f"channel {name}").verdict for name in ("twilio", "my.channels.Fax")] == ["unsupported"] * 2
+    assert find(report, "channel twilio").verdict == "unsupported"
+    assert find(report, "channel my.channels.Fax").verdict == "differs"
+    assert "docs/connectors.md" in find(report, "channel my.channels.Fax").remedy
     assert find(report, "nlg").verdict == "supported"
     assert report.verdict == "runs, 3 things to look at"
 

@@ -24,6 +24,7 @@ from connectors.base import (
     Text,
 )
 from connectors.rendering import degrade, parts, rasa_messages, safe_url, split_text
+from tests.rich_messages import BODIES
 
 BUTTONS = [{"title": "Yes", "payload": "/affirm"}, {"title": "No", "payload": "/deny"}]
 TEXT_ONLY = ChannelLimits(max_text_chars=80, has_buttons=False, has_images=False, has_cards=False)
@@ -136,6 +137,8 @@ def test_urls_that_a_browser_may_open(url: str) -> None:
         "file:///etc/passwd",
         "\\\\evil.example\\x",
         "ｊavascript:alert(1)",
+        "http://[a.example/x",
+        "//[",
         "",
         None,
         7,
@@ -143,6 +146,10 @@ def test_urls_that_a_browser_may_open(url: str) -> None:
 )
 def test_urls_that_it_may_not(url: object) -> None:
     assert safe_url(url) is None
+
+
+def test_an_attachment_without_an_address_is_left_out() -> None:
+    assert parts({"text": "Hi", "attachment": "http://[a.example/x"}) == [Text(text="Hi")]
 
 
 def test_unsafe_links_and_pictures_are_left_out() -> None:
@@ -154,20 +161,7 @@ def test_unsafe_links_and_pictures_are_left_out() -> None:
     assert parts(body) == [Buttons(text="Hi", buttons=(Button(title="Good", url="https://a.example"),))]
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
-    max_leaves=12,
-)
-KEYS = ["text", "buttons", "quick_replies", "custom", "image", "attachment", "elements"]
-BODY = st.dictionaries(
-    st.sampled_from(KEYS),
-    JSON | st.lists(st.dictionaries(st.sampled_from(["title", "url", "payload", "image"]), JSON)),
-    max_size=6,
-)
-
-
-@given(BODY)
+@given(BODIES)
 def test_no_body_breaks_rendering(body: dict[str, Any]) -> None:
     for part in parts(body):
         json.dumps(part.model_dump())
