@@ -32,6 +32,7 @@ from bot.assistant.loader import Assistant, load_assistant
 from bot.brokers import Publisher, sink_of
 from bot.channels import connectors_of, public_brand
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated, StorageError
+from bot.files import FileArea, Files
 from bot.rasa.action_server import InProcessActions, RemoteActions
 from bot.rasa.duckling import duckling_of
 from bot.rasa.engine import RasaEngine
@@ -52,6 +53,8 @@ from bot.telemetry import Metrics
 from bot.turns import ActionRunner, Bot, Engine, TurnTrace
 from bot.worker import Worker
 from connectors.base import Background, Connector, ConnectorError, Ports
+from connectors.file_kinds import DEFAULT_KINDS, KINDS
+from connectors.files import MEGABYTE, FileRules
 from connectors.webchat import WebChat
 from models.base import KIND, ModelUnavailable, Understander
 from models.registry import Registry
@@ -90,6 +93,26 @@ def actions_of(assistant: Assistant) -> ActionRunner:
         return InProcessActions({})
     url = (assistant.endpoints.get("action_endpoint") or {}).get("url")
     return RemoteActions(url) if url else InProcessActions.load(assistant.root)
+
+
+def files_of(settings: Settings, bot: Bot, db: Database) -> Files:
+    """What keeps customers' files. Raises ConfigurationError for a KEFU_FILES_… that cannot be used."""
+    kinds = DEFAULT_KINDS if settings.files_types is None else settings.files_types
+    if unknown := [name for name in kinds if name not in KINDS]:
+        raise ConfigurationError(f"KEFU_FILES_TYPES: {unknown[0]!r} is not one of {', '.join(KINDS)}")
+    return Files(
+        db=db,
+        assistant_id=bot.assistant.assistant_id,
+        area=FileArea(settings.files_place),
+        secret=settings.secret(),
+        rules=FileRules(
+            max_bytes=int(settings.files_max_mb * MEGABYTE),
+            kinds=kinds,
+            link_for_s=int(settings.files_link_min * 60),
+            text=bot.assistant.config.file_text,
+        ),
+        keep_days=settings.files_keep_days,
+    )
 
 
 @dataclass
@@ -136,6 +159,7 @@ class Platform:
         connectors = connectors_of(bot, settings, debug=debug)
         process = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
         sink = sink_of(bot.assistant.endpoints, bot.assistant.root, settings.database, environment())
+        files = files_of(settings, bot, db)
         worker = Worker(
             db=db,
             hub=hub,
@@ -145,8 +169,9 @@ class Platform:
             metrics=metrics,
             worker_id=process,
             observer=observer or (traces.append if debug else None),
+            chores=[files.tidy],
         )
-        ports = SqlPorts(db, hub, assistant_id, Limits(max_waiting=settings.max_waiting))
+        ports = SqlPorts(db, hub, assistant_id, Limits(max_waiting=settings.max_waiting), files)
         return cls(
             settings=settings,
             bot=bot,

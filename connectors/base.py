@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.routing import BaseRoute
+
+if TYPE_CHECKING:
+    from connectors.files import FileStore
 
 SCHEMA_VERSION = 1
 
@@ -314,6 +317,11 @@ class Ports(Protocol):
 
     @property
     def state(self) -> ChannelState: ...
+
+    @property
+    def files(self) -> FileStore | None:
+        """None where this process keeps no files."""
+        ...
 
     async def receive(
         self, batch: Sequence[InboundMessage], state_changes: Sequence[StateChange] = ()
