@@ -32,7 +32,7 @@ from bot.assistant.loader import Assistant, load_assistant
 from bot.brokers import Publisher, sink_of
 from bot.channels import connectors_of, public_brand
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated, StorageError
-from bot.files import FileArea, Files
+from bot.files import Files
 from bot.rasa.action_server import InProcessActions, RemoteActions
 from bot.rasa.duckling import duckling_of
 from bot.rasa.engine import RasaEngine
@@ -53,8 +53,6 @@ from bot.telemetry import Metrics
 from bot.turns import ActionRunner, Bot, Engine, TurnTrace
 from bot.worker import Worker
 from connectors.base import Background, Connector, ConnectorError, Ports
-from connectors.file_kinds import DEFAULT_KINDS, KINDS
-from connectors.files import MEGABYTE, FileRules
 from connectors.webchat import WebChat
 from models.base import KIND, ModelUnavailable, Understander
 from models.registry import Registry
@@ -95,26 +93,6 @@ def actions_of(assistant: Assistant) -> ActionRunner:
     return RemoteActions(url) if url else InProcessActions.load(assistant.root)
 
 
-def files_of(settings: Settings, bot: Bot, db: Database) -> Files:
-    """What keeps customers' files. Raises ConfigurationError for a KEFU_FILES_… that cannot be used."""
-    kinds = DEFAULT_KINDS if settings.files_types is None else settings.files_types
-    if unknown := [name for name in kinds if name not in KINDS]:
-        raise ConfigurationError(f"KEFU_FILES_TYPES: {unknown[0]!r} is not one of {', '.join(KINDS)}")
-    return Files(
-        db=db,
-        assistant_id=bot.assistant.assistant_id,
-        area=FileArea(settings.files_place),
-        secret=settings.secret(),
-        rules=FileRules(
-            max_bytes=int(settings.files_max_mb * MEGABYTE),
-            kinds=kinds,
-            link_for_s=int(settings.files_link_min * 60),
-            text=bot.assistant.config.file_text,
-        ),
-        keep_days=settings.files_keep_days,
-    )
-
-
 @dataclass
 class Platform:
     """Everything that runs in one process, built once. `start` before the first message, `stop` after the last."""
@@ -148,7 +126,7 @@ class Platform:
     ) -> Platform:
         """Wire one assistant. `understander` replaces the registry's model (a scripted one in tests).
 
-        Raises ConfigurationError where endpoints.yml's event broker cannot be used.
+        Raises ConfigurationError where endpoints.yml's event broker or the place of customers' files cannot be used.
         """
         publish_home(settings)
         assistant_id = bot.assistant.assistant_id
@@ -159,7 +137,7 @@ class Platform:
         connectors = connectors_of(bot, settings, debug=debug)
         process = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
         sink = sink_of(bot.assistant.endpoints, bot.assistant.root, settings.database, environment())
-        files = files_of(settings, bot, db)
+        files = Files.of(settings, bot.assistant, db)
         worker = Worker(
             db=db,
             hub=hub,

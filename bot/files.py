@@ -20,10 +20,13 @@ from typing import Any
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
+from bot.assistant.loader import Assistant
 from bot.errors import ConfigurationError, StorageError
+from bot.settings import Settings
 from bot.storage import files
 from bot.storage.database import Database
-from connectors.files import Correspondent, FileLinks, FileRules, StoredFile, TooOften
+from connectors.file_kinds import DEFAULT_KINDS, KINDS
+from connectors.files import MEGABYTE, Correspondent, FileLinks, FileRules, StoredFile, TooOften
 
 log = logging.getLogger("kefu.files")
 
@@ -113,6 +116,26 @@ class Files:
         self._db, self._assistant_id, self._area, self._clock = db, assistant_id, area, clock
         self._rules, self._keep = rules or FileRules(), timedelta(days=keep_days)
         self._links = FileLinks(secret, self._rules.link_for_s, lambda: clock().timestamp())
+
+    @classmethod
+    def of(cls, settings: Settings, assistant: Assistant, db: Database) -> Files:
+        """As the settings say. Raises ConfigurationError for a KEFU_FILES_… that cannot be used."""
+        kinds = DEFAULT_KINDS if settings.files_types is None else settings.files_types
+        if unknown := [name for name in kinds if name not in KINDS]:
+            raise ConfigurationError(f"KEFU_FILES_TYPES: {unknown[0]!r} is not one of {', '.join(KINDS)}")
+        return cls(
+            db=db,
+            assistant_id=assistant.assistant_id,
+            area=FileArea(settings.files_place),
+            secret=settings.secret(),
+            rules=FileRules(
+                max_bytes=int(settings.files_max_mb * MEGABYTE),
+                kinds=kinds,
+                link_for_s=int(settings.files_link_min * 60),
+                text=assistant.config.file_text,
+            ),
+            keep_days=settings.files_keep_days,
+        )
 
     @property
     def rules(self) -> FileRules:

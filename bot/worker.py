@@ -324,12 +324,12 @@ class Worker:
 
     async def _keep_house(self) -> None:
         while not self._stopping.is_set():
-            await self._pause(60.0)
             for chore in (self._close_idle, *self._chores):
                 try:
                     await chore(self._clock())
                 except Exception:  # housekeeping must not end the service, nor one chore the next
                     log.exception("worker.chore_failed")
+            await self._pause(60.0)
 
     async def _close_idle(self, now: datetime) -> None:
         after_min = self.bot.assistant.config.close_after_min

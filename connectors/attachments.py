@@ -23,7 +23,7 @@ def entry_parts(entry: OutboundMessage) -> list[Part]:
 
 
 def _unlinked(file: StoredFile) -> Part:
-    """A placeholder: `with_links` gives it an address, or leaves the name where there is nothing to read any more."""
+    """A placeholder: `linked` gives it an address, or leaves the name where there is nothing to read any more."""
     url = f"/files/{file.id}/-"
     if file.media_type in SHOWN_INLINE:
         return Image(url=url, alt=file.name)
@@ -32,22 +32,22 @@ def _unlinked(file: StoredFile) -> Part:
 
 async def fresh_links(files: FileStore | None, sender_id: str, shown: Sequence[Sequence[Part]]) -> Mapping[str, str]:
     """The links of every file of this conversation that the parts name, by id."""
-    ids = {id_ for part_list in shown for part in part_list for url in _urls(part) if (id_ := linked_id(url))}
+    named = (part.url for parts_ in shown for part in parts_ if isinstance(part, Image | File))
+    ids = {id_ for url in named if (id_ := linked_id(url)) is not None}
     if files is None or not ids:
         return {}
     return {id_: files.link(file) for id_, file in (await files.find(sender_id, ids)).items()}
 
 
-def with_links(part: Part, links: Mapping[str, str]) -> Part:
-    """The part with fresh links; the file's name as text where the file is gone."""
-    match part:
-        case Image() | File() if (id_ := linked_id(part.url)) is not None:
-            if id_ in links:
-                return part.model_copy(update={"url": links[id_]})
-            return Text(text=part.alt if isinstance(part, Image) else part.name)
-        case _:
-            return part
+def linked(shown: Sequence[Part], links: Mapping[str, str]) -> list[Part]:
+    """The parts with these links; where a file is gone, its name as text, if it has one."""
+    return [found for part in shown if (found := _linked(part, links)) is not None]
 
 
-def _urls(part: Part) -> list[str]:
-    return [part.url] if isinstance(part, Image | File) else []
+def _linked(part: Part, links: Mapping[str, str]) -> Part | None:
+    if not isinstance(part, Image | File) or (id_ := linked_id(part.url)) is None:
+        return part
+    if id_ in links:
+        return part.model_copy(update={"url": links[id_]})
+    name = part.alt if isinstance(part, Image) else part.name
+    return Text(text=name) if name else None

@@ -19,7 +19,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from connectors.attachments import entry_parts, fresh_links, with_links
+from connectors.attachments import entry_parts, fresh_links, linked
 from connectors.base import BadRequest, ChannelLimits, InboundMessage, OutboundMessage, Part, Ports, TooBusy
 from connectors.files import StoredFile, attachment
 from connectors.visitors import SENDER_PREFIX, Identity, IdentityRefused, read_identity, visitor_token
@@ -348,10 +348,10 @@ class Session:
             return True
         shown = [entry_parts(entry) for entry in page]
         links = await fresh_links(self.ports.files, self.sender_id, shown)
-        for entry, parts in zip(page, shown, strict=True):
+        for entry, entry_shown in zip(page, shown, strict=True):
             if entry.author != "customer":
                 self._is_typing = False
-            await self.socket.send(message_frame(entry, [with_links(part, links) for part in parts]))
+            await self.socket.send(message_frame(entry, linked(entry_shown, links)))
             self.sent_seq = entry.seq
         return len(page) == self.limits.transcript_page
 

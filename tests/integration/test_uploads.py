@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from connectors.base import InboundMessage
@@ -218,6 +220,37 @@ async def test_a_malformed_body_is_a_400(what: str) -> None:
     async with shop() as here:
         answer = await here.http.post("/webchat/upload", content=body, headers=headers)
     assert refusal(answer) == (400, "BadRequest")
+
+
+PIECES = st.sampled_from(
+    [
+        b"--b\r\n",
+        b"--b--\r\n",
+        b"--b",
+        b"\r\n",
+        PART,
+        PART[5:],
+        b'Content-Disposition: form-data; name="file"',
+        b": ",
+        b"=",
+    ]
+)
+
+
+@given(
+    st.lists(PIECES | st.binary(max_size=20), max_size=12).map(b"".join), st.sampled_from(["b", '"b"', "", '"', "é"])
+)
+def test_no_body_breaks_the_reader(body: bytes, boundary: str) -> None:
+    media_type = f"multipart/form-data; boundary={boundary}".encode()
+    token = visitor_token(new_visitor_id(), SECRET)
+
+    async def answer() -> httpx.Response:
+        app = Starlette(routes=WebChat({}, SECRET).routes(MemoryPorts()))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as http:
+            headers = [(b"content-type", media_type), (b"x-kefu-visitor", token.encode())]
+            return await http.post("/webchat/upload", content=body, headers=headers)
+
+    assert asyncio.run(answer()).status_code in {200, 400, 415}
 
 
 @pytest.mark.parametrize("content", [PROGRAM, PAGE, GIF[:-1] + PDF])
@@ -466,7 +499,8 @@ async def test_what_the_bot_shows_of_a_customer_s_file_has_a_fresh_link_too_and_
         for client in (ann, eve):
             await client.send("send", client_msg_id="any-message", text="x")
             (_, answer) = await client.messages(2)
-            urls = [part["url"] for part in answer["parts"] if part["type"] == "image"]
+            assert shown(answer)[0] == ("text", "I read x")
+            urls = [part["url"] for part in answer["parts"][1:]]
             assert [(await here.http.get(url)).status_code for url in urls] == ([200] if client is ann else [])
 
 
@@ -500,6 +534,18 @@ async def test_a_real_platform_keeps_files_where_the_settings_say(where: str, tm
         assert (await platform_upload(lab, visitor, png(12_000))).status_code == 413
         on_disk = [path for path in (tmp_path / "home" / "files").rglob("*") if path.is_file()]
         assert len(on_disk) == (1 if where == "folder" else 0)
+
+
+async def test_the_worker_s_housekeeping_deletes_what_is_too_old(tmp_path: Path) -> None:
+    async with running(tmp_path) as lab:
+        url = (await platform_upload(lab, new_visitor_id())).json()["url"]
+        assert (await lab.http.get(url)).status_code == 200
+    async with running(tmp_path, files_keep_days=1e-9) as lab:
+        async with asyncio.timeout(10):
+            while (answer := await lab.http.get(url)).status_code == 200:
+                await asyncio.sleep(0.02)
+    assert refusal(answer) == (404, "NoSuchFile")
+    assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
 
 
 async def test_the_bot_s_events_carry_the_attachments(tmp_path: Path) -> None:
