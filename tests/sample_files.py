@@ -6,8 +6,7 @@ import io
 import struct
 import zipfile
 import zlib
-
-_CONTENT_TYPES = "[Content_Types].xml"
+from collections.abc import Mapping
 
 
 def png(size: int = 0) -> bytes:
@@ -24,20 +23,25 @@ def png(size: int = 0) -> bytes:
 
 def archive(**parts: str | bytes) -> bytes:
     """A ZIP; a part's name is written with "__" for "/"."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as file:
-        for name, content in parts.items():
-            file.writestr(name.replace("__", "/"), content)
-    return made.getvalue()
+    return _archive({name.replace("__", "/"): content for name, content in parts.items()})
 
 
 def office(main: str, *more: str) -> bytes:
-    return archive(**{_CONTENT_TYPES: "<Types/>", main: "<x/>", **dict.fromkeys(more, b"x")})
+    """An Office document whose main part is this one, with more parts."""
+    return _archive({"[Content_Types].xml": "<Types/>", main: "<x/>"} | dict.fromkeys(more, "x"))
 
 
 def open_document(kind: str, *more: str) -> bytes:
     media_type = f"application/vnd.oasis.opendocument.{kind}"
-    return archive(**{"mimetype": media_type, "content.xml": "<x/>", **dict.fromkeys(more, b"x")})
+    return _archive({"mimetype": media_type, "content.xml": "<x/>"} | dict.fromkeys(more, "x"))
+
+
+def _archive(parts: Mapping[str, str | bytes]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as file:
+        for name, content in parts.items():
+            file.writestr(name, content)
+    return made.getvalue()
 
 
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")
@@ -57,9 +61,9 @@ BY_KIND: dict[str, bytes] = {
     "pdf": PDF,
     "txt": "Grüße, 你好\n".encode(),
     "csv": "Artikel;Preis\nLampe;12,50\n".encode("latin-1"),
-    "docx": office("word__document.xml"),
-    "xlsx": office("xl__workbook.xml"),
-    "pptx": office("ppt__presentation.xml"),
+    "docx": office("word/document.xml"),
+    "xlsx": office("xl/workbook.xml"),
+    "pptx": office("ppt/presentation.xml"),
     "odt": open_document("text"),
     "ods": open_document("spreadsheet"),
     "odp": open_document("presentation"),

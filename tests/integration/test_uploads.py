@@ -524,8 +524,8 @@ async def platform_upload(lab: Lab, visitor: str, content: bytes = png(), name: 
 
 @pytest.mark.parametrize("where", ["folder", "memory"])
 async def test_a_real_platform_keeps_files_where_the_settings_say(where: str, tmp_path: Path) -> None:
-    url = {} if where == "folder" else {"files_url": f"memory:/{tmp_path}/bucket"}
-    async with running(tmp_path / "home", files_max_mb=0.01, files_types="png,pdf", **url) as lab:
+    url = None if where == "folder" else f"memory:/{tmp_path}/bucket"
+    async with running(tmp_path / "home", files_max_mb=0.01, files_types="png,pdf", files_url=url) as lab:
         visitor = new_visitor_id()
         answer = await platform_upload(lab, visitor)
         assert answer.status_code == 200, answer.text
