@@ -24,7 +24,9 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import generate_latest
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from watchfiles import Change
 
 from bot import __version__
@@ -277,6 +279,7 @@ def build_app(platform: Platform) -> FastAPI:
             await platform.stop()
 
     app = FastAPI(title="Kefu", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(_NoSniff)
     for kind in (KefuError, ConnectorError, HTTPException, ModelUnavailable, Exception):
         app.add_exception_handler(kind, _answer_error)
     _add_health(app, platform)
@@ -284,6 +287,21 @@ def build_app(platform: Platform) -> FastAPI:
         app.router.routes.extend(connector.routes(platform.ports))
     app.router.routes.extend(api_routes(rasa_api(platform)))
     return app
+
+
+class _NoSniff:
+    """Every answer is what its Content-Type says: a browser must not look for a page in what a customer typed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        await self._app(scope, receive, marked if scope["type"] == "http" else send)
 
 
 def rasa_api(platform: Platform) -> Api:

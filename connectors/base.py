@@ -145,7 +145,8 @@ class InboundMessage:
         thread: part of the person's conversations that this message belongs to; "" where there is one.
         sender_id: the conversation's public id (Rasa's sender_id); "web:…", "slack:…", "wechat:…", or as REST sent it.
         text: what was typed or a button's payload ("/intent{…}").
-        metadata: Rasa's message metadata. `identity` in it is set by the platform only, after verification.
+        metadata: Rasa's message metadata. `identity` in it is set by the platform only, after verification;
+            `attachments` are files of this conversation (`connectors.files.attachment`).
         input_channel: the name Rasa's tracker carries ("rest", "web").
         command: what the company's own systems want done in the conversation instead of a message, in the order of its
             messages: `bot.worker` knows them. No channel of customers ever sets it.

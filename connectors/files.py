@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from connectors.base import BadRequest, ConnectorError
-from connectors.file_kinds import DEFAULT_KINDS, clean_name, recognise
+from connectors.file_kinds import DEFAULT_KINDS, KINDS, clean_name, recognise
 
 MEGABYTE = 1024 * 1024
 
@@ -78,6 +78,11 @@ class FileRules:
     max_per_hour: int = 60
     link_for_s: int = 3600
     text: str = "{names}"
+
+    def offer(self) -> dict[str, Any]:
+        """What a client needs to know before it lets a customer choose files."""
+        suffixes = [suffix for kind in self.kinds for suffix in KINDS[kind].suffixes]
+        return {"max_bytes": self.max_bytes, "suffixes": suffixes}
 
     def check(self, name: str, content: bytes) -> tuple[str, str]:
         """The name to show and the media type. Raises as `FileStore.put` does."""

@@ -189,6 +189,7 @@ class Session:
                 "resume_from": self.sent_seq,
                 "brand": self.setup.brand,
                 "max_text_chars": self.setup.channel.max_inbound_chars,
+                "files": store.rules.offer() if (store := self.ports.files) and store.rules.kinds else None,
                 "server_time": _iso(datetime.now(UTC)),
             }
         )

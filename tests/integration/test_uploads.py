@@ -390,6 +390,14 @@ async def test_no_path_leads_out() -> None:
 # ---- in a conversation ----
 
 
+async def test_the_welcome_says_what_may_be_chosen() -> None:
+    async with shop(FileRules(kinds=["png", "jpg"], max_bytes=1_000)) as here, chat(here.address) as client:
+        offered = {"max_bytes": 1_000, "suffixes": [".png", ".jpg", ".jpeg", ".jpe", ".jfif"]}
+        assert client.welcome["files"] == offered
+    async with shop(FileRules(kinds=[])) as here, chat(here.address) as client:
+        assert "files" not in client.welcome
+
+
 async def attach(here: Shop, token: str, *names: str, content: bytes = png()) -> list[dict[str, Any]]:
     return [(await here.upload(content, name, visitor=token)).json() for name in names]
 
@@ -534,6 +542,14 @@ async def test_a_real_platform_keeps_files_where_the_settings_say(where: str, tm
         assert (await platform_upload(lab, visitor, png(12_000))).status_code == 413
         on_disk = [path for path in (tmp_path / "home" / "files").rglob("*") if path.is_file()]
         assert len(on_disk) == (1 if where == "folder" else 0)
+
+
+async def test_no_answer_of_ours_is_guessed_at_by_a_browser(tmp_path: Path) -> None:
+    async with running(tmp_path) as lab:
+        paths = ["/", "/healthz", "/metrics", "/demo/", "/widget/kefu.js", "/webchat/brand", "/status", "/nothing"]
+        for path in paths:
+            answer = await lab.http.get(path)
+            assert answer.headers.get_list("x-content-type-options") == ["nosniff"], path
 
 
 async def test_the_worker_s_housekeeping_deletes_what_is_too_old(tmp_path: Path) -> None:
