@@ -24,7 +24,9 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import generate_latest
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from watchfiles import Change
 
 from bot import __version__
@@ -32,6 +34,7 @@ from bot.assistant.loader import Assistant, load_assistant
 from bot.brokers import Publisher, sink_of
 from bot.channels import connectors_of, public_brand
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated, StorageError
+from bot.files import Files
 from bot.rasa.action_server import InProcessActions, RemoteActions
 from bot.rasa.duckling import duckling_of
 from bot.rasa.engine import RasaEngine
@@ -130,7 +133,7 @@ class Platform:
     ) -> Platform:
         """Wire one assistant. `understander` replaces the registry's model (a scripted one in tests).
 
-        Raises ConfigurationError where endpoints.yml's event broker cannot be used.
+        Raises ConfigurationError where endpoints.yml's event broker or the place of customers' files cannot be used.
         """
         publish_home(settings)
         assistant_id = bot.assistant.assistant_id
@@ -141,6 +144,7 @@ class Platform:
         connectors = connectors_of(bot, settings, debug=debug)
         process = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
         sink = sink_of(bot.assistant.endpoints, bot.assistant.root, settings.database, environment())
+        files = Files.of(settings, bot.assistant, db)
         worker = Worker(
             db=db,
             hub=hub,
@@ -150,8 +154,9 @@ class Platform:
             metrics=metrics,
             worker_id=process,
             observer=observer or (traces.append if debug else None),
+            chores=[files.tidy],
         )
-        ports = SqlPorts(db, hub, assistant_id, Limits(max_waiting=settings.max_waiting))
+        ports = SqlPorts(db, hub, assistant_id, Limits(max_waiting=settings.max_waiting), files)
         return cls(
             settings=settings,
             bot=bot,
@@ -288,6 +293,7 @@ def build_app(platform: Platform) -> FastAPI:
             await platform.stop()
 
     app = FastAPI(title="Kefu", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(_NoSniff)
     for kind in (KefuError, ConnectorError, HTTPException, ModelUnavailable, Exception):
         app.add_exception_handler(kind, _answer_error)
     _add_health(app, platform)
@@ -297,6 +303,21 @@ def build_app(platform: Platform) -> FastAPI:
         app.router.routes.extend(connector.routes(platform.ports))
     app.router.routes.extend(api_routes(rasa_api(platform)))
     return app
+
+
+class _NoSniff:
+    """Every answer is what its Content-Type says: a browser must not look for a page in what a customer typed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        await self._app(scope, receive, marked if scope["type"] == "http" else send)
 
 
 def rasa_api(platform: Platform) -> Api:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from bot.assistant.loader import load_assistant
 from bot.errors import KefuError
+from bot.files import FileArea
 from bot.settings import Settings, environment
 from bot.storage.database import Database
 from models.base import ModelError
@@ -20,6 +21,9 @@ from models.pretrained import Licence, licences
 from models.registry import Registry
 
 Level = Literal["ok", "info", "warning", "error"]
+
+SECRET_CHARS = 32  # of HMAC-SHA256: a shorter key is weaker than the signature
+MAKE_SECRET = 'python -c "import secrets; print(secrets.token_hex(32))" makes one'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,8 @@ def examine(settings: Settings, folder: Path) -> list[Finding]:
     """Everything a person would ask first when something is odd; never raises for what it finds."""
     return [
         *_machine(settings),
+        *_exposure(settings),
+        _files(settings),
         *_assistant(settings, folder),
         _database(settings),
         *(_licence(licence) for licence in licences()),
@@ -41,7 +47,7 @@ def examine(settings: Settings, folder: Path) -> list[Finding]:
 
 def _machine(settings: Settings) -> list[Finding]:
     supported = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    is_open = settings.host not in {"127.0.0.1", "::1", "localhost"} and not settings.api_token
+    is_open = _is_public(settings) and not settings.api_token
     return [
         Finding(
             level="ok" if supported else "error",
@@ -57,6 +63,55 @@ def _machine(settings: Settings) -> list[Finding]:
             + (" (set KEFU_API_TOKEN: /metrics is open to all)" if is_open else ""),
         ),
     ]
+
+
+def _is_public(settings: Settings) -> bool:
+    return settings.host not in {"127.0.0.1", "::1", "localhost"}
+
+
+def _exposure(settings: Settings) -> list[Finding]:
+    """What is fine on one's own machine and is not where others reach it, or where several machines serve."""
+    secret = settings.secret_key
+    if secret is not None and len(secret) < SECRET_CHARS:
+        kept = f"KEFU_SECRET_KEY has {len(secret)} characters: who guesses it reads every web chat; {MAKE_SECRET}"
+    elif secret is None and settings.database_url and not settings.database_url.startswith("sqlite"):
+        kept = (
+            f"each machine makes its own: visitors of one are strangers to the next; set KEFU_SECRET_KEY; {MAKE_SECRET}"
+        )
+    else:
+        kept = ""
+    is_open = _is_public(settings) and not settings.allowed_origins
+    widget = settings.widget_secret
+    findings = [
+        Finding(
+            level="warning" if kept else "ok",
+            check="secret key",
+            found=kept or ("KEFU_SECRET_KEY" if secret else "generated under KEFU_HOME"),
+        ),
+        Finding(
+            level="warning" if is_open else "ok",
+            check="pages that may embed",
+            found=", ".join(settings.allowed_origins)
+            or ("all of the internet's (set KEFU_ALLOWED_ORIGINS)" if is_open else "all"),
+        ),
+    ]
+    if widget is not None and len(widget) < SECRET_CHARS:
+        found = f"KEFU_WIDGET_SECRET has {len(widget)} characters: who guesses it signs in as anybody; {MAKE_SECRET}"
+        findings.append(Finding(level="warning", check="widget secret", found=found))
+    return findings
+
+
+def _files(settings: Settings) -> Finding:
+    try:
+        FileArea(settings.files_place)
+    except KefuError as error:
+        return Finding(level="error", check="files", found=str(error))
+    if settings.files_url is None and settings.database_url and not settings.database_url.startswith("sqlite"):
+        found = f"{settings.files_place}: only on this machine; where several serve, set KEFU_FILES_URL"
+        return Finding(level="info", check="files", found=found)
+    # A URL may hold a password.
+    place = settings.files_place if settings.files_url is None else "as KEFU_FILES_URL says"
+    return Finding(level="ok", check="files", found=f"{place}, kept {settings.files_keep_days:g} days")
 
 
 def _home(home: Path) -> list[Finding]:

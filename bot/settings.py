@@ -47,20 +47,33 @@ class Settings(BaseSettings):
     )
     threads: int = Field(0, ge=0, description="Inference threads; 0: half of the machine's cores, at most 4.")
     max_waiting: int = Field(2_000, ge=1, description="Unanswered messages above which new ones get 503.")
+    files_url: str | None = Field(
+        None, description="Folder or fsspec URL where customers' files are kept; default: files under KEFU_HOME."
+    )
+    files_types: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None, description="Comma-separated kinds of files that are taken; empty: none."
+    )
+    files_max_mb: float = Field(10, gt=0, le=100, description="Size up to which a file is taken.")
+    files_keep_days: float = Field(90, gt=0, description="Days after which a file is deleted.")
+    files_link_min: float = Field(60, gt=0, le=7 * 24 * 60, description="Minutes that a link to a file works.")
 
     @field_validator("home", "assistant")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else value
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "files_types", mode="before")
     @classmethod
-    def _origins(cls, value: object) -> object:
+    def _listed(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.home / 'kefu.db'}"
+
+    @property
+    def files_place(self) -> str:
+        return self.files_url or str(self.home / "files")
 
     @property
     def models_dir(self) -> Path:

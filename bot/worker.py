@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -73,8 +73,10 @@ class Worker:
         observer: Callable[[TurnTrace], None] | None = None,
         limits: WorkerLimits = WorkerLimits(),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        chores: Sequence[Callable[[datetime], Awaitable[object]]] = (),
     ) -> None:
         self.bot = bot
+        self._chores = chores
         self._db, self._hub, self._understander = db, hub, understander
         self._push = {connector.name: connector for connector in connectors if isinstance(connector, PushConnector)}
         self._id, self._limits, self._clock = worker_id, limits, clock
@@ -94,7 +96,7 @@ class Worker:
         """Work until `stop`, then let the turns in flight finish."""
         deliver = [self._deliver_forever()] if self._push else []
         try:
-            await asyncio.gather(self._claim_forever(), self._close_idle_forever(), self._remind_forever(), *deliver)
+            await asyncio.gather(self._claim_forever(), self._keep_house(), self._remind_forever(), *deliver)
         finally:
             await asyncio.gather(*self._turns, *self._sends, return_exceptions=True)
 
@@ -320,16 +322,17 @@ class Worker:
         except Exception:  # the database itself failed: the lease runs out and the message is claimed again
             log.exception("worker.fail_failed")
 
-    async def _close_idle_forever(self) -> None:
+    async def _keep_house(self) -> None:
         while not self._stopping.is_set():
+            for chore in (self._close_idle, *self._chores):
+                try:
+                    await chore(self._clock())
+                except Exception:  # housekeeping must not end the service, nor one chore the next
+                    log.exception("worker.chore_failed")
             await self._pause(60.0)
-            try:
-                await self._close_idle()
-            except Exception:  # housekeeping must not end the service
-                log.exception("worker.close_idle_failed")
 
-    async def _close_idle(self) -> None:
-        now, after_min = self._clock(), self.bot.assistant.config.close_after_min
+    async def _close_idle(self, now: datetime) -> None:
+        after_min = self.bot.assistant.config.close_after_min
         await self._db.write(lambda c: conversations.close_idle(c, self.assistant_id, now, after_min))
 
     async def _remind_forever(self) -> None:

@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.routing import BaseRoute
+
+if TYPE_CHECKING:
+    from connectors.files import FileStore
 
 SCHEMA_VERSION = 1
 
@@ -142,7 +145,8 @@ class InboundMessage:
         thread: part of the person's conversations that this message belongs to; "" where there is one.
         sender_id: the conversation's public id (Rasa's sender_id); "web:…", "slack:…", "wechat:…", or as REST sent it.
         text: what was typed or a button's payload ("/intent{…}").
-        metadata: Rasa's message metadata. `identity` in it is set by the platform only, after verification.
+        metadata: Rasa's message metadata. `identity` in it is set by the platform only, after verification;
+            `attachments` are files of this conversation (`connectors.files.attachment`).
         input_channel: the name Rasa's tracker carries ("rest", "web").
         command: what the company's own systems want done in the conversation instead of a message, in the order of its
             messages: `bot.worker` knows them. No channel of customers ever sets it.
@@ -314,6 +318,11 @@ class Ports(Protocol):
 
     @property
     def state(self) -> ChannelState: ...
+
+    @property
+    def files(self) -> FileStore | None:
+        """None where this process keeps no files."""
+        ...
 
     async def receive(
         self, batch: Sequence[InboundMessage], state_changes: Sequence[StateChange] = ()

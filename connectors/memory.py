@@ -7,8 +7,9 @@ runs over both.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from connectors.base import (
     check_inbound,
     storable_text,
 )
+from connectors.files import Correspondent, FileLinks, FileRules, StoredFile, TooOften
 
 
 @dataclass(kw_only=True)
@@ -65,6 +67,48 @@ class MemoryState:
         self._values[change.key] = change.value
 
 
+class MemoryFiles:
+    """`connectors.files.FileStore` in a dict; `clock` is what links are made and checked by."""
+
+    def __init__(self, rules: FileRules | None = None, clock: Callable[[], float] = time.time) -> None:
+        self.rules, self._clock = rules or FileRules(), clock
+        self._links = FileLinks(secrets.token_bytes(32), self.rules.link_for_s, clock)
+        self._owners: dict[str, Correspondent] = {}
+        self._files: dict[str, tuple[str, StoredFile, bytes]] = {}
+        self._put_at: dict[str, list[float]] = {}
+
+    async def admit(self, sender_id: str) -> None:
+        recent = [at for at in self._put_at.get(sender_id, ()) if at > self._clock() - 3600]
+        if len(recent) >= self.rules.max_per_hour:
+            raise TooOften(f"at most {self.rules.max_per_hour} files an hour are taken; try again later")
+
+    async def put(self, owner: Correspondent, name: str, content: bytes) -> StoredFile:
+        shown_name, media_type = self.rules.check(name, content)
+        if self._owners.setdefault(owner.sender_id, owner) != owner:
+            raise BadRequest(f"sender_id {owner.sender_id!r} belongs to another customer or channel")
+        file = StoredFile(id=secrets.token_urlsafe(16), name=shown_name, media_type=media_type, size=len(content))
+        self._files[file.id] = owner.sender_id, file, content
+        self._put_at.setdefault(owner.sender_id, []).append(self._clock())
+        return file
+
+    async def find(self, sender_id: str, ids: Collection[str]) -> dict[str, StoredFile]:
+        return {id_: file for id_, (of, file, _) in self._files.items() if of == sender_id and id_ in ids}
+
+    async def get(self, file_id: str) -> tuple[StoredFile, bytes] | None:
+        found = self._files.get(file_id)
+        return None if found is None else found[1:]
+
+    def link(self, file: StoredFile) -> str:
+        return self._links.link(file)
+
+    def opens(self, file_id: str, expires: str, signature: str) -> bool:
+        return self._links.opens(file_id, expires, signature)
+
+    def remove(self, file_id: str) -> None:
+        """As retention does."""
+        del self._files[file_id]
+
+
 class MemoryPorts:
     """`connectors.base.Ports` without a database.
 
@@ -75,8 +119,10 @@ class MemoryPorts:
         self,
         answer: Callable[[InboundMessage], Sequence[Mapping[str, Any]]] | None = None,
         max_waiting: int = 2_000,
+        files: MemoryFiles | None = None,
     ) -> None:
         self._answer, self._max_waiting = answer, max_waiting
+        self.files = files or MemoryFiles()
         self._state = MemoryState()
         self._conversations: dict[str, _Conversation] = {}
         self._receipts: dict[tuple[str, str, str], tuple[str, Receipt]] = {}

@@ -1,4 +1,6 @@
-"""The web chat channel: `/webchat/ws`, its brand, the widget's files. The wire protocol is docs/webchat-protocol.md.
+"""The web chat channel: `/webchat/ws`, its brand, uploads, the widget's files.
+
+The wire protocol is docs/webchat-protocol.md.
 
 What happens on an open socket is in webchat_session.py, the frames in webchat_frames.py.
 
@@ -18,6 +20,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from connectors.base import ChannelLimits, Ports
+from connectors.file_routes import UploadLimits, Uploads, file_routes
 from connectors.visitors import SENDER_PREFIX, new_visitor_id, read_visitor
 from connectors.webchat_frames import PROTOCOL, FrameError, Hello, parse_frame, primary_language
 from connectors.webchat_session import Session, SessionSetup, Socket, SocketClosedError, SocketLimits
@@ -48,11 +51,13 @@ class WebChat:
         allowed_origins: Sequence[str] = (),
         debug: bool = False,
         socket_limits: SocketLimits | None = None,
+        upload_limits: UploadLimits | None = None,
     ) -> None:
         self.brand = dict(brand)
         self.secret = secret
         self.allowed_origins = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
         self.debug = debug
+        self._uploads = Uploads(self.allows, secret, upload_limits)
         self._setup = SessionSetup(
             brand=self.brand,
             secret=secret,
@@ -62,7 +67,7 @@ class WebChat:
         )
 
     def routes(self, ports: Ports) -> list[BaseRoute]:
-        """The socket, the brand, the widget's files and the demo shop."""
+        """The socket, the brand, the widget's files, the demo shop, and where this server keeps files, those."""
 
         async def socket(websocket: WebSocket) -> None:
             await self._serve(websocket, ports)
@@ -80,6 +85,7 @@ class WebChat:
             WebSocketRoute("/webchat/ws", socket),
             Route("/webchat/brand", brand, methods=["GET"]),
             *widget_routes(),
+            *([] if ports.files is None else [*self._uploads.routes(ports.files), *file_routes(ports.files)]),
         ]
 
     def sender_of(self, token: str) -> str | None:

@@ -16,6 +16,7 @@ from connectors.inbound import TooLong, clean_text, message_text, parse_json_obj
 
 PROTOCOL = 1
 MAX_FRAME_BYTES = 65_536
+MAX_ATTACHMENTS = 5
 
 ErrorCode = Literal[
     "bad_frame",  # not JSON, an unknown type, a field missing or of the wrong kind
@@ -60,7 +61,8 @@ class Hello(_Frame):
 class Send(_Frame):
     """A customer's message: typed `text`, or a button's `payload` with the `title` the customer saw.
 
-    `language` is the widget's at that moment; a payload shows no language by itself.
+    `language` is the widget's at that moment; a payload shows no language by itself. With `attachments`, ids that
+    uploads answered, there may be no words at all.
     """
 
     type: Literal["send"]
@@ -69,9 +71,15 @@ class Send(_Frame):
     payload: str | None = None
     title: str | None = Field(default=None, max_length=200)
     language: str | None = Field(default=None, max_length=35)
+    attachments: list[Annotated[str, Field(max_length=64)]] = Field(default_factory=list, max_length=MAX_ATTACHMENTS)
 
     def content(self, max_chars: int) -> str:
-        """What the bot reads. Raises FrameError when it is empty, double or too long."""
+        """What the customer wrote or pressed; "" only where files say it. Raises FrameError when it is empty, double or
+        too long."""
+        if self.attachments and self.payload is not None:
+            raise FrameError("bad_frame", "`attachments` go with `text`, not with `payload`", self.client_msg_id)
+        if self.attachments and not clean_text(self.text or "").strip():
+            return ""
         if (self.text is None) == (self.payload is None):
             raise FrameError("bad_frame", "exactly one of `text` and `payload` must be given", self.client_msg_id)
         field = "text" if self.text is not None else "payload"

@@ -12,15 +12,16 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from connectors.base import BadRequest, ChannelLimits, InboundMessage, OutboundMessage, Ports, TooBusy
-from connectors.rendering import parts
+from connectors.attachments import entry_parts, fresh_links, linked
+from connectors.base import BadRequest, ChannelLimits, InboundMessage, OutboundMessage, Part, Ports, TooBusy
+from connectors.files import StoredFile, attachment
 from connectors.visitors import SENDER_PREFIX, Identity, IdentityRefused, read_identity, visitor_token
 from connectors.webchat_frames import (
     PROTOCOL,
@@ -188,6 +189,7 @@ class Session:
                 "resume_from": self.sent_seq,
                 "brand": self.setup.brand,
                 "max_text_chars": self.setup.channel.max_inbound_chars,
+                "files": store.rules.offer() if (store := self.ports.files) and store.rules.kinds else None,
                 "server_time": _iso(datetime.now(UTC)),
             }
         )
@@ -254,7 +256,8 @@ class Session:
         if not await self._within_limits(frame.client_msg_id, self._messages):
             return
         try:
-            receipt = (await self.ports.receive([self._inbound(frame, text)]))[0]
+            files = await self._attached(frame)
+            receipt = (await self.ports.receive([self._inbound(frame, text, files)]))[0]
         except TooBusy as error:
             await self.socket.error("busy", str(error), frame.client_msg_id, error.retry_after_s)
         except BadRequest as error:
@@ -267,11 +270,25 @@ class Session:
             await self.socket.send({"type": "ack", "client_msg_id": frame.client_msg_id, "seq": receipt.seq})
             self._news.set()
 
-    def _inbound(self, frame: Send, text: str) -> InboundMessage:
+    async def _attached(self, frame: Send) -> list[StoredFile]:
+        """The files that a message names. Raises BadRequest when one is not this visitor's, or is no longer there."""
+        store = self.ports.files
+        found = await store.find(self.sender_id, frame.attachments) if store and frame.attachments else {}
+        for file_id in frame.attachments:
+            if file_id not in found:
+                raise BadRequest(f"attachment {file_id!r} is no file of this visitor; upload it again")
+        return [found[file_id] for file_id in dict.fromkeys(frame.attachments)]
+
+    def _inbound(self, frame: Send, text: str, files: Sequence[StoredFile]) -> InboundMessage:
         now = datetime.now(UTC)
         metadata: dict[str, Any] = self.identity.metadata(now) if self.identity else {}
         if frame.payload is not None and frame.shown_title():
             metadata["title"] = frame.shown_title()
+        if files and (store := self.ports.files):
+            metadata["attachments"] = [attachment(file, store.link(file)) for file in files]
+            if not text:
+                # The bot needs something to read; the conversation shows the files alone.
+                text, metadata["title"] = store.rules.text_of(files), ""
         return InboundMessage(
             channel="web",
             account="",
@@ -330,10 +347,12 @@ class Session:
             await self._resync(page[-1].seq, "the history after the client's last message is gone")
             self.sent_seq = 0
             return True
-        for entry in page:
+        shown = [entry_parts(entry) for entry in page]
+        links = await fresh_links(self.ports.files, self.sender_id, shown)
+        for entry, entry_shown in zip(page, shown, strict=True):
             if entry.author != "customer":
                 self._is_typing = False
-            await self.socket.send(message_frame(entry))
+            await self.socket.send(message_frame(entry, linked(entry_shown, links)))
             self.sent_seq = entry.seq
         return len(page) == self.limits.transcript_page
 
@@ -347,11 +366,9 @@ class Session:
             await self.socket.send({"type": "typing", "on": is_typing})
 
 
-def message_frame(entry: OutboundMessage) -> dict[str, Any]:
-    """One transcript entry as the client gets it. A customer's button press is shown by the title they pressed."""
+def message_frame(entry: OutboundMessage, shown: Sequence[Part]) -> dict[str, Any]:
+    """One transcript entry as the client gets it."""
     is_customer = entry.author == "customer"
-    title = entry.metadata.get("title") if is_customer else None
-    shown = parts({"text": title or entry.body.get("text")}) if is_customer else parts(entry.body)
     return {
         "type": "message",
         "seq": entry.seq,

@@ -114,6 +114,7 @@ class KefuConfig:
         values: entity → Duckling's dimension; such values are found in messages without examples.
         timezone: IANA name of the zone in which the shop's "tomorrow" begins.
         rasa: the Rasa server that decides; None: Kefu's own dialogue does.
+        file_text: what the bot reads where a customer sent files without words; `{names}` are the files' names.
     """
 
     base: str = "multilingual-e5-small"
@@ -122,12 +123,13 @@ class KefuConfig:
     values: Mapping[str, str] = field(default_factory=dict)
     timezone: str = "UTC"
     rasa: RasaEngineConfig | None = None
+    file_text: str = "{names}"
 
 
 _ASSISTANT_ID = re.compile(r"[\w-][\w.-]{0,63}")  # it names a folder under KEFU_HOME
 _CONFIG_KEYS = frozenset({"recipe", "assistant_id", "language", "pipeline", "policies", "importers", "version"})
 _KEFU_KEYS = frozenset(
-    {"base", "recipe", "close_after_min", "values", "timezone", "dialogue", "rasa_url", "rasa_token"}
+    {"base", "recipe", "close_after_min", "values", "timezone", "dialogue", "rasa_url", "rasa_token", "file_text"}
 )
 DEFAULT_POLICIES = (
     Policy(name="MemoizationPolicy"),
@@ -335,7 +337,7 @@ def read_kefu_config(root: Node | None, problems: Problems, variables: Mapping[s
     root.warn_unknown_keys(_KEFU_KEYS, problems)
     texts = {
         key: text
-        for key in ("base", "recipe")
+        for key in ("base", "recipe", "file_text")
         if (part := root.get(key)) is not None and not part.is_null and (text := part.text(problems))
     }
     close = root.get("close_after_min")

@@ -18,6 +18,7 @@ from bot.storage.state import set_values
 from bot.storage.tables import conversations, customers, identities, inbox
 from bot.storage.types import Json, UtcDateTime
 from connectors.base import BadRequest, InboundMessage, Receipt, StateChange, check_inbound, storable_text
+from connectors.files import Correspondent
 
 _KEY = ("assistant_id", "channel", "account", "external_id")
 _reopened = case((conversations.c.status.in_(("resolved", "closed")), "open"), else_=conversations.c.status)
@@ -156,6 +157,41 @@ def _place(conn: Connection, values: Mapping[str, Any], now: datetime) -> Receip
         return None
     conn.execute(_ADVANCE, {"conversation": placed.conversation_id, "place": placed.seq, "now": now})
     return Receipt(inbound_id=placed.id, conversation_id=placed.conversation_id, seq=placed.seq, is_duplicate=False)
+
+
+_OPEN = (
+    select(conversations.c.id, conversations.c.customer_id)
+    .join(identities, identities.c.id == conversations.c.identity_id)
+    .where(
+        conversations.c.assistant_id == bindparam("assistant"),
+        conversations.c.sender_id == bindparam("sender"),
+        identities.c.channel == bindparam("from_channel"),
+        identities.c.account == bindparam("from_account"),
+        identities.c.external_id == bindparam("customer"),
+    )
+)
+
+
+def open_conversation(conn: Connection, assistant_id: str, who: Correspondent, now: datetime) -> tuple[int, int]:
+    """The ids of the conversation and its customer; made where they are new, for what comes before a first message.
+
+    Raises:
+        BadRequest: the conversation is another customer's.
+    """
+    values = {
+        "assistant": assistant_id,
+        "from_channel": who.channel,
+        "from_account": who.account,
+        "customer": who.customer,
+        "sender": who.sender_id,
+    }
+    found = conn.execute(_OPEN, values).one_or_none()
+    if found is None:
+        _create_conversation(conn, values, who.thread, now)
+        found = conn.execute(_OPEN, values).one_or_none()
+    if found is None:
+        raise BadRequest(f"sender_id {who.sender_id!r} belongs to another customer or channel")
+    return found.id, found.customer_id
 
 
 _IDENTITY = select(identities.c.id, identities.c.customer_id).where(

@@ -19,6 +19,7 @@ from bot.storage.database import Database
 from bot.storage.hub import Hub
 from bot.storage.notify import Listener
 from connectors.base import ChannelState, InboundMessage, OutboundMessage, Receipt, StateChange, TooBusy
+from connectors.files import FileStore
 
 REREAD_S = 1.0
 
@@ -56,7 +57,15 @@ class SqlChannelState:
 class SqlPorts:
     """`connectors.base.Ports` over SQL, for one assistant."""
 
-    def __init__(self, db: Database, hub: Hub, assistant_id: str, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        db: Database,
+        hub: Hub,
+        assistant_id: str,
+        limits: Limits | None = None,
+        files: FileStore | None = None,
+    ) -> None:
+        self.files = files
         self._db, self._hub, self._assistant_id = db, hub, assistant_id
         self._state = SqlChannelState(db, assistant_id)
         self._backlog = _Backlog(db, hub, assistant_id, (limits or Limits()).max_waiting)

@@ -215,6 +215,24 @@ reminders = Table(
 )
 Index("ix_reminders_due", reminders.c.assistant_id, reminders.c.due_at)
 
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),  # random: it stands in links and names the content in the file store
+    Column("assistant_id", Text, nullable=False),
+    _conversation(),
+    _customer(),
+    Column("name", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("stored_at", UtcDateTime),  # NULL: the content is being written, or its writer died
+    Column("deleted_at", UtcDateTime),  # the content is gone, the row says that it was there
+)
+Index("ix_files_conversation", files.c.conversation_id, files.c.created_at)
+_KEPT = files.c.deleted_at.is_(None)
+Index("ix_files_kept", files.c.assistant_id, files.c.created_at, sqlite_where=_KEPT, postgresql_where=_KEPT)
+
 predictions = Table(
     "predictions",
     metadata,

@@ -52,6 +52,7 @@ DISTRIBUTIONS = importlib.metadata.packages_distributions()
 LOADED_BY_NAME = {
     "httptools": "uvicorn, to parse HTTP",
     "onnx": "onnxruntime.quantization and torch.onnx, to write a model",
+    "python-multipart": "starlette, to read an upload's form",
     "tzdata": "zoneinfo, where the system brings no time zones",
     "uvloop": "uvicorn, as its loop",
     "websockets": "uvicorn, for /webchat/ws",
