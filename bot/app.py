@@ -297,11 +297,10 @@ def build_app(platform: Platform) -> FastAPI:
     for kind in (KefuError, ConnectorError, HTTPException, ModelUnavailable, Exception):
         app.add_exception_handler(kind, _answer_error)
     _add_health(app, platform)
-    if platform.role == "worker":
-        return app
-    for connector in platform.connectors:
-        app.router.routes.extend(connector.routes(platform.ports))
-    app.router.routes.extend(api_routes(rasa_api(platform)))
+    routes = [route for connector in platform.connectors for route in connector.routes(platform.ports)]
+    if platform.role != "worker":
+        app.router.routes.extend(routes)
+        app.router.routes.extend(api_routes(rasa_api(platform)))
     return app
 
 

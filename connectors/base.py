@@ -381,7 +381,10 @@ class Connector(Protocol):
     @property
     def limits(self) -> ChannelLimits: ...
 
-    def routes(self, ports: Ports) -> list[BaseRoute]: ...
+    def routes(self, ports: Ports) -> list[BaseRoute]:
+        """Called once in every process, before anything else: here a connector gets its ports. A process that only
+        works does not serve them."""
+        ...
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from connectors.base import InboundMessage, OutboundMessage
+from connectors.base import InboundMessage
 from connectors.memory import MemoryPorts
 from connectors.rest import MAX_BODY_BYTES, Rest
 
@@ -245,16 +245,3 @@ def test_no_body_is_a_500(raw: bytes) -> None:
     assert answer.status_code in {200, 400, 413}
     if answer.status_code != 200:
         failure(answer)
-
-
-async def test_rest_is_never_pushed_to() -> None:
-    ports = Shop().ports
-    message = await _any_message(ports)
-    assert "response" in (await Rest().send(message)).reason  # type: ignore[union-attr]
-
-
-async def _any_message(ports: MemoryPorts) -> OutboundMessage:
-    app = Starlette(routes=Rest().routes(ports))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as http:
-        await http.post(PATH, json={"sender": "a", "message": "x"})
-    return (await ports.transcript("a", 0))[0]
