@@ -5,13 +5,17 @@ Invariant: a channel whose credentials are incomplete is an error when serving s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bot.assistant.brand import Brand
-from bot.settings import Settings
+from bot.errors import ConfigurationError
+from bot.settings import Settings, environment
 from bot.turns import Bot
 from connectors.base import Connector
 from connectors.rest import Rest
+from connectors.slack import Slack
+from connectors.slack_options import SlackNotConfigured, SlackOptions
 from connectors.socketio import SocketIo, SocketIoOptions
 from connectors.webchat import WebChat
 
@@ -34,7 +38,18 @@ def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[
     ]
     if "socketio" in credentials:
         found.append(SocketIo(SocketIoOptions.of(credentials["socketio"]), settings.allowed_origins))
+    if (slack := _slack(credentials, settings)) is not None:
+        found.append(slack)
     return found
+
+
+def _slack(credentials: Mapping[str, Any], settings: Settings) -> Slack | None:
+    section = (credentials["slack"] or {}) if "slack" in credentials else None
+    try:
+        options = SlackOptions.of(section, environment())
+        return Slack(options, settings.secret()) if options else None
+    except SlackNotConfigured as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def public_brand(brand: Brand) -> dict[str, Any]:

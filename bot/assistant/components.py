@@ -195,13 +195,14 @@ _POLICIES: tuple[Component, ...] = (
 _CHANNELS: tuple[Component, ...] = (
     *_entries("channel", "supported", "served at /webhooks/rest/webhook; always on", "rest"),
     *_entries("channel", "supported", "Rasa's web widgets connect unchanged", "socketio"),
+    *_entries("channel", "supported", "Slack's events, buttons and commands are served at /webhooks/slack/", "slack"),
     *_entries("channel", "mapped", "`kefu chat` takes its place", "cmdline"),
     *_entries("channel", "ignored", "Rasa X and Rasa Enterprise are not served", "rasa"),
     *_entries(
         "channel",
         "unsupported",
         "the channel is not served",
-        *("callback", "slack", "telegram", "facebook", "twilio", "twilio_voice", "webexteams"),
+        *("callback", "telegram", "facebook", "twilio", "twilio_voice", "webexteams"),
         *("mattermost", "rocketchat", "hangouts", "botframework"),
         remedy="Let a small program of yours pass its messages to /webhooks/rest/webhook and back.",
     ),

@@ -1,0 +1,117 @@
+"""Slack with the real platform: signed requests in, posts in a small Slack of the tests' own out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+from tests import slack_server as workspace
+from tests.lab import Lab, labbot, running
+from tests.slack_server import ANNA, BERT, CHANNEL, Failure, FakeSlack, Slacker, credentials, slack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """labbot in Slack."""
+
+    lab: Lab
+    slack: FakeSlack
+    people: Slacker
+
+
+@asynccontextmanager
+async def shop(home: Path, **options: Any) -> AsyncIterator[Shop]:
+    async with slack() as (fake, api_url):
+        bot = labbot(credentials={"slack": credentials(api_url, **options)})
+        async with running(home, bot) as lab:
+            yield Shop(lab=lab, slack=fake, people=Slacker(lab.http))
+
+
+async def settled(shop: Shop) -> None:
+    """Everything that was accepted is answered: one more message, in a conversation of its own, is answered last."""
+    before = len(shop.slack.posts)
+    await shop.people.event(workspace.event(workspace.direct("/goodbye", user="U0LAST")))
+    async with asyncio.timeout(20):
+        while not any(said.channel == "D0LAST" for said in shop.slack.posts[before:]):
+            await shop.slack.said(len(shop.slack.posts) + 1)
+
+
+# ---- conversations ----
+
+
+async def test_a_direct_message_is_answered_in_its_channel(tmp_path: Path) -> None:
+    async with shop(tmp_path) as it:
+        answer = await it.people.event(workspace.event(workspace.direct("/ask_hours")))
+        assert (answer.status_code, answer.text) == (200, "")
+        [said] = await it.slack.said(1)
+        assert (said.channel, said.thread_ts, said.text) == ("D0ANNA", None, "we are open 9-5")
+        state = await it.lab.tracker("slack:T0SHOP/D0ANNA")
+        assert state["latest_input_channel"] == "slack"
+
+
+async def test_a_mention_is_answered_in_its_thread_and_the_thread_goes_on_without_one(tmp_path: Path) -> None:
+    async with shop(tmp_path) as it:
+        asked = workspace.mention("/ask_hours")
+        await it.people.event(workspace.event(asked))
+        [first] = await it.slack.said(1)
+        assert (first.channel, first.thread_ts, first.text) == (CHANNEL, asked["ts"], "we are open 9-5")
+        # A colleague joins in, without a mention.
+        await it.people.event(workspace.event(workspace.in_channel("/goodbye", BERT, thread_ts=asked["ts"])))
+        first, second = await it.slack.said(2)
+        assert (second.thread_ts, second.text) == (asked["ts"], "bye")
+        events = (await it.lab.tracker(f"slack:T0SHOP/C0HELP/{asked['ts']}"))["events"]
+        assert [event["metadata"]["user"] for event in events if event["event"] == "user"] == [ANNA, BERT]
+
+
+async def test_three_deliveries_of_one_event_are_one_message(tmp_path: Path) -> None:
+    async with shop(tmp_path) as it:
+        payload = workspace.event(workspace.direct("/ask_hours"))
+        answers = [await it.people.event(payload, retry=number) for number in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200]
+        await settled(it)
+        assert [said.text for said in it.slack.posts if said.channel == "D0ANNA"] == ["we are open 9-5"]
+
+
+async def test_a_mention_and_its_message_are_one_message(tmp_path: Path) -> None:
+    async with shop(tmp_path) as it:
+        asked = workspace.mention("/ask_hours")
+        same = {**asked, "type": "message", "channel_type": "channel", "client_msg_id": "a-b-c"}
+        await asyncio.gather(it.people.event(workspace.event(asked)), it.people.event(workspace.event(same)))
+        await settled(it)
+        assert [said.text for said in it.slack.posts if said.channel == CHANNEL] == ["we are open 9-5"]
+
+
+async def test_answers_come_in_the_order_of_the_messages(tmp_path: Path) -> None:
+    async with shop(tmp_path) as it:
+        for text in ("/ask_hours", "/goodbye", "/ask_hours"):
+            await it.people.event(workspace.event(workspace.direct(text)))
+        assert [said.text for said in await it.slack.said(3)] == ["we are open 9-5", "bye", "we are open 9-5"]
+
+
+# ---- posted once, whatever happens ----
+
+
+async def test_a_post_whose_answer_was_lost_is_not_posted_again(tmp_path: Path) -> None:
+    async with shop(tmp_path) as it:
+        it.slack.fail("chat.postMessage", Failure(after_doing=True))
+        asked = workspace.mention("/ask_hours")
+        await it.people.event(workspace.event(asked))
+        await it.slack.called("conversations.replies")
+        await it.people.event(workspace.event(workspace.in_channel("/goodbye", thread_ts=asked["ts"])))
+        assert [said.text for said in await it.slack.said(2)] == ["we are open 9-5", "bye"]
+
+
+async def test_a_post_that_slack_did_not_take_is_posted_after_all(tmp_path: Path) -> None:
+    async with shop(tmp_path) as it:
+        it.slack.fail("chat.postMessage", Failure(), JSONResponse({"ok": False, "error": "internal_error"}))
+        await it.people.event(workspace.event(workspace.direct("/ask_hours")))
+        [said] = await it.slack.said(1)
+        assert said.text == "we are open 9-5"
+        await settled(it)
+        assert [said.text for said in it.slack.posts if said.channel == "D0ANNA"] == ["we are open 9-5"]
