@@ -20,8 +20,10 @@ from connectors.slack_blocks import LIMITS
 from connectors.slack_events import Place
 from connectors.slack_http import SlackRequests
 from connectors.slack_intake import CHANNEL, Intake
+from connectors.slack_oauth import Install
 from connectors.slack_options import SlackOptions
 from connectors.slack_posting import Poster
+from connectors.slack_socket import SocketMode
 from connectors.slack_workspaces import Workspaces
 
 
@@ -40,13 +42,16 @@ class Slack:
     def __init__(self, options: SlackOptions, secret: bytes) -> None:
         self.options = options
         self._api = SlackApi(options.api_url, options.proxy)
-        self._workspaces = Workspaces(options.bot_token)
+        self._workspaces = Workspaces(options, self._api, secret)
         self._poster = Poster(self._api, self._workspaces, secret, options.status)
         self._statuses: set[asyncio.Task[None]] = set()
 
     def routes(self, ports: Ports) -> list[BaseRoute]:
         """Every path takes everything, so that no address in the app's configuration can be the wrong one."""
+        self._workspaces.watch(ports.state)
         routes: list[BaseRoute] = [Route("/webhooks/slack/", _health, methods=["GET"])]
+        if self.options.has_oauth:
+            routes += Install(self.options, self._api, self._workspaces, ports.state).routes()
         if self.options.signing_secret:
             intake = self._intake(ports)
             requests = SlackRequests(
@@ -60,6 +65,13 @@ class Slack:
                 for path in ("events", "webhook", "interactivity", "commands")
             ]
         return routes
+
+    async def run(self, ports: Ports) -> None:
+        """Listen in Socket Mode where there is an app token; every process may, and Slack shares out among them."""
+        self._workspaces.watch(ports.state)
+        if self.options.app_token:
+            await SocketMode(self._api, self.options.app_token, self._intake(ports), self.options.proxy).run()
+        await asyncio.Event().wait()  # nothing to do, until cancelled
 
     async def send(self, message: OutboundMessage, *, is_repeat: bool) -> SendResult:
         """Post a message; a repeat is looked for first."""

@@ -80,11 +80,6 @@ class SlackApi:
             raise Unclear(method, f"the connection broke ({type(error).__name__})") from error
         return _answer(method, answer)
 
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
-
     def _http(self) -> httpx.AsyncClient:
         # Made by whoever calls first: it belongs to that event loop.
         if self._client is None:
@@ -98,7 +93,7 @@ def _form(fields: Mapping[str, object]) -> dict[str, str]:
 
 def _field(value: object) -> str:
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return "1" if value else "0"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple | dict) else str(value)
 
 

@@ -31,7 +31,7 @@ from connectors.slack_events import (
 )
 from connectors.slack_options import SlackOptions
 from connectors.slack_text import plain_text
-from connectors.slack_workspaces import Workspaces
+from connectors.slack_workspaces import Workspaces, enterprise_key
 
 log = logging.getLogger("kefu.slack")
 
@@ -204,10 +204,6 @@ class Intake:
         channel = answer.get("channel")
         found = channel.get("id") if isinstance(channel, Mapping) else None
         return found if isinstance(found, str) and Place.read(Place(team="T", channel=found).sender_id) else None
-
-
-def enterprise_key(team: str) -> str:
-    return f"slack/enterprise/{team}"
 
 
 def _assistant_key(team: str, channel: str, thread_ts: str) -> str:

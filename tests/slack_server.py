@@ -1,7 +1,7 @@
-"""A small Slack for tests: the Web API over real HTTP, people as signed requests, Socket Mode over real sockets.
+"""A small Slack for tests: the Web API over real HTTP, Socket Mode over real websockets.
 
-Signatures are made by slack_sdk's own signer, and blocks are checked by slack_sdk's own models, so that the channel is
-not judged by its own understanding of Slack alone.
+Blocks are checked by slack_sdk's own models, so that the channel is not judged by its own understanding of Slack alone.
+slack_sdk's own clients talk to this server too (test_slack_server.py).
 """
 
 from __future__ import annotations
@@ -10,25 +10,23 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
 
-import httpx
 from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.blocks import Block
-from slack_sdk.signature import SignatureVerifier
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.serving import serving
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
-TEAM, BOT_USER, BOT_TOKEN = "T0SHOP", "U0BOT", "xoxb-of-the-shop"
+TEAM, BOT_USER, BOT_TOKEN, APP_TOKEN = "T0SHOP", "U0BOT", "xoxb-of-the-shop", "xapp-of-the-shop"
 ANNA, BERT = "U0ANNA", "U0BERT"
 CHANNEL, DIRECT = "C0HELP", "D0ANNA"
 _numbers = itertools.count(1)
@@ -64,34 +62,40 @@ class FakeSlack:
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.failures: dict[str, list[Response | Failure]] = {}
         self.answers: dict[str, Any] = {}
+        self.address = ""
+        self.sockets: list[WebSocket] = []
+        self.acks: dict[str, dict[str, Any]] = {}
         self._news = asyncio.Event()
 
     def routes(self) -> list[BaseRoute]:
-        return [Route("/api/{method}", self._call, methods=["POST"])]
+        return [Route("/api/{method}", self._call, methods=["GET", "POST"]), WebSocketRoute("/link", self._link)]
 
     def fail(self, method: str, *answers: Response | Failure) -> None:
         self.failures.setdefault(method, []).extend(answers)
 
-    async def said(self, count: int) -> list[Said]:
-        """The first posts, as soon as there are so many."""
+    async def until(self, is_so: Callable[[], object]) -> None:
+        """Wait for it; whatever happens here is looked at."""
         async with asyncio.timeout(20):
-            while len(self.posts) < count:
+            while not is_so():
                 self._news.clear()
                 await self._news.wait()
+
+    async def said(self, count: int) -> list[Said]:
+        """The first posts, as soon as there are so many."""
+        await self.until(lambda: len(self.posts) >= count)
         return self.posts[:count]
 
     async def called(self, method: str, times: int = 1) -> list[dict[str, str]]:
         """The fields of the method's calls, as soon as there were so many."""
-        async with asyncio.timeout(20):
-            while len(found := [fields for name, fields in self.calls if name == method]) < times:
-                self._news.clear()
-                await self._news.wait()
-        return found
+        await self.until(lambda: len(self.calls_of(method)) >= times)
+        return self.calls_of(method)
+
+    def calls_of(self, method: str) -> list[dict[str, str]]:
+        return [fields for name, fields in self.calls if name == method]
 
     async def _call(self, request: Request) -> Response:
         method = request.path_params["method"]
-        form = await request.form()
-        fields = {name: str(value) for name, value in form.items()}
+        fields = await _fields(request)
         self.calls.append((method, fields))
         self._news.set()
         if waiting := self.failures.get(method):
@@ -108,6 +112,8 @@ class FakeSlack:
             made = self.answers[method]
             return dict(made(fields) if callable(made) else made)
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if method == "apps.connections.open" and token == APP_TOKEN:
+            return {"ok": True, "url": f"ws://{self.address}/link?ticket={len(self.calls)}"}
         if token not in self.tokens:
             return {"ok": False, "error": "invalid_auth"}
         match method:
@@ -148,7 +154,7 @@ class FakeSlack:
         ]
         found = found if thread else found[::-1]
         start = int(fields.get("cursor", 0))
-        is_asked = fields.get("include_all_metadata") == "true"
+        is_asked = fields.get("include_all_metadata") == "1"
         more = str(start + 2) if len(found) > start + 2 else ""
         return {
             "ok": True,
@@ -157,12 +163,52 @@ class FakeSlack:
             "response_metadata": {"next_cursor": more},
         }
 
+    # ---- Socket Mode ----
+
+    async def _link(self, socket: WebSocket) -> None:
+        await socket.accept()
+        self.sockets.append(socket)
+        await socket.send_json({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0APP"}})
+        self._news.set()
+        try:
+            while True:
+                ack = await socket.receive_json()
+                self.acks[ack["envelope_id"]] = ack.get("payload", {})
+                self._news.set()
+        except WebSocketDisconnect:
+            self.sockets.remove(socket)
+            self._news.set()
+
+    async def connected(self, count: int = 1) -> None:
+        """So many sockets listen."""
+        await self.until(lambda: len(self.sockets) == count)
+
+    async def deliver(self, kind: str, payload: Mapping[str, Any], *, attempt: int = 0) -> str:
+        """Send an envelope over the newest socket; its id."""
+        envelope_id = f"envelope-{next(_numbers)}"
+        envelope = {"type": kind, "envelope_id": envelope_id, "payload": payload, "retry_attempt": attempt}
+        await self.sockets[-1].send_json({**envelope, "accepts_response_payload": kind == "slash_commands"})
+        return envelope_id
+
+    async def acked(self, envelope_id: str) -> dict[str, Any]:
+        """What the acknowledgement carried."""
+        await self.until(lambda: envelope_id in self.acks)
+        return self.acks[envelope_id]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """HTTP 500, after the call was carried out or instead of it."""
 
     after_doing: bool = False
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """A form or JSON, as Slack takes either; what is no text is JSON, as in a form."""
+    if request.headers.get("content-type", "").startswith("application/json"):
+        given = await request.json()
+        return {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+    return {name: str(value) for name, value in {**request.query_params, **await request.form()}.items()}
 
 
 def refusal(error: str, **more: Any) -> Response:
@@ -196,96 +242,10 @@ async def slack() -> AsyncIterator[tuple[FakeSlack, str]]:
     """The fake and the address of its Web API."""
     fake = FakeSlack()
     async with serving(Starlette(routes=fake.routes())) as address:
+        fake.address = address
         yield fake, f"http://{address}/api/"
 
 
 def credentials(api_url: str, **more: Any) -> dict[str, Any]:
     """What `slack:` in credentials.yml says."""
     return {"slack_token": BOT_TOKEN, "slack_signing_secret": SECRET, "api_url": api_url, **more}
-
-
-# ---- what people do ----
-
-
-def event(event: Mapping[str, Any], *, event_id: str | None = None, **more: Any) -> dict[str, Any]:
-    """An Events API callback."""
-    return {
-        "token": "old", "team_id": TEAM, "api_app_id": "A0APP", "type": "event_callback", "event": dict(event),
-        "event_id": event_id or f"Ev{next(_numbers)}", "event_time": int(time.time()),
-        "authorizations": [{"enterprise_id": None, "team_id": TEAM, "user_id": BOT_USER, "is_bot": True}],
-        **more,
-    }  # fmt: skip
-
-
-def direct(text: str, user: str = ANNA, **more: Any) -> dict[str, Any]:
-    """A direct message's event."""
-    inner = {"type": "message", "channel": "D" + user[1:], "channel_type": "im", "user": user, "text": text}
-    return {**inner, "ts": next_ts(), "team": TEAM, **more}
-
-
-def mention(text: str, user: str = ANNA, **more: Any) -> dict[str, Any]:
-    inner = {"type": "app_mention", "channel": CHANNEL, "user": user, "text": f"<@{BOT_USER}> {text}"}
-    return {**inner, "ts": next_ts(), "team": TEAM, **more}
-
-
-def in_channel(text: str, user: str = ANNA, **more: Any) -> dict[str, Any]:
-    inner = {"type": "message", "channel": CHANNEL, "channel_type": "channel", "user": user, "text": text}
-    return {**inner, "ts": next_ts(), "team": TEAM, **more}
-
-
-def press(said: Said, action: Mapping[str, Any], user: str = ANNA) -> dict[str, Any]:
-    """A press on an element of a post, as `block_actions`."""
-    message = {"type": "message", "ts": said.ts, "text": said.text, "blocks": said.blocks}
-    if said.thread_ts:
-        message["thread_ts"] = said.thread_ts
-    return {
-        "type": "block_actions",
-        "user": {"id": user, "username": "anna", "team_id": TEAM},
-        "team": {"id": TEAM, "domain": "shop"},
-        "channel": {"id": said.channel, "name": "help"},
-        "container": {"type": "message", "message_ts": said.ts, "channel_id": said.channel, "is_ephemeral": False},
-        "message": message,
-        "trigger_id": "1.2.abc",
-        "response_url": "https://hooks.slack.com/actions/T/1/x",
-        "actions": [{"action_ts": next_ts(), "block_id": "b", **action}],
-    }
-
-
-def command(text: str, user: str = ANNA, **more: str) -> dict[str, str]:
-    return {
-        "token": "old", "team_id": TEAM, "channel_id": CHANNEL, "channel_name": "help", "user_id": user,
-        "user_name": "anna", "command": "/kefu", "text": text, "is_enterprise_install": "false",
-        "trigger_id": f"1.{next(_numbers)}.abc", "response_url": "https://hooks.slack.com/commands/T/1/x", **more,
-    }  # fmt: skip
-
-
-# ---- as Slack sends it ----
-
-
-def signed(body: str | bytes, *, secret: str = SECRET, at: float | None = None) -> dict[str, str]:
-    """The headers that slack_sdk's signer makes."""
-    timestamp = str(int(time.time() if at is None else at))
-    signature = SignatureVerifier(secret).generate_signature(timestamp=timestamp, body=body)
-    assert signature is not None
-    return {"X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": signature}
-
-
-class Slacker:
-    """Delivers signed requests to the bot, as Slack would."""
-
-    def __init__(self, http: httpx.AsyncClient, base: str = "") -> None:
-        self._http, self._base = http, base
-
-    async def event(self, payload: Mapping[str, Any], path: str = "events", retry: int = 0) -> httpx.Response:
-        again = {"X-Slack-Retry-Num": str(retry), "X-Slack-Retry-Reason": "http_timeout"} if retry else {}
-        return await self.raw(json.dumps(payload), path, {"Content-Type": "application/json", **again})
-
-    async def press(self, payload: Mapping[str, Any], path: str = "interactivity") -> httpx.Response:
-        return await self.form({"payload": json.dumps(payload)}, path)
-
-    async def form(self, fields: Mapping[str, str], path: str = "commands") -> httpx.Response:
-        return await self.raw(urlencode(fields), path, {"Content-Type": "application/x-www-form-urlencoded"})
-
-    async def raw(self, body: str, path: str, headers: Mapping[str, str]) -> httpx.Response:
-        url = f"{self._base}/webhooks/slack/{path}"
-        return await self._http.post(url, content=body.encode(), headers={**signed(body), **headers})

@@ -11,9 +11,10 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from tests import slack_server as workspace
+from tests import slack_people as workspace
 from tests.lab import Lab, labbot, running
-from tests.slack_server import ANNA, BERT, CHANNEL, Failure, FakeSlack, Slacker, credentials, slack
+from tests.slack_people import Slacker
+from tests.slack_server import ANNA, BERT, CHANNEL, Failure, FakeSlack, credentials, slack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +36,8 @@ async def shop(home: Path, **options: Any) -> AsyncIterator[Shop]:
 
 async def settled(shop: Shop) -> None:
     """Everything that was accepted is answered: one more message, in a conversation of its own, is answered last."""
-    before = len(shop.slack.posts)
     await shop.people.event(workspace.event(workspace.direct("/goodbye", user="U0LAST")))
-    async with asyncio.timeout(20):
-        while not any(said.channel == "D0LAST" for said in shop.slack.posts[before:]):
-            await shop.slack.said(len(shop.slack.posts) + 1)
+    await shop.slack.until(lambda: any(said.channel == "D0LAST" for said in shop.slack.posts))
 
 
 # ---- conversations ----
