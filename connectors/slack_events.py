@@ -25,7 +25,7 @@ LINK_ACTION = "kefu:link"
 _ID = re.compile(r"[A-Za-z0-9]{1,40}")
 _TS = re.compile(r"[0-9]{1,16}\.[0-9]{1,10}")
 # A post by a person that is no plain message: with a file, also shown in the channel, "/me".
-_PERSONS_SUBTYPES = frozenset({None, "file_share", "thread_broadcast", "me_message"})
+_PERSONS_SUBTYPES = (None, "file_share", "thread_broadcast", "me_message")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +174,7 @@ def _post(payload: Mapping[str, Any], event: Mapping[str, Any]) -> Post | Ignore
         return Ignored(reason="deleted")
     if event.get("bot_id") or event.get("bot_profile") or not event.get("user") or event.get("hidden"):
         return Ignored(reason="not_a_person")
-    if subtype is not None and subtype not in _PERSONS_SUBTYPES:
+    if subtype not in _PERSONS_SUBTYPES:
         return Ignored(reason="other")
     origin, user = _origin(payload), _id(event, "user")
     if user in origin.bot_users or user == "USLACKBOT":

@@ -60,10 +60,13 @@ class FakeSlack:
         self.tokens = {BOT_TOKEN: TEAM}
         self.posts: list[Said] = []
         self.calls: list[tuple[str, dict[str, str]]] = []
+        self.used: list[str] = []  # the token of each post
         self.failures: dict[str, list[Response | Failure]] = {}
         self.answers: dict[str, Any] = {}
         self.address = ""
         self.sockets: list[WebSocket] = []
+        self.opened = 0  # sockets so far
+        self.seen_beside: set[WebSocket] = set()  # those that were open when another one was opened
         self.acks: dict[str, dict[str, Any]] = {}
         self._news = asyncio.Event()
 
@@ -120,6 +123,7 @@ class FakeSlack:
             case "auth.test":
                 return {"ok": True, "team_id": self.tokens[token], "user_id": BOT_USER}
             case "chat.postMessage":
+                self.used.append(token)
                 return self._post(fields)
             case "conversations.replies" | "conversations.history":
                 return self._history(fields)
@@ -167,6 +171,8 @@ class FakeSlack:
 
     async def _link(self, socket: WebSocket) -> None:
         await socket.accept()
+        self.opened += 1
+        self.seen_beside |= set(self.sockets)
         self.sockets.append(socket)
         await socket.send_json({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0APP"}})
         self._news.set()
