@@ -43,7 +43,7 @@ class Slack:
         self.options = options
         self._api = SlackApi(options.api_url, options.proxy)
         self._workspaces = Workspaces(options, self._api, secret)
-        self._poster = Poster(self._api, self._workspaces, secret, options.status)
+        self._poster = Poster(options, self._api, self._workspaces, secret)
         self._statuses: set[asyncio.Task[None]] = set()
 
     def routes(self, ports: Ports) -> list[BaseRoute]:

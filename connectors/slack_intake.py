@@ -117,11 +117,14 @@ class Intake:
             return
         text = plain_text(post.text, post.origin.bot_users)
         names = " ".join(f"[{file.get('name', 'file')}]" for file in post.files)
-        text = (text or names)[: LIMITS.max_inbound_chars]
+        text = text or names
         if not text:
             log.info("slack.ignored", extra={"reason": "empty"})
             return
         metadata: dict[str, Any] = {"thread_id": place.thread or None, "users": sorted(post.origin.bot_users)}
+        if len(text) > LIMITS.max_inbound_chars:
+            # Refusing it would only make Slack send it again.
+            text, metadata["is_cut"] = text[: LIMITS.max_inbound_chars], True
         if post.files:
             metadata["attachments"] = [dict(file) for file in post.files]
         await self._store(

@@ -54,6 +54,7 @@ class SlackOptions:
         has_threads: in channels a thread is a conversation; else a person in a channel is one.
         command_texts: what `/kefu human` and `/kefu reset` say to the assistant in the person's name.
         status: what Slack shows while an answer is made; "" shows nothing.
+        posts_per_s: in one channel, by this process. One is Slack's own figure.
     """
 
     signing_secret: str | None = None
@@ -69,6 +70,7 @@ class SlackOptions:
         default_factory=lambda: {"human": "talk to human", "reset": "/restart"}, hash=False
     )
     status: str = "is typing…"
+    posts_per_s: float = 1.0
     api_url: str = API_URL
     authorize_url: str = AUTHORIZE_URL
 

@@ -21,13 +21,12 @@ from connectors.base import Delivered, DeliveryUnknown, OutboundMessage, RetryLa
 from connectors.slack_api import NotDone, Refused, SlackApi, SlackCallFailed, Unclear
 from connectors.slack_blocks import SlackPost, plain_post, posts
 from connectors.slack_events import Place
+from connectors.slack_options import SlackOptions
 from connectors.slack_workspaces import Workspaces
 
 log = logging.getLogger("kefu.slack")
 
 EVENT_TYPE = "kefu"
-POSTS_PER_S = 1.0
-"""Slack's own figure for one channel."""
 BURST = 3
 MAX_WAIT_S = 10.0
 """Longer than this a message waits in the outbox, not in a sender's hands."""
@@ -42,23 +41,24 @@ _NO_STATUS = frozenset({"missing_scope", "not_allowed_token_type", "unknown_meth
 
 
 class Pace:
-    """Who may post in a channel when: `POSTS_PER_S` on average, `BURST` at once. Other processes are not counted."""
+    """Who may post in a channel when: one each `every_s` on average, `BURST` at once. Other processes do not count."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float = 1.0) -> None:
+        self._every_s = every_s
         self._free_at: dict[str, float] = {}
 
     def reserve(self, channel: str, now: float) -> float:
         """Take the next turn; seconds until it comes. A turn that is further away than MAX_WAIT_S is not taken."""
         free_at = max(self._free_at.get(channel, now), now)
-        wait_s = free_at - now - (BURST - 1) / POSTS_PER_S
+        wait_s = free_at - now - (BURST - 1) * self._every_s
         if wait_s <= MAX_WAIT_S:
             self._forget_idle(now)
-            self._free_at[channel] = free_at + 1 / POSTS_PER_S
+            self._free_at[channel] = free_at + self._every_s
         return max(0.0, wait_s)
 
     def hold(self, channel: str, until: float) -> None:
         """Slack said that it takes nothing in this channel before then."""
-        blocked = until + (BURST - 1) / POSTS_PER_S
+        blocked = until + (BURST - 1) * self._every_s
         self._free_at[channel] = max(self._free_at.get(channel, blocked), blocked)
 
     def _forget_idle(self, now: float) -> None:
@@ -69,9 +69,10 @@ class Pace:
 class Poster:
     """Sends to every workspace. `secret` signs the metadata that a post is recognised by."""
 
-    def __init__(self, api: SlackApi, workspaces: Workspaces, secret: bytes, status: str = "") -> None:
-        self._api, self._workspaces, self._secret, self._status = api, workspaces, secret, status
-        self._pace = Pace()
+    def __init__(self, options: SlackOptions, api: SlackApi, workspaces: Workspaces, secret: bytes) -> None:
+        self._api, self._workspaces, self._secret = api, workspaces, secret
+        self._status = options.status
+        self._pace = Pace(1 / options.posts_per_s)
         self._without_status: set[str] = set()
 
     async def send(self, message: OutboundMessage, *, is_repeat: bool) -> SendResult:

@@ -68,10 +68,14 @@ class FakeSlack:
         self.opened = 0  # sockets so far
         self.seen_beside: set[WebSocket] = set()  # those that were open when another one was opened
         self.acks: dict[str, dict[str, Any]] = {}
-        self._news = asyncio.Event()
+        self._news, self._closing = asyncio.Event(), asyncio.Event()
 
     def routes(self) -> list[BaseRoute]:
         return [Route("/api/{method}", self._call, methods=["GET", "POST"]), WebSocketRoute("/link", self._link)]
+
+    def close(self) -> None:
+        """Let go of the calls that got no answer."""
+        self._closing.set()
 
     def fail(self, method: str, *answers: Response | Failure) -> None:
         self.failures.setdefault(method, []).extend(answers)
@@ -107,6 +111,8 @@ class FakeSlack:
                 return failure
             if failure.after_doing:
                 self._do(method, fields, request)
+            if failure.is_silent:
+                await self._closing.wait()
             return Response(status_code=500)
         return JSONResponse(self._do(method, fields, request))
 
@@ -204,9 +210,10 @@ class FakeSlack:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """HTTP 500, after the call was carried out or instead of it."""
+    """HTTP 500, after the call was carried out or instead of it; or no answer at all."""
 
     after_doing: bool = False
+    is_silent: bool = False
 
 
 async def _fields(request: Request) -> dict[str, str]:
@@ -249,7 +256,10 @@ async def slack() -> AsyncIterator[tuple[FakeSlack, str]]:
     fake = FakeSlack()
     async with serving(Starlette(routes=fake.routes())) as address:
         fake.address = address
-        yield fake, f"http://{address}/api/"
+        try:
+            yield fake, f"http://{address}/api/"
+        finally:
+            fake.close()
 
 
 def credentials(api_url: str, **more: Any) -> dict[str, Any]:

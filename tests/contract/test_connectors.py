@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import httpx
@@ -12,13 +14,18 @@ import pytest
 import socketio
 from starlette.applications import Starlette
 
-from connectors.base import Connector, InboundMessage, Receipt, StateChange
+from connectors.base import Connector, Delivered, InboundMessage, Receipt, StateChange
 from connectors.memory import MemoryPorts
 from connectors.rest import Rest
+from connectors.slack import Slack
+from connectors.slack_options import SlackOptions
 from connectors.socketio import SocketIo
 from connectors.webchat import WebChat
+from tests import slack_people as people
 from tests.chat_client import ChatClient, chat, said
 from tests.serving import serving
+from tests.slack_people import Slacker
+from tests.slack_server import BOT_TOKEN, SECRET, FakeSlack, slack
 
 LONG = 4_000
 
@@ -95,11 +102,35 @@ class SocketIoCustomer:
         return self._heard
 
 
+class SlackCustomer:
+    """A person in a direct message; what the bot says is sent by hand, as the outbox worker would."""
+
+    def __init__(self, connector: Slack, ports: MemoryPorts, fake: FakeSlack, slacker: Slacker) -> None:
+        self._connector, self._ports, self._fake, self._slacker = connector, ports, fake, slacker
+        self._sent = 0
+
+    async def say(self, text: str, key: str, metadata: Mapping[str, Any] | None = None) -> str:
+        # A post in Slack is known by its time stamp. Its metadata is another thing than Rasa's.
+        ts = f"1700000000.{zlib.crc32(key.encode()):010d}"
+        answer = await self._slacker.event(people.event(people.direct(text, ts=ts, metadata=metadata)))
+        return {200: "ok", 503: "busy"}[answer.status_code]
+
+    async def heard(self) -> list[str]:
+        for entry in await self._ports.transcript("slack:T0SHOP/D0ANNA", self._sent):
+            if entry.author == "bot":
+                assert isinstance(await self._connector.send(entry, is_repeat=False), Delivered)
+            self._sent = entry.seq
+        return [said.text for said in self._fake.posts]
+
+
 CONNECTORS: dict[str, Callable[[], Connector]] = {
     "rest": Rest,
     "web": lambda: WebChat({}, b"secret of the contract suite"),
     "socketio": SocketIo,
+    "slack": lambda: Slack(SlackOptions(signing_secret=SECRET, bot_token=BOT_TOKEN, posts_per_s=1_000), b"secret"),
 }
+# Slack sends again what is refused, so that a post that is too long is cut, and an empty one left out.
+CAN_REFUSE = [name for name in CONNECTORS if name != "slack"]
 
 
 @pytest.fixture(params=list(CONNECTORS))
@@ -108,7 +139,19 @@ def connector(request: pytest.FixtureRequest) -> Connector:
 
 
 @asynccontextmanager
+async def slack_customer(options: SlackOptions, ports: MemoryPorts) -> AsyncIterator[Customer]:
+    async with slack() as (fake, api_url):
+        connector = Slack(replace(options, api_url=api_url), b"secret")
+        async with serving(Starlette(routes=connector.routes(ports))) as address, httpx.AsyncClient() as http:
+            yield SlackCustomer(connector, ports, fake, Slacker(http, f"http://{address}"))
+
+
+@asynccontextmanager
 async def customer_of(connector: Connector, ports: MemoryPorts) -> AsyncIterator[Customer]:
+    if isinstance(connector, Slack):
+        async with slack_customer(connector.options, ports) as customer:
+            yield customer
+        return
     async with serving(Starlette(routes=connector.routes(ports))) as address:
         if connector.name == "rest":
             async with httpx.AsyncClient() as http:
@@ -191,6 +234,7 @@ async def test_an_identity_sent_by_the_customer_is_not_believed(connector: Conne
     assert "identity" not in recorder.messages[0].metadata
 
 
+@pytest.mark.parametrize("connector", CAN_REFUSE, indirect=True)
 @pytest.mark.parametrize(
     ("text", "outcome"),
     [("x" * LONG, "ok"), ("灯" * (LONG + 1), "too long"), ("", "malformed"), (" \x00\n", "malformed")],

@@ -52,7 +52,8 @@ class Bot:
         self.channel = self.another()
 
     def another(self, secret: bytes = b"secret", token: str = BOT_TOKEN) -> Slack:
-        made = Slack(SlackOptions(signing_secret="s", bot_token=token, api_url=self.api_url), secret)
+        options = SlackOptions(signing_secret="s", bot_token=token, api_url=self.api_url, posts_per_s=1_000)
+        made = Slack(options, secret)
         made.routes(MemoryPorts())
         return made
 
@@ -220,7 +221,7 @@ async def test_after_too_many_calls_the_channel_is_left_alone(bot: Bot) -> None:
 async def test_a_status_is_shown_in_threads_and_not_asked_for_again_where_the_app_has_none(bot: Bot) -> None:
     options = SlackOptions(signing_secret="s", bot_token=BOT_TOKEN, api_url=bot.api_url)
     api = SlackApi(bot.api_url)
-    poster = Poster(api, Workspaces(options, api, b"secret"), b"secret", "is typing…")
+    poster = Poster(options, api, Workspaces(options, api, b"secret"), b"secret")
     await poster.show_status(Place(team="T0SHOP", channel="D0ANNA"))
     assert bot.slack.calls == []
     bot.slack.answers["assistant.threads.setStatus"] = {"ok": True}

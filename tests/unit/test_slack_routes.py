@@ -148,6 +148,13 @@ async def test_files_are_passed_on_and_a_post_of_files_alone_names_them(ports: M
     ]
 
 
+async def test_a_post_that_is_too_long_is_cut_and_an_empty_one_left_out(ports: MemoryPorts, slacker: Slacker) -> None:
+    for text in ("灯" * 4_001, "", " <@U0BOT> \x00"):
+        assert (await slacker.event(people.event(people.direct(text)))).status_code == 200
+    [message] = ports.waiting.values()
+    assert (len(message.text), message.metadata["is_cut"]) == (4_000, True)
+
+
 async def test_a_press_is_the_customer_s_message_once(ports: MemoryPorts, slacker: Slacker) -> None:
     asked = people.mention("hello")
     await slacker.event(people.event(asked))
