@@ -35,10 +35,17 @@ async def shop(home: Path, *, limits: WorkerLimits | None = None, **options: Any
             yield Shop(lab=lab, slack=fake, people=Slacker(lab.http))
 
 
-async def settled(shop: Shop) -> None:
-    """Everything that was accepted is answered: one more message, in a conversation of its own, is answered last."""
-    await shop.people.event(workspace.event(workspace.direct("/goodbye", user="U0LAST")))
-    await shop.slack.until(lambda: any(said.channel == "D0LAST" for said in shop.slack.posts))
+async def said_in_all(shop: Shop, **place: Any) -> list[str]:
+    """Everything that was said in a conversation, after one more message there was answered."""
+    farewell = workspace.in_channel("/goodbye", **place) if place else workspace.direct("/goodbye")
+    await shop.people.event(workspace.event(farewell))
+    channel, thread = farewell["channel"], place.get("thread_ts")
+
+    def said() -> list[str]:
+        return [post.text for post in shop.slack.posts if (post.channel, post.thread_ts) == (channel, thread)]
+
+    await shop.slack.until(lambda: "bye" in said())
+    return said()
 
 
 # ---- conversations ----
@@ -73,8 +80,7 @@ async def test_three_deliveries_of_one_event_are_one_message(tmp_path: Path) -> 
         payload = workspace.event(workspace.direct("/ask_hours"))
         answers = [await it.people.event(payload, retry=number) for number in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 200]
-        await settled(it)
-        assert [said.text for said in it.slack.posts if said.channel == "D0ANNA"] == ["we are open 9-5"]
+        assert await said_in_all(it) == ["we are open 9-5", "bye"]
 
 
 async def test_a_mention_and_its_message_are_one_message(tmp_path: Path) -> None:
@@ -82,8 +88,7 @@ async def test_a_mention_and_its_message_are_one_message(tmp_path: Path) -> None
         asked = workspace.mention("/ask_hours")
         same = {**asked, "type": "message", "channel_type": "channel", "client_msg_id": "a-b-c"}
         await asyncio.gather(it.people.event(workspace.event(asked)), it.people.event(workspace.event(same)))
-        await settled(it)
-        assert [said.text for said in it.slack.posts if said.channel == CHANNEL] == ["we are open 9-5"]
+        assert await said_in_all(it, thread_ts=asked["ts"]) == ["we are open 9-5", "bye"]
 
 
 async def test_answers_come_in_the_order_of_the_messages(tmp_path: Path) -> None:
@@ -110,10 +115,7 @@ async def test_a_post_that_slack_did_not_take_is_posted_after_all(tmp_path: Path
     async with shop(tmp_path) as it:
         it.slack.fail("chat.postMessage", Failure(), JSONResponse({"ok": False, "error": "internal_error"}))
         await it.people.event(workspace.event(workspace.direct("/ask_hours")))
-        [said] = await it.slack.said(1)
-        assert said.text == "we are open 9-5"
-        await settled(it)
-        assert [said.text for said in it.slack.posts if said.channel == "D0ANNA"] == ["we are open 9-5"]
+        assert await said_in_all(it) == ["we are open 9-5", "bye"]
 
 
 async def test_a_sender_that_died_after_posting_is_not_doubled(tmp_path: Path) -> None:
@@ -167,7 +169,7 @@ async def test_a_command_begins_again_in_the_direct_message(tmp_path: Path) -> N
         await it.slack.said(1)
         answer = await it.people.form(workspace.command("reset"))
         assert answer.json()["response_type"] == "ephemeral"
-        await settled(it)
+        await said_in_all(it)
         events = (await it.lab.tracker("slack:T0SHOP/D0ANNA"))["events"]
         assert "restart" in [event["event"] for event in events]
 
@@ -180,5 +182,4 @@ async def test_a_conversation_over_socket_mode(tmp_path: Path) -> None:
             await it.slack.acked(await it.slack.deliver("events_api", workspace.event(asked)))
         # And once more over HTTP: both lead into the same inbox.
         await it.people.event(workspace.event(asked))
-        await settled(it)
-        assert [said.text for said in it.slack.posts if said.thread_ts == asked["ts"]] == ["we are open 9-5"]
+        assert await said_in_all(it, thread_ts=asked["ts"]) == ["we are open 9-5", "bye"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from connectors.base import Background, InboundMessage, Receipt, StateChange
+from connectors.base import Background, InboundMessage, Receipt, StateChange, TooBusy
 from connectors.memory import MemoryPorts
 from connectors.slack import Slack
 from connectors.slack_options import SlackOptions
@@ -96,8 +96,9 @@ class Failing(MemoryPorts):
         return await super().receive(*args)
 
 
-async def test_what_could_not_be_stored_is_not_acknowledged_and_taken_when_it_comes_again() -> None:
-    ports = Failing(RuntimeError("the database is away"))
+@pytest.mark.parametrize("failure", [RuntimeError("the database is away"), TooBusy("too much waits")])
+async def test_what_could_not_be_stored_is_not_acknowledged_and_taken_when_it_comes_again(failure: Exception) -> None:
+    ports = Failing(failure)
     async with listening(ports) as fake:
         await fake.connected()
         payload = people.event(people.direct("hello"))

@@ -150,7 +150,8 @@ async def test_a_state_counts_once_in_its_own_browser_and_not_for_long(
     app = bot.http._transport
     async with httpx.AsyncClient(transport=app, base_url="https://bot.example") as stranger:
         assert (await stranger.get("/webhooks/slack/oauth/callback", params=back)).status_code == 400
-    answers = [await bot.http.get("/webhooks/slack/oauth/callback", params=back) for _ in range(2)]
+    cookie = {"cookie": f"kefu_slack_install={state}"}  # a browser that keeps what it was told to forget
+    answers = [await bot.http.get("/webhooks/slack/oauth/callback", params=back, headers=cookie) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 400]
     assert len(bot.slack.calls_of("oauth.v2.access")) == 1
 
