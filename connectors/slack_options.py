@@ -27,7 +27,7 @@ VARIABLES = {
     "slack_client_id": "SLACK_CLIENT_ID",
     "slack_client_secret": "SLACK_CLIENT_SECRET",
 }
-_KEYS = frozenset(
+KEYS = frozenset(
     {
         *VARIABLES,
         *("slack_channel", "proxy", "use_threads", "conversation_granularity", "scopes", "commands", "api_url"),
@@ -114,9 +114,9 @@ class SlackOptions:
 
 
 def _check_keys(given: Mapping[str, Any]) -> None:
-    if unknown := sorted(given.keys() - _KEYS):
+    if unknown := sorted(given.keys() - KEYS):
         raise SlackNotConfigured(
-            f"credentials.yml, slack: unknown key {unknown[0]!r}; known are {', '.join(sorted(_KEYS))}"
+            f"credentials.yml, slack: unknown key {unknown[0]!r}; known are {', '.join(sorted(KEYS))}"
         )
 
 

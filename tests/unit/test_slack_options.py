@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from ruamel.yaml import YAML
+from starlette.routing import Route
 
 from bot.channels import connectors_of
 from bot.errors import ConfigurationError
 from bot.settings import load_settings
+from connectors.memory import MemoryPorts
 from connectors.slack import Slack
-from connectors.slack_options import SlackNotConfigured, SlackOptions
+from connectors.slack_options import KEYS, SCOPES, VARIABLES, SlackNotConfigured, SlackOptions
 from tests.lab import labbot
 
 ONE = {"slack_token": "xoxb-1", "slack_signing_secret": "s"}
@@ -93,3 +98,29 @@ def test_the_platform_has_the_channel_or_says_why_not(monkeypatch: pytest.Monkey
     monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-1")
     monkeypatch.setenv("SLACK_SIGNING_SECRET", "s")
     assert any(each.name == "slack" for each in connectors_of(labbot(), settings))
+
+
+# ---- docs/slack.md ----
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "slack.md").read_text(encoding="utf-8")
+
+
+def test_every_key_and_variable_is_in_the_guide() -> None:
+    assert [key for key in sorted(KEYS) if f"`{key}`" not in GUIDE] == []
+    assert [name for name in VARIABLES.values() if f"`{name}`" not in GUIDE] == []
+
+
+def test_the_manifest_asks_for_what_the_channel_needs_and_leads_to_its_routes() -> None:
+    manifest = YAML(typ="safe").load(GUIDE.partition("```yaml\n")[2].partition("```")[0])
+    assert sorted(manifest["oauth_config"]["scopes"]["bot"]) == sorted(SCOPES)
+    made = Slack(options(ONE | {"slack_client_id": "1.2", "slack_client_secret": "s"}), b"secret")
+    paths = {route.path for route in made.routes(MemoryPorts()) if isinstance(route, Route)}
+    urls = [
+        manifest["features"]["slash_commands"][0]["url"],
+        *manifest["oauth_config"]["redirect_urls"],
+        manifest["settings"]["event_subscriptions"]["request_url"],
+        manifest["settings"]["interactivity"]["request_url"],
+    ]
+    assert {urlsplit(url).path for url in urls} <= paths
+    heard = {name.partition(".")[0] for name in manifest["settings"]["event_subscriptions"]["bot_events"]}
+    assert heard == {"app_mention", "app_uninstalled", "assistant_thread_started", "message", "tokens_revoked"}

@@ -21,7 +21,7 @@ from connectors.slack_options import SlackOptions
 from connectors.slack_signature import signature_of
 from tests import slack_people as people
 from tests.slack_people import Slacker, signed
-from tests.slack_server import BOT_TOKEN, SECRET, slack
+from tests.slack_server import BOT_TOKEN, SECRET, Said, slack
 
 PATHS = ("events", "webhook", "interactivity", "commands")
 NOWHERE = "http://127.0.0.1:9/api/"  # nothing listens there: a call fails at once
@@ -158,7 +158,7 @@ async def test_a_post_that_is_too_long_is_cut_and_an_empty_one_left_out(ports: M
 async def test_a_press_is_the_customer_s_message_once(ports: MemoryPorts, slacker: Slacker) -> None:
     asked = people.mention("hello")
     await slacker.event(people.event(asked))
-    said = people.Said(channel="C0HELP", ts="1700000000.000002", text="Sure?", thread_ts=asked["ts"])
+    said = Said(channel="C0HELP", ts="1700000000.000002", text="Sure?", thread_ts=asked["ts"])
     pressed = people.press(said, {"type": "button", "value": "/affirm", "text": {"type": "plain_text", "text": "Yes"}})
     for _ in range(3):
         answer = await slacker.press(pressed)
@@ -231,7 +231,8 @@ async def test_no_request_ends_in_a_500(
         now = str(int(time.time()))
         proof = {"X-Slack-Request-Timestamp": now, "X-Slack-Signature": signature_of(body, now, SECRET)}
         headers = {**headers, **{name: value.encode() for name, value in proof.items()}}
-    answer = await http.post(f"/webhooks/slack/{path}", content=body, headers=list(headers.items()))
+    raw_headers = [(name.encode(), value) for name, value in headers.items()]
+    answer = await http.post(f"/webhooks/slack/{path}", content=body, headers=raw_headers)
     assert answer.status_code < 500
     assert is_signed or answer.status_code == 401
 

@@ -43,7 +43,9 @@ async def test_slack_s_own_socket_mode_client_hears_acknowledges_and_reconnects(
         await client.send_socket_mode_response(SocketModeResponse(request.envelope_id, {"text": "done"}))
 
     async with slack() as (fake, api_url):
-        client = SocketModeClient(APP_TOKEN, web_client=AsyncWebClient(base_url=api_url), auto_reconnect_enabled=True)
+        client: Any = SocketModeClient(
+            APP_TOKEN, web_client=AsyncWebClient(base_url=api_url), auto_reconnect_enabled=True
+        )
         client.socket_mode_request_listeners.append(listen)
         await client.connect()
         await fake.connected()
