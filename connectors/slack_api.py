@@ -83,7 +83,7 @@ class SlackApi:
     def _http(self) -> httpx.AsyncClient:
         # Made by whoever calls first: it belongs to that event loop.
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=TIMEOUT_S, proxy=self._proxy, trust_env=self._proxy is None)
+            self._client = httpx.AsyncClient(timeout=TIMEOUT_S, proxy=self._proxy)
         return self._client
 
 

@@ -15,7 +15,7 @@ from connectors.base import ConnectorError
 API_URL = "https://slack.com/api/"
 AUTHORIZE_URL = "https://slack.com/oauth/v2/authorize"
 SCOPES = (
-    *("app_mentions:read", "assistant:write", "chat:write", "commands", "files:read"),
+    *("app_mentions:read", "chat:write", "commands", "files:read"),
     *("channels:history", "groups:history", "im:history", "im:write", "mpim:history"),
 )
 """What the app's features need; the manifest in docs/slack.md asks for the same."""

@@ -77,9 +77,10 @@ class SocketMode:
             log.error("slack.socket_refused", extra={"reason": error.reason})
             return REFUSED_PAUSE_S
         if error is not None:
+            # By its name only: what websockets says may hold the address, and that is a ticket.
+            reason = error.reason if isinstance(error, SlackCallFailed) else type(error).__name__
             is_expected = isinstance(error, SlackCallFailed | WebSocketException | OSError | TimeoutError)
-            trace = None if is_expected else error
-            log.warning("slack.socket_lost", extra={"reason": repr(error)[:200]}, exc_info=trace)
+            log.warning("slack.socket_lost", extra={"reason": reason}, exc_info=None if is_expected else error)
         full = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10))
         return full * (1 - 0.5 * random.random())  # what broke together does not come back together
 

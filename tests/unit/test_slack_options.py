@@ -123,4 +123,4 @@ def test_the_manifest_asks_for_what_the_channel_needs_and_leads_to_its_routes() 
     ]
     assert {urlsplit(url).path for url in urls} <= paths
     heard = {name.partition(".")[0] for name in manifest["settings"]["event_subscriptions"]["bot_events"]}
-    assert heard == {"app_mention", "app_uninstalled", "assistant_thread_started", "message", "tokens_revoked"}
+    assert heard == {"app_mention", "app_uninstalled", "message", "tokens_revoked"}
