@@ -18,7 +18,7 @@ from typing import Any
 from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.blocks import Block
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -64,6 +64,7 @@ class FakeSlack:
         self.failures: dict[str, list[Response | Failure]] = {}
         self.answers: dict[str, Any] = {}
         self.address = ""
+        self.answers_after_s = 0.0  # how long the caller waits to hear what was done
         self.sockets: list[WebSocket] = []
         self.opened = 0  # sockets so far
         self.seen_beside: set[WebSocket] = set()  # those that were open when another one was opened
@@ -102,7 +103,10 @@ class FakeSlack:
 
     async def _call(self, request: Request) -> Response:
         method = request.path_params["method"]
-        fields = await _fields(request)
+        try:
+            fields = await _fields(request)
+        except ClientDisconnect:  # the caller ended before it had said what it wanted
+            return Response(status_code=400)
         self.calls.append((method, fields))
         self._news.set()
         if waiting := self.failures.get(method):
@@ -114,7 +118,9 @@ class FakeSlack:
             if failure.is_silent:
                 await self._closing.wait()
             return Response(status_code=500)
-        return JSONResponse(self._do(method, fields, request))
+        done = self._do(method, fields, request)
+        await asyncio.sleep(self.answers_after_s)
+        return JSONResponse(done)
 
     def _do(self, method: str, fields: Mapping[str, str], request: Request) -> dict[str, Any]:
         if method in self.answers:
