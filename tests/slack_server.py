@@ -81,9 +81,9 @@ class FakeSlack:
     def fail(self, method: str, *answers: Response | Failure) -> None:
         self.failures.setdefault(method, []).extend(answers)
 
-    async def until(self, is_so: Callable[[], object]) -> None:
+    async def until(self, is_so: Callable[[], object], within_s: float = 20) -> None:
         """Wait for it; whatever happens here is looked at."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(within_s):
             while not is_so():
                 self._news.clear()
                 await self._news.wait()

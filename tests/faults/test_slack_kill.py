@@ -86,13 +86,13 @@ async def test_kills_lose_and_double_nothing_in_slack(tmp_path: Path) -> None:
             writing = [asyncio.create_task(write(slacker, person, texts)) for person, texts in script.items()]
             for _ in range(KILLS):
                 enough = len(fake.posts) + rng.randint(1, 4)
-                await fake.until(lambda enough=enough: len(fake.posts) >= enough)
+                await fake.until(lambda enough=enough: len(fake.posts) >= enough, PATIENCE_S)
                 await server.kill()
                 await server.start()
             await asyncio.gather(*writing)
-            async with asyncio.timeout(PATIENCE_S):
-                while any(len(said_to(fake, person)) < len(texts) for person, texts in script.items()):
-                    await asyncio.sleep(0.2)
+            await fake.until(
+                lambda: all(len(said_to(fake, person)) >= len(texts) for person, texts in script.items()), PATIENCE_S
+            )
         finally:
             await server.kill()
     expected = {person: [ANSWERS[text] for text in texts] for person, texts in script.items()}
