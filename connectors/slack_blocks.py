@@ -71,9 +71,12 @@ def posts(body: Mapping[str, Any]) -> list[SlackPost]:
     A `custom` with `blocks` is posted as it stands, as Rasa does.
     """
     found = [shown for part in parts(body) for piece in _fitting(part) for shown in _show(piece)]
-    is_plain = all(block["type"] == "section" and "accessory" not in block for shown in found for block in shown.blocks)
-    made = [SlackPost(text=shown.text) for shown in found] if is_plain else _packed(found)
+    made = [SlackPost(text=shown.text) for shown in found] if all(map(_is_text, found)) else _packed(found)
     return [*made, *_own_blocks(body.get("custom"))]
+
+
+def _is_text(shown: _Shown) -> bool:
+    return len(shown.blocks) == 1 and shown.blocks[0]["type"] == "section" and "accessory" not in shown.blocks[0]
 
 
 def plain_post(post: SlackPost) -> SlackPost:
@@ -89,10 +92,10 @@ def _fitting(part: Part) -> list[Part]:
     match part:
         case Buttons() | QuickReplies() if not _can_carry(part.buttons):
             return degrade(part, _TEXT_ONLY)
-        case Card() if not _can_carry(part.buttons) or not _is_on_the_web(part.image_url or "https://"):
+        case Card() if not _is_showable(part):
             return degrade(part, _TEXT_ONLY)
-        case Carousel():
-            return [part] if all(_fitting(card) == [card] for card in part.cards) else _cards_apart(part)
+        case Carousel() if not all(map(_is_showable, part.cards)):
+            return [shown for card in part.cards for shown in _fitting(card)]
         case Image() | File() if not _is_on_the_web(part.url):
             return degrade(part, _TEXT_ONLY)
         case File() | Rating():
@@ -100,8 +103,8 @@ def _fitting(part: Part) -> list[Part]:
     return degrade(part, LIMITS)
 
 
-def _cards_apart(carousel: Carousel) -> list[Part]:
-    return [shown for card in carousel.cards for shown in _fitting(card)]
+def _is_showable(card: Card) -> bool:
+    return _can_carry(card.buttons) and (card.image_url is None or _is_on_the_web(card.image_url))
 
 
 def _can_carry(buttons: Iterable[Button]) -> bool:
@@ -188,7 +191,7 @@ def _packed(found: Sequence[_Shown]) -> list[SlackPost]:
 
     def close() -> None:
         if blocks:
-            text = escaped_whole("\n".join(texts)) or "…"
+            text = _beginning("\n".join(texts)) or "…"
             made.append(SlackPost(text=text, blocks=tuple(_numbered(blocks))))
         texts.clear()
         blocks.clear()
@@ -206,7 +209,7 @@ def _packed(found: Sequence[_Shown]) -> list[SlackPost]:
     return made
 
 
-def escaped_whole(text: str) -> str:
+def _beginning(text: str) -> str:
     """The beginning of mrkdwn that is escaped already, not cut inside an entity or a link."""
     if len(text) <= MAX_SECTION_CHARS:
         return text

@@ -95,6 +95,8 @@ class Intake:
         word = command.text.casefold()
         if word not in self._options.command_texts:
             return _to_the_person(HELP.format(name=command.name or "/kefu"))
+        if changes := self._enterprise(command.origin):  # first, because the next call needs the right token
+            await self._ports.receive([], changes)
         channel = await self._direct_channel(command)
         if channel is None:
             return _to_the_person(NOT_NOW)

@@ -173,6 +173,7 @@ def test_a_carousel_too_long_for_one_post_is_several() -> None:
 
 
 WORDS = st.text(alphabet="ab <&>|*`\n灯😀é", max_size=120) | st.text(max_size=40)
+LONG = WORDS | st.integers(1, 9).map(lambda n: "long & text. " * 400 * n)
 URLS = st.sampled_from(
     ["https://a.example/x", "/relative", "mailto:a@b.example", "https://a.example/" + "x" * 3_100, ""]
 )
@@ -180,11 +181,11 @@ BUTTONS = st.lists(
     st.fixed_dictionaries({"title": WORDS}, optional={"payload": WORDS | st.just("x" * 2_100), "url": URLS}),
     max_size=60,
 )
-CARDS = st.fixed_dictionaries({"title": WORDS}, optional={"subtitle": WORDS, "image_url": URLS, "buttons": BUTTONS})
+CARDS = st.fixed_dictionaries({"title": WORDS}, optional={"subtitle": LONG, "image_url": URLS, "buttons": BUTTONS})
 BODIES = st.fixed_dictionaries(
     {},
     optional={
-        "text": WORDS | st.integers(1, 9).map(lambda n: "long & text. " * 400 * n), "buttons": BUTTONS,
+        "text": LONG, "buttons": BUTTONS,
         "quick_replies": BUTTONS, "image": URLS, "attachment": URLS, "elements": st.lists(CARDS, max_size=30),
         "custom": st.fixed_dictionaries({"type": st.just("card"), "title": WORDS, "buttons": BUTTONS})
         | st.fixed_dictionaries({"type": st.just("rating"), "text": WORDS, "max": st.integers(-3, 400)}),

@@ -32,6 +32,9 @@ from tests.slack_server import SECRET, Failure, FakeSlack, refusal, slack
 
 KEY = b"the server's secret"
 HOURS_12 = 43_200
+ORGANISATION = {
+    "ok": True, "access_token": "xoxb-org", "team": None, "enterprise": {"id": "E0CORP"}, "is_enterprise_install": True,
+}  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -192,15 +195,22 @@ async def test_a_callback_of_a_stranger_is_refused(bot: Installable, query: dict
 
 async def test_an_organisation_s_token_speaks_in_its_workspaces(bot: Installable) -> None:
     bot.slack.tokens["xoxb-org"] = "E0CORP"
-    bot.slack.answers["oauth.v2.access"] = {
-        "ok": True, "access_token": "xoxb-org", "team": None, "enterprise": {"id": "E0CORP"},
-        "is_enterprise_install": True,
-    }  # fmt: skip
+    bot.slack.answers["oauth.v2.access"] = ORGANISATION
     await bot.install()
     assert isinstance(await bot.send(), Undeliverable)
     whole = [{"enterprise_id": "E0CORP", "user_id": "U0BOT", "is_bot": True, "is_enterprise_install": True}]
     await Slacker(bot.http).event(people.event(people.direct("hello"), authorizations=whole))
     assert isinstance(await bot.send(), Delivered)
+
+
+async def test_an_organisation_s_first_word_may_be_a_command(bot: Installable) -> None:
+    bot.slack.tokens["xoxb-org"] = "E0CORP"
+    bot.slack.answers["oauth.v2.access"] = ORGANISATION
+    await bot.install()
+    corporate = people.command("human", enterprise_id="E0CORP", is_enterprise_install="true")
+    answer = await Slacker(bot.http).form(corporate)
+    assert "direct message" in answer.json()["text"]
+    assert [message.text for message in bot.ports.waiting.values()] == ["talk to human"]
 
 
 # ---- tokens that expire ----
