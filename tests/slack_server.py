@@ -88,9 +88,9 @@ class FakeSlack:
                 self._news.clear()
                 await self._news.wait()
 
-    async def said(self, count: int) -> list[Said]:
+    async def said(self, count: int, within_s: float = 20) -> list[Said]:
         """The first posts, as soon as there are so many."""
-        await self.until(lambda: len(self.posts) >= count)
+        await self.until(lambda: len(self.posts) >= count, within_s)
         return self.posts[:count]
 
     async def called(self, method: str, times: int = 1) -> list[dict[str, str]]:

@@ -85,8 +85,7 @@ async def test_kills_lose_and_double_nothing_in_slack(tmp_path: Path) -> None:
             slacker = Slacker(http, f"http://127.0.0.1:{server.port}")
             writing = [asyncio.create_task(write(slacker, person, texts)) for person, texts in script.items()]
             for _ in range(KILLS):
-                enough = len(fake.posts) + rng.randint(1, 4)
-                await fake.until(lambda enough=enough: len(fake.posts) >= enough, PATIENCE_S)
+                await fake.said(len(fake.posts) + rng.randint(1, 4), PATIENCE_S)
                 await server.kill()
                 await server.start()
             await asyncio.gather(*writing)
