@@ -5,16 +5,18 @@ Invariant: a channel whose credentials are incomplete is an error when serving s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bot.assistant.brand import Brand
 from bot.errors import ConfigurationError
 from bot.own_channels import own_channel
-from bot.settings import Settings
+from bot.settings import Settings, environment
 from bot.turns import Bot
 from connectors.base import Connector
 from connectors.rest import Rest
+from connectors.slack import Slack
+from connectors.slack_options import SlackNotConfigured, SlackOptions
 from connectors.socketio import SocketIo, SocketIoOptions
 from connectors.telegram import Telegram
 from connectors.webchat import WebChat
@@ -41,6 +43,7 @@ def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[
     ]
     if "socketio" in credentials:
         found.append(SocketIo(SocketIoOptions.of(credentials["socketio"]), settings.allowed_origins))
+    found += _slack(credentials, settings)
     for name, given in credentials.items():
         if name in CHANNELS or "." in name:
             make = CHANNELS.get(name) or own_channel(name, bot.assistant.root)
@@ -51,6 +54,16 @@ def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[
             f"two channels are called {twice.pop()!r}; one of credentials.yml needs another `name`"
         )
     return found
+
+
+def _slack(credentials: Mapping[str, Any], settings: Settings) -> Iterator[Connector]:
+    """Where credentials.yml names it, or its variables are set."""
+    section = (credentials["slack"] or {}) if "slack" in credentials else None
+    try:
+        if options := SlackOptions.of(section, environment()):
+            yield Slack(options, settings.secret())
+    except SlackNotConfigured as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _made(key: str, make: Callable[..., Connector], given: object) -> Connector:

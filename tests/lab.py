@@ -15,6 +15,7 @@ from bot.app import Platform, actions_of, build_app
 from bot.assistant.loader import Assistant, load_assistant
 from bot.settings import load_settings
 from bot.turns import Bot
+from bot.worker import Worker, WorkerLimits
 from models.base import Entity, IntentScore, Understanding
 
 LABBOT = Path(__file__).parent / "bots" / "labbot"
@@ -102,10 +103,29 @@ class Lab:
 
 @asynccontextmanager
 async def running(
-    home: Path, bot: Bot | None = None, reader: Reader | None = None, *, url: str = "http://localhost", **settings: Any
+    home: Path,
+    bot: Bot | None = None,
+    reader: Reader | None = None,
+    *,
+    url: str = "http://localhost",
+    limits: WorkerLimits | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Lab]:
-    """A platform over an empty database in `home`, started and stopped; nothing listens on a port."""
+    """A platform over an empty database in `home`, started and stopped; nothing listens on a port.
+
+    `limits` replaces the worker by one that has them.
+    """
     platform = Platform.build(load_settings(home=home, **settings), bot or labbot(), understander=reader or Reader())
+    if limits is not None:
+        platform.worker = Worker(
+            db=platform.db,
+            hub=platform.hub,
+            bot=platform.bot,
+            understander=platform.understander,
+            connectors=platform.connectors,
+            worker_id="of this test",
+            limits=limits,
+        )
     app = build_app(platform)
     await platform.start()
     try:

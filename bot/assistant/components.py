@@ -195,6 +195,7 @@ _POLICIES: tuple[Component, ...] = (
 _CHANNELS: tuple[Component, ...] = (
     *_entries("channel", "supported", "served at /webhooks/rest/webhook; always on", "rest"),
     *_entries("channel", "supported", "Rasa's web widgets connect unchanged", "socketio"),
+    *_entries("channel", "supported", "Slack's events, buttons and commands are served at /webhooks/slack/", "slack"),
     *_entries(
         "channel", "supported", "served at /webhooks/telegram/webhook, and registered there at start", "telegram"
     ),
@@ -204,7 +205,7 @@ _CHANNELS: tuple[Component, ...] = (
         "channel",
         "unsupported",
         "the channel is not served",
-        *("callback", "slack", "facebook", "twilio", "twilio_voice", "webexteams"),
+        *("callback", "facebook", "twilio", "twilio_voice", "webexteams"),
         *("mattermost", "rocketchat", "hangouts", "botframework"),
         remedy="Let a small program of yours pass its messages to /webhooks/rest/webhook and back.",
     ),

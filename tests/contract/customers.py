@@ -20,6 +20,7 @@ from connectors.rest import Rest
 from connectors.socketio import SocketIo
 from connectors.webchat import WebChat
 from tests.chat_client import ChatClient, chat, said
+from tests.contract.slack_platform import slack_direct
 from tests.contract.sms_gateway import sms_of_the_page
 from tests.contract.telegram_platform import telegram
 from tests.serving import channel_app, serving
@@ -150,5 +151,5 @@ async def socket_io(ports: MemoryPorts) -> AsyncIterator[SocketIoCustomer]:
 
 Open = Callable[[MemoryPorts], AbstractAsyncContextManager[Customer]]
 OpenPushed = Callable[[MemoryPorts], AbstractAsyncContextManager[PushCustomer]]
-PUSHED: dict[str, OpenPushed] = {"telegram": telegram, "sms": sms_of_the_page}
+PUSHED: dict[str, OpenPushed] = {"telegram": telegram, "slack": slack_direct, "sms": sms_of_the_page}
 CHANNELS: dict[str, Open] = {"rest": rest, "web": web, "socketio": socket_io, **PUSHED}

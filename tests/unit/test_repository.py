@@ -42,6 +42,7 @@ RUNTIME = requirements(PROJECT["project"]["dependencies"])
 TRAINING = requirements(EXTRAS["train"])
 POSTGRES = requirements(EXTRAS["postgres"])
 BROKERS = requirements([*EXTRAS["kafka"], *EXTRAS["rabbitmq"]])
+CHANNELS = requirements(EXTRAS["slack"])
 DEVELOPMENT = requirements([*PROJECT["dependency-groups"]["dev"], *PROJECT["build-system"]["requires"], "pip"])
 LOCK_LINES = [
     line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines() if not line.startswith("#")
@@ -140,7 +141,7 @@ class TestImports:
 
     @pytest.mark.parametrize("package", [*PACKAGES, "tests"])
     def test_are_declared(self, package: str) -> None:
-        anywhere = RUNTIME | TRAINING | POSTGRES | BROKERS
+        anywhere = RUNTIME | TRAINING | POSTGRES | BROKERS | CHANNELS
         at_import = RUNTIME | TRAINING if package == "training" else RUNTIME
         if package == "tests":
             anywhere = at_import = anywhere | DEVELOPMENT
