@@ -5,10 +5,12 @@ Invariant: a channel whose credentials are incomplete is an error when serving s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bot.assistant.brand import Brand
-from bot.settings import Settings
+from bot.errors import ConfigurationError
+from bot.settings import Settings, environment
 from bot.turns import Bot
 from connectors.base import Connector
 from connectors.rest import Rest
@@ -34,6 +36,26 @@ def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[
     ]
     if "socketio" in credentials:
         found.append(SocketIo(SocketIoOptions.of(credentials["socketio"]), settings.allowed_origins))
+    found += _wechat(credentials, environment())
+    return found
+
+
+def _wechat(credentials: Mapping[str, Any], variables: Mapping[str, str]) -> list[Connector]:
+    """The Official Account and 微信客服, each where it is named or its token is set."""
+    wants = [name for name in ("wechat", "wechat_kf") if name in credentials or variables.get(f"{name.upper()}_TOKEN")]
+    if not wants:
+        return []
+    try:
+        from connectors.wechat import WeChat
+        from connectors.wechat_options import WeChatOptions
+    except ImportError as error:
+        raise ConfigurationError(f"WeChat needs the package {error.name}: pip install 'kefu[wechat]'") from error
+    found: list[Connector] = []
+    try:
+        if "wechat" in wants:
+            found.append(WeChat(WeChatOptions.of(credentials.get("wechat"), variables)))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
     return found
 
 
