@@ -47,13 +47,16 @@ def _wechat(credentials: Mapping[str, Any], variables: Mapping[str, str]) -> lis
         return []
     try:
         from connectors.wechat import WeChat
-        from connectors.wechat_options import WeChatOptions
+        from connectors.wechat_kf import WeChatKf
+        from connectors.wechat_options import WeChatKfOptions, WeChatOptions
     except ImportError as error:
         raise ConfigurationError(f"WeChat needs the package {error.name}: pip install 'kefu[wechat]'") from error
     found: list[Connector] = []
     try:
         if "wechat" in wants:
             found.append(WeChat(WeChatOptions.of(credentials.get("wechat"), variables)))
+        if "wechat_kf" in wants:
+            found.append(WeChatKf(WeChatKfOptions.of(credentials.get("wechat_kf"), variables)))
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     return found

@@ -67,6 +67,14 @@ SUCCESS = "success"
 FORBIDDEN = "forbidden"
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """The message goes to WeChat's own desk."""
+
+
+Reply = str | Article | Transfer
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
     """What the channel is made of once it has its ports."""
@@ -175,6 +183,7 @@ class WeChat:
             language=self.options.language,
             now=datetime.now(UTC),
         )
+        reply: Reply | None
         if (inbound_id := tapped_wait(arrival.menu_id)) is not None:
             reply = await self._fetched(arrival, inbound_id, letter, deadline, parts)
         elif arrival.message is None:
@@ -186,7 +195,7 @@ class WeChat:
 
     async def _replied(
         self, request: Request, arrival: Arrival, message: InboundMessage, deadline: float, parts: _Parts
-    ) -> str | Article | _Transfer | None:
+    ) -> Reply | None:
         """Store the message, wait for its answer, and take it along if it comes in time."""
         ports = parts.ports
         message = await as_payload(message, arrival.menu_id, ports)
@@ -203,12 +212,12 @@ class WeChat:
         if replies is None and not self.options.customer_messages:
             return parts.passive.later(handed.reply, f"kefu.answer.{receipt.inbound_id}")
         if replies == [] and handed.reply is None and self.options.transfer_customer_service and not arrival.is_event:
-            return _Transfer()
+            return Transfer()
         return handed.reply
 
     async def _fetched(
         self, arrival: Arrival, inbound_id: int, letter: Letter, deadline: float, parts: _Parts
-    ) -> str | Article | None:
+    ) -> Reply | None:
         """A tap on "get the answer" or "more": nothing for the bot, only what waits."""
         await self._note(arrival, parts.ports)
         replies = await parts.ports.wait_for_reply(inbound_id, _left(deadline))
@@ -265,13 +274,13 @@ class WeChat:
 
     # ---- the reply ----
 
-    def _sealed(self, reply: str | Article | _Transfer | None, letter: Letter, arrival: Arrival) -> Response:
+    def _sealed(self, reply: Reply | None, letter: Letter, arrival: Arrival) -> Response:
         """In the mode of the request; nothing to say is WeChat's word for it."""
         if reply is None:
             return PlainTextResponse(SUCCESS)
         to = Envelope(customer=arrival.customer, account=arrival.account_name, at=int(self._clock()))
         match reply:
-            case _Transfer():
+            case Transfer():
                 xml = transfer_reply(to)
             case Article():
                 xml = article_reply(to, reply)
@@ -283,11 +292,6 @@ class WeChat:
             signed = signature(self.options.token, timestamp, nonce, encrypted)
             xml = encrypted_reply(encrypted, signed, timestamp, nonce)
         return Response(xml, media_type="application/xml")
-
-
-@dataclass(frozen=True)
-class _Transfer:
-    """The message goes to WeChat's own desk."""
 
 
 def _left(deadline: float) -> float:

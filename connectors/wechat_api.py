@@ -150,10 +150,17 @@ async def post(
 ) -> dict[str, Any]:
     """One request. The text goes as UTF-8: WeChat shows `\\u4f60` as it stands in some places."""
     content = json.dumps(body, ensure_ascii=False).encode(errors="replace")
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    return await _answered(path, http.build_request("POST", path, params=query, content=content, headers=headers), http)
+
+
+async def get(http: httpx.AsyncClient, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+    return await _answered(path, http.build_request("GET", path, params=query), http)
+
+
+async def _answered(path: str, request: httpx.Request, http: httpx.AsyncClient) -> dict[str, Any]:
     try:
-        answer = await http.post(
-            path, params=query, content=content, headers={"Content-Type": "application/json; charset=utf-8"}
-        )
+        answer = await http.send(request)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         raise NotSent(f"WeChat was not reached ({type(error).__name__})") from error
     except httpx.HTTPError as error:
@@ -201,6 +208,17 @@ def official_account_api(
         return token_of(await post(http, "/cgi-bin/stable_token", body))
 
     return WeChatApi(http, Tokens(state, f"wechat/token/{app_id}", fetch, can_force=True, clock=clock))
+
+
+def corp_api(
+    http: httpx.AsyncClient, state: ChannelState, corp_id: str, secret: str, clock: Callable[[], float] = time.time
+) -> WeChatApi:
+    """WeCom's interface: asked again, it gives the same token until that ends."""
+
+    async def fetch(_: bool) -> tuple[str, float]:
+        return token_of(await get(http, "/cgi-bin/gettoken", {"corpid": corp_id, "corpsecret": secret}))
+
+    return WeChatApi(http, Tokens(state, f"wechat_kf/token/{corp_id}", fetch, can_force=False, clock=clock))
 
 
 async def push_menu(api: WeChatApi, menu: Mapping[str, Any]) -> None:

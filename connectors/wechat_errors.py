@@ -25,6 +25,7 @@ Remedy = Literal[
     "drop",  # this message will never pass
 ]
 
+STALE_CALL = 95007
 REMEDIES: Mapping[int, Remedy] = {
     -1: "retry",
     40001: "refresh",  # invalid credential
@@ -53,9 +54,8 @@ REMEDIES: Mapping[int, Remedy] = {
     48006: "pause",  # the interface was closed for too many calls
     # 微信客服
     95001: "keep",  # too many messages since the customer wrote
-    95002: "keep",  # 48 hours are over
-    95018: "keep",  # a person has the conversation
-    95007: "drop",  # the token of a callback ran out
+    95018: "keep",  # 48 hours are over, or a person has the conversation
+    STALE_CALL: "drop",  # the token of a callback ran out
 }
 ALERTS = frozenset({"pause", "drop"})
 NO_PERMISSION = 48001

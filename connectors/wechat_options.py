@@ -27,10 +27,10 @@ class BudgetOptions(_Options):
     """How many customer-service messages WeChat lets pass: after a message, and after a tap on the menu, a scan or a
     subscription."""
 
-    after_message: int = Field(5, ge=0)
-    after_message_h: float = Field(48.0, gt=0)
-    after_event: int = Field(3, ge=0)
-    after_event_min: float = Field(1.0, gt=0)
+    after_message: int = Field(default=5, ge=0)
+    after_message_h: float = Field(default=48.0, gt=0)
+    after_event: int = Field(default=3, ge=0)
+    after_event_min: float = Field(default=1.0, gt=0)
 
 
 class WeChatOptions(_Options):
@@ -52,8 +52,8 @@ class WeChatOptions(_Options):
 
     token: str = Field(min_length=1, repr=False)
     app_id: str = ""
-    app_secret: str = Field("", repr=False)
-    aes_key: str = Field("", repr=False)
+    app_secret: str = Field(default="", repr=False)
+    aes_key: str = Field(default="", repr=False)
     mode: Mode = "plaintext"
     customer_messages: bool = True
     transfer_customer_service: bool = False
@@ -65,13 +65,13 @@ class WeChatOptions(_Options):
     more_text: str = "（未完，{tap}）"
     more_tap_text: str = "点这里看下文"
     menu: Mapping[str, Any] | None = None
-    budget: BudgetOptions = BudgetOptions()
+    budget: BudgetOptions = Field(default_factory=BudgetOptions)
     public_url: str = ""
-    replay_window_s: float = Field(900.0, ge=0)
+    replay_window_s: float = Field(default=900.0, ge=0)
     api_url: str = "https://api.weixin.qq.com"
-    try_deadline_s: float = Field(4.5, gt=0)
-    tries: int = Field(3, ge=1)
-    hang_up_s: float = Field(1.5, ge=0)
+    try_deadline_s: float = Field(default=4.5, gt=0)
+    tries: int = Field(default=3, ge=1)
+    hang_up_s: float = Field(default=1.5, ge=0)
 
     @property
     def hold_s(self) -> float:
@@ -123,10 +123,9 @@ class WeChatKfOptions(_Options):
     texts: Mapping[str, str] = Field(default_factory=dict)
     menu_messages: bool = True
     public_url: str = ""
-    budget: BudgetOptions = BudgetOptions()
-    replay_window_s: float = Field(900.0, ge=0)
+    replay_window_s: float = Field(default=900.0, ge=0)
     api_url: str = "https://qyapi.weixin.qq.com"
-    poll_s: float = Field(5.0, gt=0)
+    poll_s: float = Field(default=5.0, gt=0)
 
     def cipher(self) -> MessageCipher:
         return MessageCipher(self.aes_key, self.corp_id)

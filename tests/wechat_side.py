@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import xmltodict
+import xmltodict  # type: ignore[import-untyped]
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from wechatpy.crypto import PrpCrypto, WeChatCrypto, _get_signature
-from wechatpy.utils import WeChatSigner
+from wechatpy.crypto import PrpCrypto, WeChatCrypto, _get_signature  # type: ignore[import-untyped]
+from wechatpy.utils import WeChatSigner  # type: ignore[import-untyped]
 
 from tests.serving import serving
 

@@ -1,4 +1,4 @@
-"""The Official Account channel on a running platform: WeChat's three tries and modes, its HTTP interface, its clocks."""
+"""The Official Account channel on a running platform: WeChat's three tries, its modes, its HTTP interface."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.serving import serving
 from tests.wechat_side import AES_KEY, TRY_S, Account, WeChatServer, credentials, event_xml, message_xml, wechat_server
 
 TOLD = {"hello": Read(intent="ask_hours"), "bye": Read(intent="goodbye"), "rich": Read(intent="show_rich")}
-SHORT = {"try_deadline_s": TRY_S}
+SHORT: dict[str, Any] = {"try_deadline_s": TRY_S}
 HELLO, BYE = "we are open 9-5", "bye"
 
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
-from wechatpy.crypto import PrpCrypto, WeChatCrypto
+from wechatpy.crypto import PrpCrypto, WeChatCrypto  # type: ignore[import-untyped]
 
 from connectors.wechat_crypto import MessageCipher, Rejected, is_signed, signature
 from tests.wechat_side import AES_KEY, APP_ID
