@@ -89,11 +89,13 @@ def _without_choices(part: Part, public_url: str) -> list[Shown]:
     match part:
         case Image():
             url = _absolute(part.url, public_url)
-            return [Article(title=_title(part.alt) or "图片", picture=url, url=url)] if url else [*_lines(part.alt)]
+            return [Article(title=_title(part.alt) or "图片", picture=url, url=url)] if url else _shown_text(part.alt)
         case Card():
             return [_article(part, public_url) or _head(part, public_url)]
         case Carousel() | Buttons() | QuickReplies():
             return [_head(part, public_url)]
+        case Text():
+            return _shown_text(part.text)  # whole: where it is cut depends on what it is merged with
         case _:
             return [one.text for one in degrade(part, _PLAIN) if isinstance(one, Text)]
 
@@ -134,7 +136,7 @@ def _joined(*lines: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _lines(text: str) -> list[str]:
+def _shown_text(text: str) -> list[Shown]:
     return [text] if text.strip() else []
 
 
