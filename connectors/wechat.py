@@ -52,6 +52,7 @@ from connectors.wechat_messages import (
 from connectors.wechat_options import WeChatOptions
 from connectors.wechat_passive import Passive
 from connectors.wechat_rendering import LIMITS, pushed
+from connectors.wechat_together import Together
 from connectors.wechat_xml import (
     Article,
     Envelope,
@@ -76,12 +77,13 @@ Reply = str | Article | Transfer
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Parts:
+class Parts:
     """What the channel is made of once it has its ports."""
 
     ports: Ports
     passive: Passive
     desk: Desk
+    together: Together
 
 
 class WeChat:
@@ -108,9 +110,9 @@ class WeChat:
             window_s=options.replay_window_s,
             clock=clock,
         )
-        self._budget = Budget(CHANNEL, options.budget, clock)
+        self.budget = Budget(CHANNEL, options.budget, clock)
         self._http = httpx.AsyncClient(base_url=options.api_url, timeout=TIMEOUT_S, transport=transport)
-        self._parts: _Parts | None = None
+        self.parts: Parts | None = None
         self._rests: set[asyncio.Task[None]] = set()
 
     @property
@@ -155,25 +157,36 @@ class WeChat:
         """A customer-service message, where the account may send them and the customer's budget has room."""
         if not self.options.customer_messages:
             return KEPT
-        if self._parts is None:
+        if self.parts is None:
             return RetryLater(reason="the channel is starting")
-        messages = pushed(message, has_menus=self.options.menu_messages, public_url=self.options.public_url)
-        return await self._parts.desk.send(message.sender_id.removeprefix(SENDER_PREFIX), messages)
+        together, desk = self.parts.together, self.parts.desk
+        if (fate := await together.fate(message)) is not None:
+            return fate
+        riders = await together.riders(message)
+        if riders and not await together.begin(message, riders):
+            riders = []
+        shown = pushed([message, *riders], has_menus=self.options.menu_messages, public_url=self.options.public_url)
+        result = await desk.send(message.sender_id.removeprefix(SENDER_PREFIX), shown)
+        if riders:
+            await together.end(message, result)
+        return result
 
-    def _use(self, ports: Ports) -> _Parts:
-        if self._parts is None or self._parts.ports is not ports:
+    def _use(self, ports: Ports) -> Parts:
+        if self.parts is None or self.parts.ports is not ports:
             options = self.options
             api = official_account_api(self._http, ports.state, options.app_id, options.app_secret, self._clock)
-            self._parts = _Parts(
+            together = Together(ports, self._clock)
+            self.parts = Parts(
                 ports=ports,
-                passive=Passive(options, ports),
-                desk=Desk(api, self._budget, ports.state),
+                passive=Passive(options, ports, together),
+                desk=Desk(api, self.budget, ports.state),
+                together=together,
             )
-        return self._parts
+        return self.parts
 
     # ---- one delivery of WeChat ----
 
-    async def _answer(self, request: Request, parts: _Parts) -> Response:
+    async def _answer(self, request: Request, parts: Parts) -> Response:
         deadline = asyncio.get_running_loop().time() + self.options.try_deadline_s
         letter = await self._door.open(request)
         arrival = read_arrival(
@@ -194,7 +207,7 @@ class WeChat:
         return self._sealed(reply, letter, arrival)
 
     async def _replied(
-        self, request: Request, arrival: Arrival, message: InboundMessage, deadline: float, parts: _Parts
+        self, request: Request, arrival: Arrival, message: InboundMessage, deadline: float, parts: Parts
     ) -> Reply | None:
         """Store the message, wait for its answer, and take it along if it comes in time."""
         ports = parts.ports
@@ -216,7 +229,7 @@ class WeChat:
         return handed.reply
 
     async def _fetched(
-        self, arrival: Arrival, inbound_id: int, letter: Letter, deadline: float, parts: _Parts
+        self, arrival: Arrival, inbound_id: int, letter: Letter, deadline: float, parts: Parts
     ) -> Reply | None:
         """A tap on "get the answer" or "more": nothing for the bot, only what waits."""
         await self._note(arrival, parts.ports)
@@ -237,7 +250,7 @@ class WeChat:
     def _renewed(self, arrival: Arrival) -> list[StateChange]:
         if arrival.allowance is None or not self.options.customer_messages:
             return []
-        return [self._budget.renewed(arrival.customer, arrival.allowance)]
+        return [self.budget.renewed(arrival.customer, arrival.allowance)]
 
     async def _is_last_try(self, message: InboundMessage, receipt: Receipt, ports: Ports) -> bool:
         """WeChat does not number its tries; how long ago the first one came tells."""
@@ -256,7 +269,7 @@ class WeChat:
                 while (await request.receive())["type"] != "http.disconnect":
                     pass
 
-    def _push_rest_later(self, arrival: Arrival, reference: str, parts: _Parts) -> None:
+    def _push_rest_later(self, arrival: Arrival, reference: str, parts: Parts) -> None:
         """Only when no try can follow: the rest must not overtake a beginning that WeChat asks for once more."""
 
         async def push() -> None:

@@ -115,7 +115,7 @@ class WeChatKf:
     async def _send(self, message: OutboundMessage) -> None:
         assert self._api is not None
         address = Address.of(message.sender_id)
-        shown = pushed(message, has_menus=self.options.menu_messages, public_url=self.options.public_url)
+        shown = pushed([message], has_menus=self.options.menu_messages, public_url=self.options.public_url)
         for part, one in enumerate(shown):
             await self._api.call(
                 "/cgi-bin/kf/send_msg",

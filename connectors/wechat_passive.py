@@ -13,6 +13,7 @@ from connectors.base import Delivered, DeliveryUnknown, Ports
 from connectors.wechat_desk import Desk
 from connectors.wechat_options import WeChatOptions
 from connectors.wechat_rendering import LIMITS, as_text, cut_reply, merged
+from connectors.wechat_together import Together
 from connectors.wechat_xml import Article
 
 
@@ -36,8 +37,8 @@ class Handed:
 class Passive:
     """Hands over what waits in a conversation."""
 
-    def __init__(self, options: WeChatOptions, ports: Ports) -> None:
-        self._options, self._ports = options, ports
+    def __init__(self, options: WeChatOptions, ports: Ports, together: Together) -> None:
+        self._options, self._ports, self._together = options, ports, together
 
     async def hand_over(self, sender_id: str, reference: str, more_id: str) -> Handed:
         """Everything that waits, as one reply.
@@ -52,7 +53,9 @@ class Passive:
             kept = _Kept(**json.loads(text)) if text else None
             if kept is not None and kept.reference == reference:
                 return Handed(reply=kept.first, has_rest=bool(kept.rest))
-            whole = merged(await self._ports.collect(sender_id, reference), self._options.public_url)
+            collected = await self._ports.collect(sender_id, reference)
+            waiting = await self._together.without_riders(sender_id, collected)
+            whole = merged(waiting, self._options.public_url)
             before = kept.rest if kept else ""
             if isinstance(whole, Article) and not before:
                 return Handed(reply=whole)

@@ -147,11 +147,11 @@ def _title(text: str) -> str:
 # ---- pushed: as many messages as it takes, as few as possible ----
 
 
-def pushed(message: OutboundMessage, *, has_menus: bool, public_url: str = "") -> list[Shown]:
-    """What is sent for one message: texts that follow each other merged, then cut to WeChat's length."""
+def pushed(messages: Iterable[OutboundMessage], *, has_menus: bool, public_url: str = "") -> list[Shown]:
+    """What is sent for these messages: texts that follow each other merged, then cut to WeChat's length."""
     found: list[Shown] = []
     texts: list[str] = []
-    for one in shown(message, public_url):
+    for one in (one for message in messages for one in shown(message, public_url)):
         if isinstance(one, Menu) and not (has_menus and _fits_a_menu(one)):
             one = as_text(one)
         if isinstance(one, str):

@@ -129,6 +129,7 @@ class WeChatServer:
     sent: list[dict[str, Any]] = field(default_factory=list)
     menus: list[dict[str, Any]] = field(default_factory=list)
     calls: int = 0
+    hang: asyncio.Event | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def invalidate(self, value: str | None = None) -> None:
@@ -161,6 +162,8 @@ class WeChatServer:
         if answer == "nonsense":
             return Response("<html>gateway</html>", status_code=502)
         raw = await request.body()
+        if self.hang is not None:
+            await self.hang.wait()
         if answer in (0, "taken but unsaid"):
             into.append(json.loads(raw))
             self.news.set()

@@ -158,7 +158,7 @@ async def test_whatever_wechat_itself_may_send_is_never_an_error(fields: dict[st
     """Signed, so it is read: by then only an account that a customer shares with an attacker could have made it."""
     wechat, _ = account(mode)
     try:
-        query, body = wechat.delivery(message_xml("hello", **fields))
+        query, body = wechat.delivery(message_xml("hello", 1, **fields))
     except (ValueError, ExpatError):  # not a document that the peer can write
         return
     answer = await wechat.http.post("/webhooks/wechat", params=query, content=body.encode(errors="replace"))

@@ -153,7 +153,7 @@ def test_a_text_without_an_id_is_told_by_its_content() -> None:
 @pytest.mark.parametrize("missing", ["FromUserName", "ToUserName"])
 def test_a_delivery_from_nobody_is_refused(missing: str) -> None:
     with pytest.raises(Rejected):
-        read(message_xml("hello", **{missing: ""}))
+        read(message_xml("hello", 1, **{missing: ""}))
 
 
 @pytest.mark.parametrize(

@@ -175,37 +175,38 @@ GOLDEN: list[tuple[dict[str, Any], list[dict[str, Any]], str | Article]] = [
 
 @pytest.mark.parametrize(("body", "sent", "reply"), GOLDEN)
 def test_golden(body: Mapping[str, Any], sent: list[dict[str, Any]], reply: str | Article) -> None:
-    assert [custom_message(one) for one in pushed(message(**body), has_menus=True, public_url=SHOP)] == sent
+    assert [custom_message(one) for one in pushed([message(**body)], has_menus=True, public_url=SHOP)] == sent
     assert merged([message(**body)], SHOP) == reply
 
 
 def test_without_menu_messages_buttons_are_numbered() -> None:
-    [one] = pushed(message(text="要吗？", buttons=YES_NO), has_menus=False)
+    [one] = pushed([message(text="要吗？", buttons=YES_NO)], has_menus=False)
     assert custom_message(one) == text("要吗？\n1. 是\n2. 否")
 
 
 def test_a_menu_that_wechat_would_refuse_is_numbered_text() -> None:
     eleven = [{"title": f"选 {n}", "payload": f"/p{n}"} for n in range(1, 12)]
-    for body in (
+    bodies: list[dict[str, Any]] = [
         {"text": "?", "buttons": eleven},
         {"text": "长" * 400, "buttons": YES_NO},
         {"text": "?", "buttons": [{"title": "长" * 43, "payload": "/x"}]},
-    ):
-        [one] = pushed(message(**body), has_menus=True)
+    ]
+    for body in bodies:
+        [one] = pushed([message(**body)], has_menus=True)
         assert isinstance(one, str)
 
 
 def test_a_picture_without_a_full_address_shows_its_words() -> None:
-    body = {"image": {"url": "/a.png", "alt": "台灯"}}
-    assert pushed(message(**body), has_menus=True) == ["台灯"]
-    [article] = pushed(message(**body), has_menus=True, public_url=SHOP + "/base")
+    body: dict[str, Any] = {"image": {"url": "/a.png", "alt": "台灯"}}
+    assert pushed([message(**body)], has_menus=True) == ["台灯"]
+    [article] = pushed([message(**body)], has_menus=True, public_url=SHOP + "/base")
     assert article == Article(title="台灯", picture=SHOP + "/a.png", url=SHOP + "/a.png")
 
 
 def test_kf_takes_menus_of_its_own_form_and_no_article() -> None:
     menu, article = (
-        pushed(message(text="要吗？", buttons=YES_NO), has_menus=True)[0],
-        pushed(message(custom=CARD), has_menus=True, public_url=SHOP)[0],
+        pushed([message(text="要吗？", buttons=YES_NO)], has_menus=True)[0],
+        pushed([message(custom=CARD)], has_menus=True, public_url=SHOP)[0],
     )
     assert kf_message(menu) == {
         "msgtype": "msgmenu",
