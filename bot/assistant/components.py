@@ -195,6 +195,8 @@ _POLICIES: tuple[Component, ...] = (
 _CHANNELS: tuple[Component, ...] = (
     *_entries("channel", "supported", "served at /webhooks/rest/webhook; always on", "rest"),
     *_entries("channel", "supported", "Rasa's web widgets connect unchanged", "socketio"),
+    *_entries("channel", "supported", "served at /webhooks/wechat; Rasa itself has no such channel", "wechat"),
+    *_entries("channel", "supported", "served at /webhooks/wechat/kf; Rasa itself has no such channel", "wechat_kf"),
     *_entries("channel", "mapped", "`kefu chat` takes its place", "cmdline"),
     *_entries("channel", "ignored", "Rasa X and Rasa Enterprise are not served", "rasa"),
     *_entries(
