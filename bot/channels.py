@@ -5,8 +5,9 @@ Invariant: a channel whose credentials are incomplete is an error when serving s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from bot.assistant.brand import Brand
 from bot.errors import ConfigurationError
@@ -16,6 +17,9 @@ from connectors.base import Connector
 from connectors.rest import Rest
 from connectors.socketio import SocketIo, SocketIoOptions
 from connectors.webchat import WebChat
+
+if TYPE_CHECKING:
+    from connectors.wechat import WeChat
 
 
 def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[Connector]:
@@ -40,26 +44,35 @@ def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[
     return found
 
 
-def _wechat(credentials: Mapping[str, Any], variables: Mapping[str, str]) -> list[Connector]:
+def _wechat(credentials: Mapping[str, Any], variables: Mapping[str, str]) -> Iterator[Connector]:
     """The Official Account and 微信客服, each where it is named or its token is set."""
-    wants = [name for name in ("wechat", "wechat_kf") if name in credentials or variables.get(f"{name.upper()}_TOKEN")]
-    if not wants:
-        return []
-    try:
+    if "wechat" in credentials or variables.get("WECHAT_TOKEN"):
+        yield wechat_account(credentials, variables)
+    if "wechat_kf" in credentials or variables.get("WECHAT_KF_TOKEN"):
+        with _wechat_errors():
+            from connectors.wechat_kf import WeChatKf
+            from connectors.wechat_options import WeChatKfOptions
+
+            yield WeChatKf(WeChatKfOptions.of(credentials.get("wechat_kf"), variables))
+
+
+def wechat_account(credentials: Mapping[str, Any], variables: Mapping[str, str]) -> WeChat:
+    """The Official Account. Raises ConfigurationError where its credentials or its packages are not there."""
+    with _wechat_errors():
         from connectors.wechat import WeChat
-        from connectors.wechat_kf import WeChatKf
-        from connectors.wechat_options import WeChatKfOptions, WeChatOptions
+        from connectors.wechat_options import WeChatOptions
+
+        return WeChat(WeChatOptions.of(credentials.get("wechat"), variables))
+
+
+@contextmanager
+def _wechat_errors() -> Iterator[None]:
+    try:
+        yield
     except ImportError as error:
         raise ConfigurationError(f"WeChat needs the package {error.name}: pip install 'kefu[wechat]'") from error
-    found: list[Connector] = []
-    try:
-        if "wechat" in wants:
-            found.append(WeChat(WeChatOptions.of(credentials.get("wechat"), variables)))
-        if "wechat_kf" in wants:
-            found.append(WeChatKf(WeChatKfOptions.of(credentials.get("wechat_kf"), variables)))
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    return found
 
 
 def public_brand(brand: Brand) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from connectors.base import (
     SendResult,
     StateChange,
 )
-from connectors.wechat_api import TIMEOUT_S, official_account_api
+from connectors.wechat_api import TIMEOUT_S, WeChatApi, official_account_api, push_menu
 from connectors.wechat_budget import Budget
 from connectors.wechat_choices import as_payload
 from connectors.wechat_crypto import Rejected, signature
@@ -171,15 +171,24 @@ class WeChat:
             await together.end(message, result)
         return result
 
+    async def push_menu(self, ports: Ports) -> None:
+        """Replace the account's menu by the options' one. Raises a ConnectorError where WeChat does not take it."""
+        try:
+            await push_menu(self._api(ports), self.options.menu or {})
+        finally:
+            await self._http.aclose()
+
+    def _api(self, ports: Ports) -> WeChatApi:
+        options = self.options
+        return official_account_api(self._http, ports.state, options.app_id, options.app_secret, self._clock)
+
     def _use(self, ports: Ports) -> Parts:
         if self.parts is None or self.parts.ports is not ports:
-            options = self.options
-            api = official_account_api(self._http, ports.state, options.app_id, options.app_secret, self._clock)
             together = Together(ports, self._clock)
             self.parts = Parts(
                 ports=ports,
-                passive=Passive(options, ports, together),
-                desk=Desk(api, self.budget, ports.state),
+                passive=Passive(self.options, ports, together),
+                desk=Desk(self._api(ports), self.budget, ports.state),
                 together=together,
             )
         return self.parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from bot.assistant.loader import load_assistant
 from bot.storage import outbox
 from models.base import Understanding
 from tests.lab import LABBOT, Lab, Read, Reader, labbot, running
+from tests.server import kefu
 from tests.serving import serving
 from tests.wechat_side import AES_KEY, TRY_S, Account, WeChatServer, credentials, event_xml, message_xml, wechat_server
 
@@ -297,3 +299,18 @@ async def test_an_article_is_one_reply(tmp_path: Path) -> None:
     async with shop(tmp_path, says={"custom": card}) as place:
         reply = place.account.read(await place.account.deliver(message_xml("long")))
         assert (reply["MsgType"], reply["Articles"]["item"]["Title"]) == ("news", "台灯")
+
+
+async def test_the_menu_of_the_credentials_is_pushed_by_a_command(tmp_path: Path) -> None:
+    bot = tmp_path / "bot"
+    shutil.copytree(LABBOT, bot)
+    async with wechat_server() as wechat:
+        credentials_yml = bot / "credentials.yml"
+        credentials_yml.write_text(
+            f"wechat:\n  token: t\n  app_id: wx1\n  app_secret: s\n  api_url: {wechat.url}\n"
+            "  menu:\n    button:\n      - {type: click, name: 联系客服, key: /greet}\n",
+            encoding="utf-8",
+        )
+        said = await asyncio.to_thread(kefu, "wechat", "menu", "--assistant", str(bot), home=tmp_path / "home")
+        assert "the menu is set" in said.stdout
+        assert wechat.menus == [{"button": [{"type": "click", "name": "联系客服", "key": "/greet"}]}]

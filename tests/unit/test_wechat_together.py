@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -51,8 +52,7 @@ class Desk:
 async def desk(now: float | None = None, places: int = 5) -> AsyncIterator[Desk]:
     async with wechat_server() as wechat:
         options = WeChatOptions.of(credentials(api_url=wechat.url, budget={"after_message": places}), {})
-        clock = {} if now is None else {"clock": lambda: now}
-        channel, ports = WeChat(options, **clock), MemoryPorts()
+        channel, ports = WeChat(options, clock=lambda: now or time.time()), MemoryPorts()
         running = asyncio.create_task(channel.run(ports))
         await asyncio.sleep(0)
         assert isinstance(ports.state, MemoryState)
