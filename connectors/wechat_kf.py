@@ -97,8 +97,9 @@ class WeChatKf:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self.options.poll_s):
                         await self._called.wait()
-        finally:
-            await self._http.aclose()
+        except asyncio.CancelledError:
+            await self._http.aclose()  # only at the end: after a failure the platform calls `run` again
+            raise
 
     async def send(self, message: OutboundMessage, *, is_repeat: bool) -> SendResult:
         """`kf/send_msg`; a repeat carries the same ids and is dropped by WeCom."""

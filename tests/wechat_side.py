@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,16 +97,21 @@ class Account:
 
     async def ask_thrice(self, body: str, before_try: Callable[[int], None] = lambda _: None) -> list[Any]:
         """As WeChat does: close a try after a while and make another; None for a try that was closed."""
-        outcomes: list[dict[str, Any] | None] = []
-        for number in (1, 2, 3):
-            before_try(number)
-            try:
-                async with asyncio.timeout(CLOSE_AFTER_S):
-                    outcomes.append(self.read(await self.deliver(body)))
-                return outcomes
-            except TimeoutError:
-                outcomes.append(None)
-        return outcomes
+        return await ask_in_turn([self, self, self], body, before_try)
+
+
+async def ask_in_turn(tries: Sequence[Account], body: str, before_try: Callable[[int], None]) -> list[Any]:
+    """Three tries, each at the replica that the load balancer chooses."""
+    outcomes: list[dict[str, Any] | None] = []
+    for number, account in enumerate(tries, start=1):
+        before_try(number)
+        try:
+            async with asyncio.timeout(CLOSE_AFTER_S):
+                outcomes.append(account.read(await account.deliver(body)))
+            return outcomes
+        except TimeoutError:
+            outcomes.append(None)
+    return outcomes
 
 
 @dataclass(kw_only=True)
