@@ -90,6 +90,12 @@ def test_an_envelope_that_is_not_as_it_must_be_is_refused(plain: bytes) -> None:
         OURS.decrypt(sealed(plain))
 
 
+@pytest.mark.parametrize("plain", [packed(b"<xml/>", owner="", length=7), b"r" * 14 + b"\x12" * 18])
+def test_a_length_beyond_the_message_is_refused_even_where_nobody_owns_it(plain: bytes) -> None:
+    with pytest.raises(Rejected):
+        MessageCipher(AES_KEY, "").decrypt(sealed(plain))
+
+
 @pytest.mark.parametrize("encrypted", ["", "=", "####", "灯", "QUJD", base64.b64encode(b"x" * 16).decode(), "A" * 44])
 def test_what_is_no_envelope_is_refused(encrypted: str) -> None:
     with pytest.raises(Rejected):
