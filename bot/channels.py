@@ -6,8 +6,7 @@ Invariant: a channel whose credentials are incomplete is an error when serving s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot.assistant.brand import Brand
 from bot.errors import ConfigurationError
@@ -17,9 +16,9 @@ from connectors.base import Connector
 from connectors.rest import Rest
 from connectors.socketio import SocketIo, SocketIoOptions
 from connectors.webchat import WebChat
-
-if TYPE_CHECKING:
-    from connectors.wechat import WeChat
+from connectors.wechat import WeChat
+from connectors.wechat_kf import WeChatKf
+from connectors.wechat_options import WeChatKfOptions, WeChatOptions
 
 
 def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[Connector]:
@@ -49,28 +48,16 @@ def _wechat(credentials: Mapping[str, Any], variables: Mapping[str, str]) -> Ite
     if "wechat" in credentials or variables.get("WECHAT_TOKEN"):
         yield wechat_account(credentials, variables)
     if "wechat_kf" in credentials or variables.get("WECHAT_KF_TOKEN"):
-        with _wechat_errors():
-            from connectors.wechat_kf import WeChatKf
-            from connectors.wechat_options import WeChatKfOptions
-
+        try:
             yield WeChatKf(WeChatKfOptions.of(credentials.get("wechat_kf"), variables))
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
 
 
 def wechat_account(credentials: Mapping[str, Any], variables: Mapping[str, str]) -> WeChat:
-    """The Official Account. Raises ConfigurationError where its credentials or its packages are not there."""
-    with _wechat_errors():
-        from connectors.wechat import WeChat
-        from connectors.wechat_options import WeChatOptions
-
-        return WeChat(WeChatOptions.of(credentials.get("wechat"), variables))
-
-
-@contextmanager
-def _wechat_errors() -> Iterator[None]:
+    """The Official Account. Raises ConfigurationError where its credentials cannot be used."""
     try:
-        yield
-    except ImportError as error:
-        raise ConfigurationError(f"WeChat needs the package {error.name}: pip install 'kefu[wechat]'") from error
+        return WeChat(WeChatOptions.of(credentials.get("wechat"), variables))
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
 

@@ -58,6 +58,7 @@ from connectors.wechat_xml import (
     Envelope,
     article_reply,
     encrypted_reply,
+    field,
     text_reply,
     transfer_reply,
 )
@@ -243,8 +244,8 @@ class WeChat:
         """A tap on "get the answer" or "more": nothing for the bot, only what waits."""
         await self._note(arrival, parts.ports)
         replies = await parts.ports.wait_for_reply(inbound_id, _left(deadline))
-        tap = str(letter.fields.get("MsgId", ""))
-        handed = await parts.passive.hand_over(arrival.sender_id, f"tap:{tap}", f"kefu.more.{inbound_id}")
+        tap = f"tap:{field(letter.fields, 'MsgId')}:{field(letter.fields, 'CreateTime')}"
+        handed = await parts.passive.hand_over(arrival.sender_id, tap, f"kefu.more.{inbound_id}")
         if handed.reply is None and replies is None:
             return parts.passive.later(None, f"kefu.answer.{inbound_id}")
         return handed.reply

@@ -29,6 +29,8 @@ class Desk:
 
     async def send(self, customer: str, messages: Sequence[Shown]) -> SendResult:
         """Send all of them, or none where the budget has not that many places left."""
+        if not messages:
+            return Delivered()  # nothing in it that WeChat can show
         kind = await self._budget.take(self._state, customer, len(messages))
         if kind is None:
             return KEPT

@@ -84,7 +84,10 @@ async def shop(
             serving(lab.app) as address,
             httpx.AsyncClient(base_url=f"http://{address}", timeout=30) as http,
         ):
-            yield Shop(lab=lab, account=Account(http=http, mode=mode), reader=reader, wechat=wechat)
+            try:
+                yield Shop(lab=lab, account=Account(http=http, mode=mode), reader=reader, wechat=wechat)
+            finally:
+                reader.may_read.set()  # a platform stops only when its turns have ended
 
 
 def domain_that_says(body: Mapping[str, Any] | None) -> Domain:

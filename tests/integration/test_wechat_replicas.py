@@ -75,7 +75,10 @@ async def cluster(home: Path, url: str) -> AsyncIterator[Cluster]:
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://{address}", timeout=30))
             labs.append(lab)
             replicas.append(Account(http=http))
-        yield Cluster(replicas=replicas, labs=labs, gate=gate, wechat=wechat)
+        try:
+            yield Cluster(replicas=replicas, labs=labs, gate=gate, wechat=wechat)
+        finally:
+            gate.set()  # a platform stops only when its turns have ended
 
 
 async def test_tries_at_different_replicas_join_one_answer(tmp_path: Path, database_url: str) -> None:

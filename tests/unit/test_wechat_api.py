@@ -259,6 +259,12 @@ async def test_an_unknown_end_costs_its_place(server: WeChatServer, processes: l
     assert await desk.send("o1", ["b"]) == KEPT
 
 
+async def test_what_has_nothing_to_show_holds_up_nothing(server: WeChatServer, processes: list[Process]) -> None:
+    desk, _ = await desk_with(processes[0])
+    assert await desk.send("o1", []) == Delivered()
+    assert server.calls == 0
+
+
 async def test_a_stranger_is_sent_nothing(processes: list[Process]) -> None:
     desk, _ = await desk_with(processes[0], message=5)
     assert await desk.send("o2", ["hello"]) == KEPT

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from bot.channels import connectors_of
 from bot.errors import ConfigurationError
@@ -17,6 +19,7 @@ from tests.kf_side import CORP_ID
 from tests.lab import labbot
 from tests.wechat_side import AES_KEY, APP_ID, TOKEN
 
+DOCS = Path(__file__).parents[2] / "docs" / "wechat.md"
 WECHAT = {
     "WECHAT_TOKEN": TOKEN,
     "WECHAT_APP_ID": APP_ID,
@@ -100,3 +103,10 @@ def test_an_account_that_cannot_be_used_stops_the_start(monkeypatch: pytest.Monk
     assert "wechat" not in {channel.name for channel in connectors_of(labbot(), load_settings(secret_key="s"))}
     with pytest.raises(ConfigurationError, match="WECHAT_TOKEN"):
         connectors_of(labbot(credentials={"wechat": None}), load_settings(secret_key="s"))
+
+
+@pytest.mark.parametrize("options", [WeChatOptions, WeChatKfOptions])
+def test_every_setting_is_documented(options: type[BaseModel]) -> None:
+    page = DOCS.read_text(encoding="utf-8")
+    missing = [name for name in options.model_fields if f"`{name}`" not in page and f"{name}:" not in page]
+    assert not missing
