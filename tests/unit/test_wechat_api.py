@@ -47,7 +47,7 @@ class Process:
     http: httpx.AsyncClient = field(init=False)
 
     def __post_init__(self) -> None:
-        self.http = httpx.AsyncClient(base_url=self.server.url)
+        self.http = httpx.AsyncClient(base_url=self.server.url, timeout=60)
         self.api = official_account_api(self.http, self.state, APP_ID, "secret", self.clock)
 
     async def say(self, text: str) -> None:
