@@ -29,8 +29,7 @@ async def _tapped(message: InboundMessage, menu_id: str, ports: Ports) -> str | 
     if not seq:
         return None
     offered = await ports.transcript(message.sender_id, seq - 1, 1)
-    is_ours = offered and offered[0].seq == seq and offered[0].author != "customer"
-    return payload_of_entry(menu_id, offered[0].body) if is_ours else None
+    return payload_of_entry(menu_id, offered[0].body) if offered else None
 
 
 async def _numbered(message: InboundMessage, ports: Ports) -> str | None:
