@@ -24,6 +24,8 @@ log = logging.getLogger("kefu.wechat")
 
 TIMEOUT_S = 8.0
 LEASE_S = 20.0
+WAIT_S = 10.0
+"""Who waits longer for another process's token tells the outbox to come again, before the outbox loses patience."""
 EARLY_S = 120.0
 """A token is replaced this long before it ends: a call under way keeps a valid one."""
 FORCE_EVERY_S = 60.0
@@ -66,9 +68,10 @@ class Tokens:
         can_force: bool,
         clock: Callable[[], float] = time.time,
         poll_s: float = 0.1,
+        wait_s: float = WAIT_S,
     ) -> None:
         self._state, self._key, self._fetch, self._clock = state, key, fetch, clock
-        self._can_force, self._poll_s = can_force, poll_s
+        self._can_force, self._poll_s, self._wait_s = can_force, poll_s, wait_s
         self._holder = secrets.token_hex(8)
         self._renewals: dict[str | None, asyncio.Task[str]] = {}
 
@@ -87,20 +90,21 @@ class Tokens:
         return await asyncio.shield(renewal)
 
     async def _renew(self, failed: str | None) -> str:
-        async with asyncio.timeout(LEASE_S * 2):
-            while True:
-                text = await self._state.get(self._key)
-                known = Token.of(text)
-                if known and known.value != failed and self._is_fresh(known):
-                    return known.value
-                if await self._state.lease(self._key, self._holder, LEASE_S):
-                    try:
-                        if await self._state.get(self._key) != text:
-                            continue  # another process was faster, between our look and our lease
-                        return await self._fetch_and_keep(text, known, failed)
-                    finally:
-                        await self._state.lease(self._key, self._holder, 0)
-                await asyncio.sleep(self._poll_s)
+        give_up_at = time.monotonic() + self._wait_s
+        while time.monotonic() < give_up_at:
+            text = await self._state.get(self._key)
+            known = Token.of(text)
+            if known and known.value != failed and self._is_fresh(known):
+                return known.value
+            if await self._state.lease(self._key, self._holder, LEASE_S):
+                try:
+                    if await self._state.get(self._key) != text:
+                        continue  # another process was faster, between our look and our lease
+                    return await self._fetch_and_keep(text, known, failed)
+                finally:
+                    await self._state.lease(self._key, self._holder, 0)
+            await asyncio.sleep(self._poll_s)
+        raise NotSent("another process is fetching the access token and does not come to an end")
 
     async def _fetch_and_keep(self, text: str | None, known: Token | None, failed: str | None) -> str:
         value, lives_s = await self._fetch(False)
@@ -141,7 +145,7 @@ class WeChatApi:
             return await (self._tokens.get() if failed is None else self._tokens.renew(failed))
         except Refused as refused:
             raise NoToken(refused.code, str(refused)) from refused
-        except (Unclear, TimeoutError) as error:
+        except Unclear as error:
             raise NotSent("no access token could be had") from error
 
 

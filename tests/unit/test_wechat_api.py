@@ -18,7 +18,7 @@ from connectors.base import (
     Undeliverable,
 )
 from connectors.memory import MemoryState
-from connectors.wechat_api import WeChatApi, official_account_api, push_menu
+from connectors.wechat_api import Tokens, WeChatApi, official_account_api, push_menu
 from connectors.wechat_budget import Budget
 from connectors.wechat_desk import KEPT, Desk
 from connectors.wechat_errors import KEEP_S, PAUSE_S, REMEDIES, NoToken, NotSent, Refused, Unclear, send_result
@@ -124,6 +124,24 @@ async def test_who_cannot_get_a_token_has_sent_nothing(server: WeChatServer, pro
     assert isinstance(refused, NoToken)
     assert send_result(refused) == RetryLater(reason=str(refused), after_s=PAUSE_S)
     assert "secret" not in str(refused)
+
+
+async def test_the_lease_of_a_process_that_died_costs_no_message() -> None:
+    state = MemoryState()
+    await state.lease("token", "dead", 60)
+
+    async def fetch(_: bool) -> tuple[str, float]:
+        raise AssertionError("the lease is not ours")
+
+    tokens = Tokens(state, "token", fetch, can_force=True, poll_s=0.01, wait_s=0.05)
+    with pytest.raises(NotSent):
+        await tokens.get()
+    await state.lease("token", "dead", 0)
+
+    async def fetch_now(_: bool) -> tuple[str, float]:
+        return "fresh", 7_200
+
+    assert await Tokens(state, "token", fetch_now, can_force=True).get() == "fresh"
 
 
 # ---- what an end means ----
