@@ -20,6 +20,9 @@ from connectors.slack_options import SlackNotConfigured, SlackOptions
 from connectors.socketio import SocketIo, SocketIoOptions
 from connectors.telegram import Telegram
 from connectors.webchat import WebChat
+from connectors.wechat import WeChat
+from connectors.wechat_kf import WeChatKf
+from connectors.wechat_options import WeChatKfOptions, WeChatOptions
 
 CHANNELS: Mapping[str, Callable[..., Connector]] = {"telegram": Telegram}
 """Channels that are made of what credentials.yml says under their name, and of nothing else."""
@@ -44,6 +47,7 @@ def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[
     if "socketio" in credentials:
         found.append(SocketIo(SocketIoOptions.of(credentials["socketio"]), settings.allowed_origins))
     found += _slack(credentials, settings)
+    found += _wechat(credentials, environment())
     for name, given in credentials.items():
         if name in CHANNELS or "." in name:
             make = CHANNELS.get(name) or own_channel(name, bot.assistant.root)
@@ -63,6 +67,25 @@ def _slack(credentials: Mapping[str, Any], settings: Settings) -> Iterator[Conne
         if options := SlackOptions.of(section, environment()):
             yield Slack(options, settings.secret())
     except SlackNotConfigured as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _wechat(credentials: Mapping[str, Any], variables: Mapping[str, str]) -> Iterator[Connector]:
+    """The Official Account and 微信客服, each where it is named or its token is set."""
+    if "wechat" in credentials or variables.get("WECHAT_TOKEN"):
+        yield wechat_account(credentials, variables)
+    if "wechat_kf" in credentials or variables.get("WECHAT_KF_TOKEN"):
+        try:
+            yield WeChatKf(WeChatKfOptions.of(credentials.get("wechat_kf"), variables))
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+
+
+def wechat_account(credentials: Mapping[str, Any], variables: Mapping[str, str]) -> WeChat:
+    """The Official Account. Raises ConfigurationError where its credentials cannot be used."""
+    try:
+        return WeChat(WeChatOptions.of(credentials.get("wechat"), variables))
+    except ValueError as error:
         raise ConfigurationError(str(error)) from error
 
 

@@ -26,6 +26,7 @@ from bot.commands.models import models
 from bot.commands.outbox import outbox
 from bot.commands.rasa import rasa
 from bot.commands.test import run_test
+from bot.commands.wechat import wechat
 from bot.errors import KefuError
 from bot.settings import STARTER, Settings, assistant_folder, environment, load_settings
 
@@ -51,6 +52,7 @@ app.add_typer(models, name="models")
 app.add_typer(database, name="db")
 app.add_typer(outbox, name="outbox")
 app.add_typer(rasa, name="rasa")
+app.add_typer(wechat, name="wechat")
 
 
 def main() -> None:

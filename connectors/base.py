@@ -177,7 +177,7 @@ def storable_text(text: str) -> str:
     return text
 
 
-RESERVED_PREFIXES = ("web", "slack", "wechat", "telegram")
+RESERVED_PREFIXES = ("web", "slack", "wechat", "wechat_kf", "telegram")
 MAX_ID_CHARS = 255
 MAX_METADATA_DEPTH = 32  # far beyond any client's, far below what makes a JSON reader give up when it is read again
 

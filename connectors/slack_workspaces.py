@@ -19,9 +19,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from connectors.base import ChannelState
 from connectors.slack_api import NotDone, Refused, SlackApi, SlackCallFailed, Unclear
-from connectors.slack_options import SlackNotConfigured, SlackOptions
+from connectors.slack_options import SlackOptions
 
 log = logging.getLogger("kefu.slack")
 
@@ -71,13 +74,6 @@ class Seal:
     """AES-256-GCM with a key of its own, made from the server's secret; a value opens only under the name it has."""
 
     def __init__(self, secret: bytes) -> None:
-        try:
-            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-        except ImportError as error:
-            raise SlackNotConfigured(
-                "Slack: tokens of many workspaces are encrypted with the library `cryptography`, which is not "
-                "installed: pip install 'kefu[slack]'"
-            ) from error
         self._cipher = AESGCM(hmac.new(secret, b"kefu slack installations 1", hashlib.sha256).digest())
 
     def close(self, text: str, name: str) -> str:
@@ -86,8 +82,6 @@ class Seal:
 
     def open(self, sealed: str, name: str) -> str | None:
         """The text, or None where this secret did not close it under this name."""
-        from cryptography.exceptions import InvalidTag
-
         try:
             raw = base64.b64decode(sealed, validate=True)
             return self._cipher.decrypt(raw[:12], raw[12:], name.encode()).decode()

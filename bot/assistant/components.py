@@ -199,6 +199,8 @@ _CHANNELS: tuple[Component, ...] = (
     *_entries(
         "channel", "supported", "served at /webhooks/telegram/webhook, and registered there at start", "telegram"
     ),
+    *_entries("channel", "supported", "served at /webhooks/wechat; Rasa itself has no such channel", "wechat"),
+    *_entries("channel", "supported", "served at /webhooks/wechat/kf; Rasa itself has no such channel", "wechat_kf"),
     *_entries("channel", "mapped", "`kefu chat` takes its place", "cmdline"),
     *_entries("channel", "ignored", "Rasa X and Rasa Enterprise are not served", "rasa"),
     *_entries(

@@ -42,7 +42,6 @@ RUNTIME = requirements(PROJECT["project"]["dependencies"])
 TRAINING = requirements(EXTRAS["train"])
 POSTGRES = requirements(EXTRAS["postgres"])
 BROKERS = requirements([*EXTRAS["kafka"], *EXTRAS["rabbitmq"]])
-CHANNELS = requirements(EXTRAS["slack"])
 DEVELOPMENT = requirements([*PROJECT["dependency-groups"]["dev"], *PROJECT["build-system"]["requires"], "pip"])
 LOCK_LINES = [
     line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines() if not line.startswith("#")
@@ -141,7 +140,7 @@ class TestImports:
 
     @pytest.mark.parametrize("package", [*PACKAGES, "tests"])
     def test_are_declared(self, package: str) -> None:
-        anywhere = RUNTIME | TRAINING | POSTGRES | BROKERS | CHANNELS
+        anywhere = RUNTIME | TRAINING | POSTGRES | BROKERS
         at_import = RUNTIME | TRAINING if package == "training" else RUNTIME
         if package == "tests":
             anywhere = at_import = anywhere | DEVELOPMENT
