@@ -128,10 +128,12 @@ class Platform:
         *,
         debug: bool = False,
         role: Role = "all",
+        connectors: Sequence[Connector] | None = None,
         understander: Understander | None = None,
         observer: Callable[[TurnTrace], None] | None = None,
     ) -> Platform:
-        """Wire one assistant. `understander` replaces the registry's model (a scripted one in tests).
+        """Wire one assistant. `understander` replaces the registry's model (a scripted one in tests), `connectors` the
+        channels that credentials.yml names.
 
         Raises ConfigurationError where endpoints.yml's event broker or the place of customers' files cannot be used.
         """
@@ -141,7 +143,8 @@ class Platform:
         registry = Registry(settings.models_dir, assistant_id)
         served = understander or ServedUnderstander(registry, KIND, threads=settings.inference_threads)
         traces: deque[TurnTrace] = deque(maxlen=DEBUG_TURNS)
-        connectors = connectors_of(bot, settings, debug=debug)
+        if connectors is None:
+            connectors = connectors_of(bot, settings, debug=debug)
         process = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
         sink = sink_of(bot.assistant.endpoints, bot.assistant.root, settings.database, environment())
         files = Files.of(settings, bot.assistant, db)

@@ -43,7 +43,7 @@ async def talk(settings: Settings, bot: Bot, scratch: Path, *, debug: bool, out:
     registry = Registry(settings.models_dir, bot.assistant.assistant_id)
     served = ServedUnderstander(registry, KIND, threads=settings.inference_threads)
     traces: list[TurnTrace] = []
-    platform = Platform.build(private, bot, understander=served, observer=traces.append)
+    platform = Platform.build(private, bot, connectors=(), understander=served, observer=traces.append)
     await platform.start()
     try:
         async for number, text, payloads in _said(out):
