@@ -2,17 +2,21 @@
    panel (what is seen); nothing of the page's style comes in, nothing of ours goes out. */
 
 import { Composer } from "./composer.js";
+import { make } from "./elements.js";
+import { icon } from "./icons.js";
 import { MessageLog } from "./log.js";
-import { icon, make, renderPart } from "./parts.js";
+import { Outbox } from "./outbox.js";
+import { picture } from "./parts.js";
 import { Session } from "./session.js";
 import { Storage } from "./storage.js";
+import { Tabs } from "./tabs.js";
 import { localized, nearestLocale, textsFor, LOCALES } from "./texts.js";
 import { themeProperties } from "./theme.js";
 
 const NOT_SENT_AFTER_MS = 5_000;
 const TYPING_FOR_MS = 15_000;
 const BRAND_WITHIN_MS = 2_000;
-const FOCUSABLE = 'a[href], button:not([disabled]):not([hidden]), textarea, [tabindex="0"]';
+const FOCUSABLE = 'a[href], button:not([disabled]), input:not([type="file"]), textarea, [tabindex="0"]';
 
 /* Put the chat into the page; resolves to what window.Kefu calls. */
 export async function mount(options, emit) {
@@ -26,6 +30,8 @@ class KefuChat extends HTMLElement {
   #options;
   #emitOut;
   #storage;
+  #outbox;
+  #tabs;
   #session;
   #log;
   #composer;
@@ -45,19 +51,25 @@ class KefuChat extends HTMLElement {
     this.#emitOut = emit;
     this.#storage = new Storage(options.server);
     this.#locale = this.#firstLocale();
-    const [, brand] = await Promise.all([this.#loadStyles(), this.#loadBrand()]);
+    this.#tabs = new Tabs(options.server);
+    const outbox = Outbox.open(options.server, this.#storage);
+    const [, brand] = await Promise.all([this.#loadStyles(), this.#loadBrand(), outbox]);
+    this.#outbox = await outbox;
     this.#session = new Session({
       server: options.server,
       storage: this.#storage,
+      outbox: this.#outbox,
+      tabs: this.#tabs,
       language: this.#locale,
       identity: options.identity,
       emit: (name, detail) => this.#happened(name, detail),
     });
+    await this.#session.load();
     this.#build();
     this.#useBrand(brand);
     document.body.append(this);
     // Who wrote before may have an answer waiting; who never wrote costs the server nothing until they open the chat.
-    for (const item of this.#session.outbox) this.#log.addPending(item);
+    for (const item of this.#session.outbox) this.#log.addPending(item, item.isRefused ? "refused" : "sending");
     if (this.#session.visitor || this.#session.outbox.length) this.#session.connect();
     this.#emitOut("ready", {});
     if (options.opens) this.open();
@@ -113,6 +125,8 @@ class KefuChat extends HTMLElement {
 
   destroy() {
     this.#session.disconnect();
+    this.#tabs.close();
+    this.#outbox.close();
     this.#log.destroy();
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.remove();
@@ -148,6 +162,10 @@ class KefuChat extends HTMLElement {
         this.#stop(detail.item.id);
         log.setStatus(detail.item.id, "refused", detail.code === "too_long" ? this.#texts.tooLong : null);
         this.#announce(`${this.#texts.refused}: ${detail.item.title ?? detail.item.text ?? ""}`);
+        break;
+      case "discarded":
+        this.#stop(detail.id);
+        log.dropPending(detail.id);
         break;
       case "typing":
         this.#showTyping(detail.on);
@@ -199,7 +217,7 @@ class KefuChat extends HTMLElement {
 
   #showState(state) {
     const texts = this.#texts;
-    const line = { offline: texts.offline, forbidden: texts.forbidden, outdated: texts.outdated }[state] ?? "";
+    const line = { offline: texts.offline, forbidden: texts.forbidden, outdated: texts.outdated, anonymous: texts.signIn }[state] ?? "";
     this.#parts.stateText.textContent = line;
     this.#parts.stateRetry.hidden = state !== "offline";
     this.#parts.state.hidden = !line;
@@ -223,7 +241,10 @@ class KefuChat extends HTMLElement {
 
   #build() {
     const names = () => this.#names;
-    const choose = (choice) => this.#session.send(choice);
+    const choose = (choice) => {
+      this.#session.send(choice);
+      this.#composer.focus();
+    };
     const context = {
       server: this.#options.server,
       names,
@@ -234,7 +255,12 @@ class KefuChat extends HTMLElement {
     };
     Object.defineProperty(context, "texts", { get: () => this.#texts });
     this.#context = context;
-    this.#log = new MessageLog(context, (id) => this.#session.retry(id));
+    // What was pressed goes; the keyboard's focus goes where one writes on.
+    const andWrite = (then) => (value) => {
+      then(value);
+      this.#composer.focus();
+    };
+    this.#log = new MessageLog(context, andWrite((id) => this.#session.retry(id)), andWrite((id) => this.#session.discard(id)));
     this.#composer = new Composer(this.#texts, (text) => this.#session.send({ text }));
     const parts = this.#parts;
     parts.badge = make("span", { class: "kefu-badge", hidden: true, "aria-hidden": "true" });
@@ -342,8 +368,8 @@ class KefuChat extends HTMLElement {
   }
 
   #avatar(name) {
-    const [picture] = this.#brand.avatar ? renderPart({ type: "image", url: this.#brand.avatar }, this.#context) : [];
-    return picture ? [picture] : [[...name][0] ?? ""];
+    const [image] = this.#brand.avatar ? picture(this.#brand.avatar, "", this.#context) : [];
+    return image ? [image] : [[...name][0] ?? ""];
   }
 
   #useBrand(brand) {

@@ -1,6 +1,8 @@
 /* The conversation with the server, without any page: one socket at a time, an outbox, resume. docs/webchat-protocol.md
    describes the frames. What the customer sent stays in the outbox until the server acknowledged it; one message is on its
-   way at a time, so that they arrive in the order they were written. */
+   way at a time, over all tabs of the browser, so that they arrive in the order they were written. */
+
+import { subjectOf } from "./identity.js";
 
 export const PROTOCOL = 1;
 
@@ -8,6 +10,7 @@ const ACK_WITHIN_MS = 10_000;
 const PING_EVERY_MS = 20_000;
 const PONG_WITHIN_MS = 8_000;
 const HISTORY = 200;
+const CLOSE_ANONYMOUS = 4401;
 const CLOSE_FORBIDDEN = 4403;
 // What the server will never take, however often it is sent.
 const HOPELESS = new Set(["bad_frame", "too_long", "frame_too_large", "refused"]);
@@ -16,6 +19,8 @@ const FATAL = new Set(["unsupported_protocol"]);
 export class Session {
   #socket = null;
   #storage;
+  #outbox;
+  #tabs;
   #url;
   #emit;
   #identity;
@@ -24,23 +29,34 @@ export class Session {
   #seen = 0;
   #attempts = 0;
   #timers = new Map();
-  #outbox;
+  #waiting = [];
+  #settled = new Set();
+  #unkept = new Set();
   #inFlight = null;
+  #isFlushing = false;
+  #isDialling = false;
   #state = "idle";
   #wanted = false;
   #online = () => this.#retryNow();
   #offline = () => this.#drop();
   #visible = () => document.visibilityState === "visible" && this.#retryNow();
 
-  constructor({ server, storage, language, identity, emit }) {
+  constructor({ server, storage, outbox, tabs, language, identity, emit }) {
     const url = new URL("webchat/ws", server);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     this.#url = url.href;
     this.#storage = storage;
+    this.#outbox = outbox;
+    this.#tabs = tabs;
     this.#language = language;
     this.#identity = identity;
     this.#emit = emit;
-    this.#outbox = storage.all("out:").sort((a, b) => a.at - b.at || a.nth - b.nth);
+    tabs.listen((news) => this.#heard(news));
+  }
+
+  /* Read what an earlier page, or another tab, left unsent. */
+  async load() {
+    this.#waiting = (await this.#outbox.all()).filter((item) => this.#isOurs(item));
   }
 
   get state() {
@@ -51,9 +67,18 @@ export class Session {
     return this.#storage.get("visitor");
   }
 
+  /* Whether anything was said yet, as far as this page knows. */
+  get hasBegun() {
+    return this.#lastSeq > 0 || this.#waiting.length > 0;
+  }
+
+  get hasIdentity() {
+    return Boolean(this.#identity);
+  }
+
   /* Messages the server has not acknowledged, oldest first. */
   get outbox() {
-    return [...this.#outbox];
+    return [...this.#waiting];
   }
 
   set language(value) {
@@ -79,11 +104,13 @@ export class Session {
   }
 
   /* Keep a message until it is acknowledged, and send it as soon as it can be. */
-  send({ text, payload, title }) {
-    const last = this.#outbox.at(-1);
-    const item = { id: newId(), at: Date.now(), nth: (last?.nth ?? 0) + 1, text, payload, title, language: this.#language };
-    this.#outbox.push(item);
-    this.#storage.set(`out:${item.id}`, item);
+  send({ text, payload, title, attachments, context }) {
+    const nth = (this.#waiting.at(-1)?.nth ?? 0) + 1;
+    const owner = subjectOf(this.#identity ?? "");
+    const said = { text, payload, title, attachments, context, language: this.#language };
+    const item = { id: newId(), at: Date.now(), nth, owner, ...said };
+    this.#waiting.push(item);
+    this.#keep(item).then(() => this.#tabs.tell("queued", { item }));
     this.#emit("outgoing", item);
     this.connect();
     this.#flush();
@@ -92,12 +119,20 @@ export class Session {
 
   /* The customer pressed "retry": at once, whatever the waiting time was. */
   retry(id) {
-    const item = this.#outbox.find((one) => one.id === id);
+    const item = this.#find(id);
     if (!item) return;
     item.isRefused = false;
+    this.#keep(item);
     this.#emit("sending", item);
     if (this.#state === "online") this.#flush();
     else this.#retryNow();
+  }
+
+  /* Give up a message that was refused. */
+  discard(id) {
+    this.#drained(id);
+    this.#tabs.tell("discarded", { id });
+    this.#emit("discarded", { id });
   }
 
   reconnect() {
@@ -110,16 +145,51 @@ export class Session {
     this.#write({ type: "seen", seq });
   }
 
+  /* The shop's token for its customer; null when they signed out: then nothing of them stays in this browser. */
   identify(identity) {
-    this.#identity = identity;
-    if (this.#state === "online") this.#write({ type: "identify", identity });
+    const isSame = subjectOf(identity ?? "") === subjectOf(this.#identity ?? "");
+    this.#identity = identity ?? undefined;
+    if (!identity) this.#storage.remove("visitor");
+    if (!identity || this.#state === "anonymous" || (this.#isBound && !isSame)) this.#startOver();
+    else if (this.#state === "online") this.#write({ type: "identify", identity });
   }
 
   // ---- the socket ----
 
+  /* Another customer, as far as the server is concerned: nothing of the one before may stay on the screen. */
+  async #startOver() {
+    const wasWanted = this.#wanted || this.#state === "anonymous";
+    this.disconnect();
+    this.#lastSeq = this.#seen = this.#attempts = 0;
+    this.#emit("resync", { last_seq: 0 });
+    for (const item of this.#waiting) this.#emit("discarded", { id: item.id });
+    await this.load();
+    for (const item of this.#waiting) this.#emit("outgoing", item);
+    if (wasWanted) this.connect();
+  }
+
   #open() {
-    if (!this.#wanted || this.#socket) return;
+    if (!this.#wanted || this.#socket || this.#isDialling) return;
     this.#become(this.#attempts ? "offline" : "connecting");
+    if (this.visitor) {
+      this.#dial();
+      return;
+    }
+    // Two tabs that a new visitor opens at once must not become two visitors.
+    this.#isDialling = true;
+    this.#tabs.exclusively("visitor", () => {
+      this.#isDialling = false;
+      if (!this.#wanted || this.#socket) return null;
+      this.#dial();
+      return this.visitor ? null : new Promise((done) => (this.#firstWelcome = done));
+    });
+  }
+
+  #firstWelcome = () => {};
+  // Whether the server ties the conversation to the identity: then another customer is another conversation.
+  #isBound = false;
+
+  #dial() {
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
     this.#after("welcome", ACK_WITHIN_MS, () => this.#drop());
@@ -142,8 +212,8 @@ export class Session {
   #lost(code) {
     this.#forget();
     if (!this.#wanted) return;
-    if (code === CLOSE_FORBIDDEN) {
-      this.#refuse("forbidden");
+    if (code === CLOSE_FORBIDDEN || code === CLOSE_ANONYMOUS) {
+      this.#refuse(code === CLOSE_FORBIDDEN ? "forbidden" : "anonymous");
       return;
     }
     this.#become("offline");
@@ -167,7 +237,8 @@ export class Session {
   #forget() {
     const socket = this.#socket;
     this.#socket = null;
-    this.#inFlight = null;
+    this.#firstWelcome();
+    this.#landed();
     for (const name of [...this.#timers.keys()]) this.#stop(name);
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
@@ -191,9 +262,7 @@ export class Session {
         this.#received(frame);
         break;
       case "ack":
-        this.#settled(frame.client_msg_id);
-        this.#emit("sent", { id: frame.client_msg_id, seq: frame.seq });
-        this.#flush();
+        this.#acknowledged(frame.client_msg_id, frame.seq);
         break;
       case "typing":
         this.#emit("typing", { on: frame.on });
@@ -212,7 +281,9 @@ export class Session {
   #welcomed(frame) {
     this.#stop("welcome");
     this.#attempts = 0;
+    this.#isBound = Boolean(frame.bound);
     if (this.visitor !== frame.visitor) this.#storage.set("visitor", frame.visitor);
+    this.#firstWelcome();
     this.#lastSeq = Math.max(this.#lastSeq, frame.resume_from);
     this.#become("online");
     this.#emit("welcome", frame);
@@ -224,8 +295,15 @@ export class Session {
     if (frame.seq <= this.#lastSeq) return;
     this.#lastSeq = frame.seq;
     // Another tab of this visitor may have sent what waits here.
-    if (frame.client_msg_id) this.#settled(frame.client_msg_id);
+    if (frame.client_msg_id) this.#drained(frame.client_msg_id);
     this.#emit("message", frame);
+    this.#flush();
+  }
+
+  #acknowledged(id, seq) {
+    this.#drained(id);
+    this.#tabs.tell("sent", { id, seq });
+    this.#emit("sent", { id, seq });
     this.#flush();
   }
 
@@ -235,39 +313,107 @@ export class Session {
       this.#refuse("outdated");
       return;
     }
-    const item = this.#outbox.find((one) => one.id === frame.client_msg_id);
+    const item = this.#find(frame.client_msg_id);
     if (!item) return;
-    if (this.#inFlight === item.id) {
-      this.#inFlight = null;
-      this.#stop("ack");
-    }
     if (HOPELESS.has(frame.code)) {
       item.isRefused = true;
+      this.#keep(item);
+      this.#tabs.tell("refused", { id: item.id, code: frame.code });
       this.#emit("failed", { item, code: frame.code });
-      this.#flush();
-      return;
+    } else {
+      this.#after("resend", (frame.retry_after_s ?? 2) * 1000, () => this.#flush());
     }
-    this.#after("resend", (frame.retry_after_s ?? 2) * 1000, () => this.#flush());
+    if (this.#inFlight?.id === item.id) this.#landed();
+    this.#flush();
   }
 
-  #flush() {
-    if (this.#state !== "online" || this.#inFlight || this.#timers.has("resend")) return;
-    const item = this.#outbox.find((one) => !one.isRefused);
-    if (!item) return;
-    this.#inFlight = item.id;
+  // ---- the outbox ----
+
+  /* Send what waits, one after the other, while no other tab of this browser sends. */
+  async #flush() {
+    if (this.#isFlushing || !this.#next) return;
+    this.#isFlushing = true;
+    await this.#tabs.exclusively("send", async () => {
+      for (let item = this.#next; item; item = this.#next) await this.#deliver(item);
+    });
+    this.#isFlushing = false;
+    // What was written between the last look and the end of the lock.
+    if (this.#next) this.#flush();
+  }
+
+  get #next() {
+    if (this.#state !== "online" || this.#timers.has("resend")) return null;
+    return this.#waiting.find((one) => !one.isRefused) ?? null;
+  }
+
+  /* Resolves when the item was acknowledged or refused, or when the socket is gone. */
+  async #deliver(item) {
+    // Another tab sent it while this one waited for its turn.
+    if (!this.#unkept.has(item.id) && !(await this.#outbox.get(item.id))) {
+      this.#drained(item.id);
+      this.#emit("sent", { id: item.id });
+    }
+    if (this.#next !== item) return;
     this.#emit("sending", item);
-    const { id, text, payload, title, language } = item;
-    this.#write({ type: "send", client_msg_id: id, text, payload, title, language });
-    // A socket that takes frames and answers none is dead, whatever the browser thinks of it.
-    this.#after("ack", ACK_WITHIN_MS, () => this.#drop());
+    const { id, text, payload, title, attachments, context, language } = item;
+    const files = attachments?.map((one) => one.id);
+    await new Promise((landed) => {
+      this.#inFlight = { id, landed };
+      this.#write({ type: "send", client_msg_id: id, text, payload, title, attachments: files, context, language });
+      // A socket that takes frames and answers none is dead, whatever the browser thinks of it.
+      this.#after("ack", ACK_WITHIN_MS, () => this.#drop());
+    });
   }
 
-  #settled(id) {
-    this.#outbox = this.#outbox.filter((item) => item.id !== id);
-    this.#storage.remove(`out:${id}`);
-    if (this.#inFlight !== id) return;
-    this.#inFlight = null;
+  #landed() {
     this.#stop("ack");
+    this.#inFlight?.landed();
+    this.#inFlight = null;
+  }
+
+  #drained(id) {
+    this.#waiting = this.#waiting.filter((item) => item.id !== id);
+    this.#settled.add(id);
+    this.#outbox.remove(id).catch(complain);
+    if (this.#inFlight?.id === id) this.#landed();
+  }
+
+  /* What another tab says. */
+  #heard({ kind, id, item, seq, code }) {
+    const known = this.#find(id ?? item?.id);
+    if (kind === "queued" && !known && !this.#settled.has(item.id) && this.#isOurs(item)) {
+      this.#waiting.push(item);
+      this.#emit("outgoing", item);
+      this.#flush();
+    } else if (kind === "sent" && known) {
+      this.#drained(id);
+      this.#emit("sent", { id, seq });
+    } else if (kind === "refused" && known) {
+      known.isRefused = true;
+      this.#emit("failed", { item: known, code });
+    } else if (kind === "discarded" && known) {
+      this.#drained(id);
+      this.#emit("discarded", { id });
+    }
+  }
+
+  #isOurs(item) {
+    return !item.owner || item.owner === subjectOf(this.#identity ?? "");
+  }
+
+  #find(id) {
+    return this.#waiting.find((item) => item.id === id) ?? null;
+  }
+
+  async #keep(item) {
+    this.#unkept.add(item.id);
+    try {
+      await this.#outbox.put(item);
+      this.#unkept.delete(item.id);
+    } catch (error) {
+      // A full disk: the message is still in memory and is sent while the page is open.
+      complain(error);
+    }
   }
 
   #pingLater() {
@@ -301,6 +447,10 @@ export class Session {
     clearTimeout(this.#timers.get(name));
     this.#timers.delete(name);
   }
+}
+
+function complain(error) {
+  console.warn("Kefu: the browser's storage failed", error);
 }
 
 function newId() {

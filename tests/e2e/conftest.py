@@ -88,9 +88,9 @@ def page(context: BrowserContext) -> Iterator[Page]:
 class ScriptedShop:
     """The web chat over ports in memory, in a thread of its own; `stop` and `start` are a restart of the server."""
 
-    def __init__(self, ports: Ports, **options: Any) -> None:
+    def __init__(self, ports: Ports, brand: Mapping[str, Any] | None = None, **options: Any) -> None:
         self.ports = ports
-        self._chat = WebChat(BRAND, b"secret of the browser tests", **options)
+        self._chat = WebChat({**BRAND, **(brand or {})}, b"secret of the browser tests", **options)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
