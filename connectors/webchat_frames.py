@@ -7,15 +7,17 @@ Invariant: `parse_frame` raises nothing but `FrameError`, whatever the bytes are
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from connectors.base import BadRequest
-from connectors.inbound import TooLong, clean_text, message_text, parse_json_object
+from connectors.inbound import TooLong, clean_text, customer_metadata, message_text, parse_json_object
 
 PROTOCOL = 1
 MAX_FRAME_BYTES = 65_536
+MAX_CONTEXT_BYTES = 4_096
 
 ErrorCode = Literal[
     "bad_frame",  # not JSON, an unknown type, a field missing or of the wrong kind
@@ -24,6 +26,7 @@ ErrorCode = Literal[
     "unsupported_protocol",  # the server speaks another version
     "expected_hello",  # another frame came first, a second hello came, or none came in time
     "identity_invalid",  # the identity token was refused; the chat goes on without it
+    "identity_required",  # this server talks to signed-in customers only, and this is none (any more)
     "rate_limited",  # too many frames; send again after retry_after_s
     "busy",  # too many messages wait; send again after retry_after_s
     "refused",  # this message cannot be taken, now or later
@@ -60,7 +63,8 @@ class Hello(_Frame):
 class Send(_Frame):
     """A customer's message: typed `text`, or a button's `payload` with the `title` the customer saw.
 
-    `language` is the widget's at that moment; a payload shows no language by itself.
+    `language` is the widget's at that moment; a payload shows no language by itself. `context` is what the page or the
+    form before the chat knows: the customer's own word, never proof of anything.
     """
 
     type: Literal["send"]
@@ -69,6 +73,7 @@ class Send(_Frame):
     payload: str | None = None
     title: str | None = Field(default=None, max_length=200)
     language: str | None = Field(default=None, max_length=35)
+    context: dict[str, Any] | None = None
 
     def content(self, max_chars: int) -> str:
         """What the bot reads. Raises FrameError when it is empty, double or too long."""
@@ -81,6 +86,16 @@ class Send(_Frame):
             raise FrameError("too_long", str(error), self.client_msg_id) from error
         except BadRequest as error:
             raise FrameError("bad_frame", str(error), self.client_msg_id) from error
+
+    def known_context(self) -> dict[str, Any]:
+        """What the page told about this visit. Raises FrameError when it is too much or cannot be stored."""
+        try:
+            context = customer_metadata(self.context)
+        except BadRequest as error:
+            raise FrameError("bad_frame", str(error).replace("`metadata`", "`context`"), self.client_msg_id) from error
+        if len(json.dumps(context)) > MAX_CONTEXT_BYTES:
+            raise FrameError("bad_frame", f"`context` may have {MAX_CONTEXT_BYTES} bytes as JSON", self.client_msg_id)
+        return context
 
     def shown_title(self) -> str:
         return clean_text(self.title or "").strip()

@@ -21,17 +21,22 @@ export class Composer {
   #row;
   #send;
   #date;
+  #attach;
+  #uploads;
   #onSend;
 
-  /* `onSend(text)`. */
-  constructor(texts, onSend) {
+  /* `onSend(text, files)`; `uploads` are the files on their way. */
+  constructor(texts, uploads, onSend) {
+    this.#uploads = uploads;
     this.#onSend = onSend;
     this.input = this.#textarea();
     this.#send = make("button", { type: "submit", class: "kefu-send" }, icon("send"));
     this.#date = make("input", { type: "date", class: "kefu-date", hidden: true });
     this.#date.addEventListener("input", () => this.#fill(this.#date.value));
-    this.#row = make("div", { class: "kefu-composer-row" }, this.input, this.#date, this.#send);
-    this.element = make("form", { class: "kefu-composer", novalidate: true }, this.#count, this.#row);
+    this.#attach = make("button", { type: "button", class: "kefu-attach", hidden: true, onclick: () => uploads.picker.click() }, icon("clip"));
+    this.#row = make("div", { class: "kefu-composer-row" }, this.#attach, uploads.picker, this.input, this.#date, this.#send);
+    this.element = make("form", { class: "kefu-composer", novalidate: true, onpaste: (event) => this.#paste(event) },
+      uploads.element, this.#count, this.#row);
     this.element.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -45,6 +50,15 @@ export class Composer {
     this.#send.setAttribute("aria-label", texts.send);
     this.#send.title = texts.send;
     this.#date.setAttribute("aria-label", texts.date);
+    this.#attach.setAttribute("aria-label", texts.attach);
+    this.#attach.title = texts.attach;
+    this.#uploads.relabel();
+    this.#changed();
+  }
+
+  /* The files changed, or whether any are taken. */
+  update() {
+    this.#attach.hidden = !this.#uploads.isOn;
     this.#changed();
   }
 
@@ -106,20 +120,27 @@ export class Composer {
     this.#submit();
   }
 
+  #paste(event) {
+    const { files } = event.clipboardData ?? { files: [] };
+    if (!files.length || !this.#uploads.isOn) return;
+    event.preventDefault();
+    this.#uploads.add(files);
+  }
+
   #submit() {
     const text = this.input.value.trim();
-    if (!text || length(text) > this.#maxChars) return;
+    if (this.#send.disabled) return;
     this.input.value = "";
     this.hint("text");
+    this.#onSend(text, this.#uploads.take());
     this.#changed();
-    this.#onSend(text);
     this.focus();
   }
 
   #changed() {
     const used = length(this.input.value.trim());
     const left = this.#maxChars - used;
-    this.#send.disabled = used === 0 || left < 0;
+    this.#send.disabled = (used === 0 && !this.#uploads.isReady) || left < 0 || this.#uploads.isBusy;
     const isNear = used > this.#maxChars * SHOW_COUNT_FROM;
     this.#count.textContent = !isNear ? "" : left < 0 ? this.#texts.tooManyChars(-left) : this.#texts.charsLeft(left);
     this.#count.classList.toggle("kefu-over", left < 0);

@@ -9,9 +9,11 @@ export function themeProperties(colors) {
   const theme = { primary: "#1f4b63", on_primary: "#ffffff", background: "#ffffff", text: "#1d242b", ...given };
   theme.on_primary = readable(theme.on_primary, theme.primary);
   theme.text = readable(theme.text, theme.background);
-  return Object.entries(theme)
-    .filter(([name]) => ["primary", "on_primary", "background", "text"].includes(name))
-    .map(([name, value]) => [`--kefu-${name.replace("_", "-")}`, value]);
+  // Buttons and links stand on the background: a light primary colour is no ink.
+  theme.accent = contrast(theme.primary, theme.background) >= READABLE ? theme.primary : theme.text;
+  // Bubbles are a shade nearer to white than the background, where the text is dark; else a shade lighter than it.
+  theme.bubble = contrast(theme.text, "#ffffff") >= READABLE ? mix(theme.background, "#ffffff", 0.6) : mix(theme.background, "#ffffff", 0.08);
+  return ["primary", "on_primary", "background", "text", "accent", "bubble"].map((name) => [`--kefu-${name.replace("_", "-")}`, theme[name]]);
 }
 
 export function contrast(one, other) {
@@ -19,9 +21,18 @@ export function contrast(one, other) {
   return (light + 0.05) / (dark + 0.05);
 }
 
+/* The colour itself where it can be read, else black or white, whichever is further away. */
 function readable(front, back) {
   if (contrast(front, back) >= READABLE) return front;
   return contrast("#ffffff", back) >= contrast("#111111", back) ? "#ffffff" : "#111111";
+}
+
+function mix(one, other, share) {
+  const parts = [1, 3, 5].map((start) => {
+    const [from, to] = [one, other].map((hex) => parseInt(hex.slice(start, start + 2), 16));
+    return Math.round(from + (to - from) * share).toString(16).padStart(2, "0");
+  });
+  return `#${parts.join("")}`;
 }
 
 function luminance(hex) {

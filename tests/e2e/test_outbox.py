@@ -71,7 +71,9 @@ def other(chat: ChatPage, context: BrowserContext, shop: ScriptedShop) -> ChatPa
     return other
 
 
-def test_what_is_unsent_is_in_the_browsers_database_and_leaves_it(chat: ChatPage, page: Page, shop: ScriptedShop) -> None:
+def test_what_is_unsent_is_in_the_browsers_database_and_leaves_it(
+    chat: ChatPage, page: Page, shop: ScriptedShop
+) -> None:
     chat.say("first")
     chat.hears("You said first")
     assert page.evaluate(UNSENT) == []
@@ -167,9 +169,7 @@ def test_a_refused_message_can_be_deleted_and_stays_deleted(chat: ChatPage, page
     expect(chat.entries("own")).to_have_count(0)
 
 
-def test_without_a_database_the_chat_still_keeps_what_is_written(
-    page: Page, shop: ScriptedShop, bot: ShopBot
-) -> None:
+def test_without_a_database_the_chat_still_keeps_what_is_written(page: Page, shop: ScriptedShop, bot: ShopBot) -> None:
     page.add_init_script("Object.defineProperty(window, 'indexedDB', { get() { throw new Error('forbidden'); } })")
     chat = ChatPage(page, shop.url).visit().open()
     chat.say("before")

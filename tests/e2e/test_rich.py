@@ -1,4 +1,4 @@
-"""What the bot shows besides text: choices that go, cards that move, stars that are a question, hints for the keyboard."""
+"""What the bot shows besides text: choices that go, cards that move, stars that are a question, fields that fit."""
 
 from __future__ import annotations
 
