@@ -19,8 +19,7 @@ export function isRightToLeft(element) {
 
 /* 1234567 → "1.2 MB", in the words of the locale. */
 export function fileSize(bytes, locale) {
-  const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
-  const power = Math.min(units.length - 1, Math.floor(Math.log(Math.max(bytes, 1)) / Math.log(1000)));
-  const style = { style: "unit", unit: units[power], unitDisplay: "short", maximumFractionDigits: power > 1 ? 1 : 0 };
-  return new Intl.NumberFormat(locale, style).format(bytes / 1000 ** power);
+  const isSmall = bytes < 1_000_000;
+  const style = { style: "unit", unit: isSmall ? "kilobyte" : "megabyte", unitDisplay: "short", maximumFractionDigits: isSmall ? 0 : 1 };
+  return new Intl.NumberFormat(locale, style).format(isSmall ? Math.max(1, bytes / 1000) : bytes / 1_000_000);
 }

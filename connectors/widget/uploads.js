@@ -98,7 +98,7 @@ export class Uploads {
     row.retry = make("button", { type: "button", class: "kefu-retry", hidden: true, onclick: () => this.#upload(row) }, icon("retry"), this.#context.texts.retry);
     row.remove = make("button", { type: "button", class: "kefu-upload-remove", onclick: () => this.#remove(row) }, icon("close"));
     row.element = make("li", { class: "kefu-upload" },
-      make("span", { class: "kefu-file-icon" }, icon("file")),
+      make("span", { class: "kefu-file-icon" }, icon(file.type.startsWith("image/") ? "picture" : "file")),
       make("span", { class: "kefu-file-facts" }, make("span", { class: "kefu-file-name", dir: "auto" }, file.name), row.note, row.bar),
       row.retry, row.remove);
     return row;
