@@ -42,7 +42,7 @@ def talk(page: Page, scripted: Callable[..., ScriptedShop]) -> Answering:
 
 
 def test_unread_messages_are_counted_in_the_title_until_they_are_read(talk: Answering, page: Page) -> None:
-    page.evaluate("window.counts = []; Kefu.on('unread', ({ count }) => counts.push(count))")
+    page.evaluate("() => { window.counts = []; Kefu.on('unread', ({ count }) => counts.push(count)); }")
     talk.ask()
     page.keyboard.press("Escape")
     talk.answer("One", "Two")
@@ -63,9 +63,7 @@ def test_a_page_may_change_its_title_meanwhile(talk: Answering, page: Page) -> N
     expect(page).to_have_title("Another page")
 
 
-def test_what_is_read_in_one_tab_is_read_in_all(
-    talk: Answering, page: Page, context: BrowserContext, request: pytest.FixtureRequest
-) -> None:
+def test_what_is_read_in_one_tab_is_read_in_all(talk: Answering, page: Page, context: BrowserContext) -> None:
     talk.ask()
     page.keyboard.press("Escape")
     other = ChatPage(context.new_page(), talk.chat.url).visit()
