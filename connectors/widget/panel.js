@@ -119,7 +119,7 @@ export class Panel {
     parts.person = make("button", { type: "button", class: "kefu-person", onclick: actions.person });
     parts.language = make("button", { type: "button", class: "kefu-tool", onclick: actions.otherLocale });
     parts.close = make("button", { type: "button", class: "kefu-tool", onclick: actions.close }, icon("close"));
-    return make("header", { class: "kefu-header" },
+    return make("div", { class: "kefu-header" },
       make("div", { class: "kefu-header-row" },
         parts.avatar,
         make("div", { class: "kefu-names" }, parts.title, parts.subtitle),

@@ -1,6 +1,8 @@
 /* The brand's colours as custom properties. A pair that people could not read is replaced, not shown. */
 
 const READABLE = 4.5;
+const NAMES = ["primary", "on_primary", "background", "text", "accent", "bubble", "danger"];
+const DANGERS = ["#a3201a", "#ffb4ab"];
 const HEX = /^#[0-9a-f]{6}$/i;
 
 /* The custom properties of a brand's `colors`; unknown names and anything but #rrggbb are ignored. */
@@ -13,7 +15,8 @@ export function themeProperties(colors) {
   theme.accent = contrast(theme.primary, theme.background) >= READABLE ? theme.primary : theme.text;
   // Bubbles are a shade nearer to white than the background, where the text is dark; else a shade lighter than it.
   theme.bubble = contrast(theme.text, "#ffffff") >= READABLE ? mix(theme.background, "#ffffff", 0.6) : mix(theme.background, "#ffffff", 0.08);
-  return ["primary", "on_primary", "background", "text", "accent", "bubble"].map((name) => [`--kefu-${name.replace("_", "-")}`, theme[name]]);
+  theme.danger = DANGERS.find((red) => contrast(red, theme.background) >= READABLE && contrast(red, theme.bubble) >= READABLE) ?? theme.text;
+  return NAMES.map((name) => [`--kefu-${name.replace("_", "-")}`, theme[name]]);
 }
 
 export function contrast(one, other) {

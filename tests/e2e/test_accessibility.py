@@ -141,7 +141,7 @@ def test_a_brand_that_nobody_could_read_is_corrected(page: Page, shop: ScriptedS
         brand,
     )
     theme, on_primary, text = contrasts
-    names = ("primary", "on-primary", "background", "text", "accent", "bubble")
+    names = ("primary", "on-primary", "background", "text", "accent", "bubble", "danger")
     assert set(theme) == {f"--kefu-{name}" for name in names}
     assert on_primary >= 4.5
     assert text >= 4.5
