@@ -17,7 +17,7 @@ export class Composer {
   #maxChars = 4_000;
   #isComposing = false;
   #hint = "text";
-  #count = make("p", { class: "kefu-count", "aria-live": "polite" });
+  #count = make("div", { class: "kefu-count", "aria-live": "polite" });
   #row;
   #send;
   #date;

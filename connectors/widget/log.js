@@ -163,7 +163,7 @@ export class MessageLog {
     return make("div", { class: `kefu-entry kefu-${side}` },
       make("span", { class: "kefu-hidden" }, texts.says(name)),
       ...body,
-      make("p", { class: "kefu-meta", "aria-live": "off" }, author === "operator" ? `${name} · ` : null, ...meta));
+      meta.length ? make("p", { class: "kefu-meta", "aria-live": "off" }, author === "operator" ? `${name} · ` : null, ...meta) : null);
   }
 
   #greetingEntry() {
