@@ -141,7 +141,7 @@ export class Panel {
     if (!closed) return;
     const when = closed.opens ? momentLabel(closed.opens, locale()) : "";
     const own = localized(hours.closed_text, language());
-    this.#parts.notice.replaceChildren(icon("clock"), make("span", {}, own ? own.replaceAll("{opens}", when) : texts.closed(when)));
+    this.#parts.notice.replaceChildren(icon("clock"), make("span", { dir: "auto" }, own ? own.replaceAll("{opens}", when) : texts.closed(when)));
   }
 
   // ---- keyboard ----

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
 from connectors.memory import MemoryPorts
 from tests.e2e.chat_page import ChatPage
@@ -19,27 +24,32 @@ ARABIC = {
     "greeting": "مرحبا! أنا لومي. كيف يمكنني مساعدتك؟",
     "disclosure": {"enabled": True, "text": "أنا مساعد آلي."},
 }
-IN_PAGE = ('<html lang="en">', '<html lang="ar" dir="rtl">')
-IN_SCRIPT = ('src="/widget/kefu.js"', 'src="/widget/kefu.js" data-dir="rtl"')
+PAGES = {
+    "page": '<html lang="ar" dir="rtl"><script src="/widget/kefu.js" async></script>',
+    "attribute": '<html lang="en"><script src="/widget/kefu.js" data-dir="rtl" async></script>',
+}
 
 
-@pytest.fixture(params=[IN_PAGE, IN_SCRIPT], ids=["page", "attribute"])
+def with_pages(app: ASGIApp) -> ASGIApp:
+    """The shop, and a page of each kind in front of it."""
+
+    async def page(request: Request) -> HTMLResponse:
+        return HTMLResponse(f"<!doctype html>{PAGES[request.path_params['kind']]}<title>متجر</title><p>متجر")
+
+    return Starlette(routes=[Route("/pages/{kind}", page), Mount("/", app)])
+
+
+@pytest.fixture(params=list(PAGES))
 def chat(request: pytest.FixtureRequest, page: Page, scripted: Callable[..., ScriptedShop], bot: ShopBot) -> ChatPage:
-    shop = scripted(MemoryPorts(bot), brand={**ARABIC, "hours": HOURS, "csat": CSAT})
-
-    def turned(route: Route) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, body=answer.text().replace(*request.param))
-
-    page.route("**/demo/", turned)
+    brand = {**ARABIC, "hours": HOURS, "csat": CSAT}
+    shop = scripted(MemoryPorts(bot), brand=brand, around=with_pages)
     page.clock.set_fixed_time("2026-11-28T10:00:00Z")
     bot.answers["مصابيح"] = [
         {"text": "هذا الخريف:"},
         {"custom": {"type": "carousel", "cards": CARDS}},
         {"custom": {"type": "rating", "text": "كيف كان ذلك؟"}},
     ]
-    page.route("**/demo/language.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
-    chat = ChatPage(page, shop.url).visit("/demo/").open()
+    chat = ChatPage(page, shop.url).visit(f"/pages/{request.param}").open()
     chat.say("مصابيح")
     chat.hears("كيف كان ذلك؟")
     return chat
