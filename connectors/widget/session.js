@@ -14,7 +14,9 @@ const CLOSE_ANONYMOUS = 4401;
 const CLOSE_FORBIDDEN = 4403;
 // What the server will never take, however often it is sent.
 const HOPELESS = new Set(["bad_frame", "too_long", "frame_too_large", "refused"]);
-const FATAL = new Set(["unsupported_protocol"]);
+// Errors after which there is no socket, and the state they leave behind.
+const FATAL = { unsupported_protocol: "outdated", identity_required: "anonymous" };
+const REFUSED = new Set(["outdated", "anonymous", "forbidden"]);
 
 export class Session {
   #socket = null;
@@ -112,7 +114,7 @@ export class Session {
     this.#waiting.push(item);
     this.#keep(item).then(() => this.#tabs.tell("queued", { item }));
     this.#emit("outgoing", item);
-    this.connect();
+    if (!REFUSED.has(this.#state)) this.connect();
     this.#flush();
     return item.id;
   }
@@ -150,7 +152,9 @@ export class Session {
     const isSame = subjectOf(identity ?? "") === subjectOf(this.#identity ?? "");
     this.#identity = identity ?? undefined;
     if (!identity) this.#storage.remove("visitor");
-    if (!identity || this.#state === "anonymous" || (this.#isBound && !isSame)) this.#startOver();
+    const isAnother = !isSame && (this.#isBound || this.#state === "anonymous");
+    if (!identity || isAnother) this.#startOver();
+    else if (this.#state === "anonymous") this.connect();
     else if (this.#state === "online") this.#write({ type: "identify", identity });
   }
 
@@ -308,11 +312,10 @@ export class Session {
   }
 
   #failed(frame) {
+    // First, so that a listener that has a remedy finds the state it is for.
+    if (FATAL[frame.code]) this.#refuse(FATAL[frame.code]);
     this.#emit("error", frame);
-    if (FATAL.has(frame.code)) {
-      this.#refuse("outdated");
-      return;
-    }
+    if (FATAL[frame.code]) return;
     const item = this.#find(frame.client_msg_id);
     if (!item) return;
     if (HOPELESS.has(frame.code)) {
