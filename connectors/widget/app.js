@@ -6,19 +6,17 @@ import { Composer } from "./composer.js";
 import { make } from "./elements.js";
 import { feedbackForm, preChatForm } from "./forms.js";
 import { MessageLog, namesOf } from "./log.js";
+import { Look } from "./look.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
 import { Session } from "./session.js";
 import { Storage } from "./storage.js";
 import { Tabs } from "./tabs.js";
-import { localized, nearestLocale, textsFor, LOCALES } from "./texts.js";
-import { themeProperties } from "./theme.js";
 import { download, print, transcriptText } from "./transcript.js";
 import { Uploads } from "./uploads.js";
 
 const NOT_SENT_AFTER_MS = 5_000;
 const TYPING_FOR_MS = 15_000;
-const BRAND_WITHIN_MS = 2_000;
 const TITLE_CHARS = 190; // the server takes 200
 
 /* Put the chat into the page; resolves to what window.Kefu calls. */
@@ -33,6 +31,7 @@ class KefuChat extends HTMLElement {
   #options;
   #emitOut;
   #storage;
+  #look;
   #outbox;
   #tabs;
   #session;
@@ -48,13 +47,10 @@ class KefuChat extends HTMLElement {
   #isPreChatDone = false;
   #visit = {};
   #toldVisit = null;
-  #locale;
-  #brand = {};
   #liveFrom = Infinity;
   #lastSeq = 0;
   #returnFocusTo = null;
   #timers = new Map();
-  #theme = null;
   #looked = () => this.#isLookedAt && this.#attention.read(this.#lastSeq);
 
   async start(options, emit) {
@@ -62,8 +58,9 @@ class KefuChat extends HTMLElement {
     this.#emitOut = emit;
     this.#storage = new Storage(options.server);
     this.#tabs = new Tabs(options.server);
-    this.#locale = this.#firstLocale();
-    const started = [this.#loadBrand(), Outbox.open(options.server, this.#storage), this.#loadStyles()];
+    this.#look = new Look(this, options, this.#storage);
+    const root = this.attachShadow({ mode: "open" });
+    const started = [this.#look.loadBrand(), Outbox.open(options.server, this.#storage), this.#look.loadStyles(root)];
     const [brand, outbox] = await Promise.all(started);
     this.#outbox = outbox;
     this.#attention = new Attention(this.#storage, this.#tabs, (count) => this.#showUnread(count));
@@ -72,7 +69,7 @@ class KefuChat extends HTMLElement {
       storage: this.#storage,
       outbox,
       tabs: this.#tabs,
-      language: this.#locale,
+      language: this.#look.language,
       identity: options.identity,
       emit: (name, detail) => this.#happened(name, detail),
     });
@@ -130,14 +127,11 @@ class KefuChat extends HTMLElement {
   }
 
   setLocale(wish) {
-    const locale = nearestLocale(wish);
-    if (locale === this.#locale) return;
-    this.#locale = locale;
-    this.#storage.set("locale", { page: pageLocale(this.#options), choice: locale });
-    this.#session.language = locale;
+    if (!this.#look.speak(wish)) return;
+    this.#session.language = this.#look.language;
     this.#relabel();
     this.#log.render();
-    this.#emitOut("locale", { locale });
+    this.#emitOut("locale", { locale: this.#look.language });
   }
 
   destroy() {
@@ -269,15 +263,15 @@ class KefuChat extends HTMLElement {
   }
 
   #otherLocale() {
-    this.setLocale(LOCALES.find((locale) => locale !== this.#locale));
+    this.setLocale(this.#look.otherLanguage);
     this.#panel.focusLanguage();
   }
 
   #saveTranscript() {
     const texts = this.#texts;
-    const { brand, assistant } = this.#names;
+    const { brand, assistant } = this.#look.names;
     const names = { customer: texts.you, bot: assistant, operator: texts.operator };
-    const text = transcriptText(this.#log.entries, { heading: texts.transcriptOf(brand), names, locale: this.#context.locale() });
+    const text = transcriptText(this.#log.entries, { heading: texts.transcriptOf(brand), names, locale: this.#look.locale });
     download(`${texts.transcriptOf(brand)} ${new Date().toISOString().slice(0, 10)}.txt`, text);
     this.#panel.announce(texts.saved);
   }
@@ -287,13 +281,13 @@ class KefuChat extends HTMLElement {
   /* The form before the chat, as long as nothing was said and nobody signed in. */
   #showForm(hasHistory = false) {
     if (this.#form?.classList.contains("kefu-feedback")) return;
-    const { pre_chat } = this.#brand;
+    const { pre_chat } = this.#look.brand;
     const hasBegun = hasHistory || this.#session.hasBegun || this.#session.hasIdentity || this.#isPreChatDone;
     const isKnown = this.#knowsHistory || !this.#session.visitor;
     if (!pre_chat || hasBegun || !isKnown) {
       if (this.#form) this.#useForm(null);
     } else if (!this.#form) {
-      this.#useForm(preChatForm(pre_chat, this.#words, (answers) => {
+      this.#useForm(preChatForm(pre_chat, this.#look, (answers) => {
         this.#isPreChatDone = true;
         this.setContext(answers);
         this.#useForm(null);
@@ -303,8 +297,8 @@ class KefuChat extends HTMLElement {
   }
 
   #askForFeedback() {
-    const { csat } = this.#brand;
-    this.#useForm(feedbackForm(csat, this.#words, (answer) => {
+    const { csat } = this.#look.brand;
+    this.#useForm(feedbackForm(csat, this.#look, (answer) => {
       if (answer) {
         const slots = { rating: String(answer.rating), ...(answer.comment ? { comment: answer.comment } : {}) };
         const title = [`${this.#texts.rating}: ${this.#texts.stars(answer.rating, csat.max)}`, answer.comment].filter(Boolean).join(" – ");
@@ -374,98 +368,47 @@ class KefuChat extends HTMLElement {
       { icon: "sound", label: ({ sound }) => sound, isChecked: () => this.#attention.isSoundOn, choose: () => this.#attention.toggleSound() },
       { icon: "download", label: ({ save }) => save, isShown: hasEntries, choose: () => this.#saveTranscript() },
       { icon: "print", label: (texts) => texts.print, isShown: hasEntries, choose: () => print(this) },
-      { icon: "done", label: ({ end }) => end, isShown: () => Boolean(this.#brand.csat) && hasEntries(), choose: () => this.#askForFeedback() },
+      { icon: "done", label: ({ end }) => end, isShown: () => Boolean(this.#look.brand.csat) && hasEntries(), choose: () => this.#askForFeedback() },
     ];
   }
 
   /* What the parts of the widget ask: the words, the brand, the language of now. */
   #context = Object.defineProperty(
     {
-      names: () => this.#names,
-      brand: () => this.#brand,
-      greeting: () => localized(this.#brand.greeting, this.#locale),
-      language: () => this.#locale,
-      locale: () => (this.#locale === "zh" ? "zh-CN" : "en-GB"),
+      names: () => this.#look.names,
+      brand: () => this.#look.brand,
+      greeting: () => this.#look.words(this.#look.brand.greeting),
+      language: () => this.#look.language,
+      locale: () => this.#look.locale,
     },
     "texts",
     { get: () => this.#texts },
   );
 
+  get #texts() {
+    return this.#look.texts;
+  }
+
+  #useBrand(brand) {
+    if (!this.#look.use(brand)) return;
+    this.#relabel();
+    this.#log.render();
+  }
+
   #relabel() {
-    const { disclosure, reply_within } = this.#brand;
-    this.dir = this.#direction;
+    const { direction } = this.#look;
+    this.dir = direction;
     this.#panel.relabel({
-      names: this.#names,
-      direction: this.#direction,
-      disclosure: disclosure?.enabled ? localized(disclosure.text, this.#locale) : "",
-      replyWithin: localized(reply_within, this.#locale),
+      names: this.#look.names,
+      direction,
+      disclosure: this.#look.disclosure,
+      replyWithin: this.#look.words(this.#look.brand.reply_within),
     });
     this.#composer.setTexts(this.#texts);
     this.#panel.showUnread(this.#attention.unread);
     this.#panel.showState(this.#session.state);
     if (this.#form) this.#useForm(null);
     this.#showForm();
-  }
-
-  // ---- brand, language, style ----
-
-  get #texts() {
-    return textsFor(this.#locale);
-  }
-
-  get #words() {
-    return { texts: this.#texts, language: this.#locale };
-  }
-
-  get #names() {
-    const brand = this.#options.title || localized(this.#brand.name, this.#locale) || "Kefu";
-    return { brand, assistant: localized(this.#brand.assistant_name, this.#locale) || brand };
-  }
-
-  get #direction() {
-    return this.#options.dir ?? (getComputedStyle(document.documentElement).direction === "rtl" ? "rtl" : "ltr");
-  }
-
-  #useBrand(brand) {
-    if (!brand || JSON.stringify(brand) === JSON.stringify(this.#brand)) return;
-    this.#brand = brand;
-    this.#storage.set("brand", brand);
-    const properties = themeProperties(brand.colors);
-    if (this.#theme) this.#theme.replaceSync(`:host{${properties.map(([name, value]) => `${name}:${value}`).join(";")}}`);
-    else for (const [name, value] of properties) this.style.setProperty(name, value);
-    this.#relabel();
-    this.#log.render();
-  }
-
-  async #loadBrand() {
-    try {
-      const answer = await fetch(new URL("webchat/brand", this.#options.server), { signal: AbortSignal.timeout(BRAND_WITHIN_MS) });
-      if (answer.ok) return (await answer.json()).brand;
-    } catch {
-      // Offline or slow: the colours of the last visit, and the socket's welcome brings the brand too.
-    }
-    return this.#storage.get("brand");
-  }
-
-  async #loadStyles() {
-    const root = this.attachShadow({ mode: "open" });
-    const url = new URL("widget.css", import.meta.url);
-    if (!("adoptedStyleSheets" in root)) {
-      const link = make("link", { rel: "stylesheet", href: url.href });
-      root.append(link);
-      return new Promise((resolve) => (link.onload = link.onerror = resolve));
-    }
-    const sheet = new CSSStyleSheet();
-    this.#theme = new CSSStyleSheet();
-    root.adoptedStyleSheets = [sheet, this.#theme];
-    return sheet.replace(await (await fetch(url)).text());
-  }
-
-  #firstLocale() {
-    const page = pageLocale(this.#options);
-    const saved = this.#storage.get("locale");
-    // The customer's choice holds while the page speaks the language it spoke then.
-    return saved?.page === page && LOCALES.includes(saved.choice) ? saved.choice : page;
   }
 
   #after(name, ms, then) {
@@ -477,8 +420,4 @@ class KefuChat extends HTMLElement {
     clearTimeout(this.#timers.get(name));
     this.#timers.delete(name);
   }
-}
-
-function pageLocale(options) {
-  return nearestLocale(options.lang, document.documentElement.lang, ...navigator.languages);
 }

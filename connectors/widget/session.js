@@ -1,19 +1,17 @@
-/* The conversation with the server, without any page: one socket at a time, an outbox, resume. docs/webchat-protocol.md
-   describes the frames. What the customer sent stays in the outbox until the server acknowledged it; one message is on its
-   way at a time, over all tabs of the browser, so that they arrive in the order they were written. */
+/* The conversation with the server, without any page: one socket at a time, resume, and the outbox behind it (sending.js).
+   docs/webchat-protocol.md describes the frames. */
 
 import { subjectOf } from "./identity.js";
+import { Sending } from "./sending.js";
 
 export const PROTOCOL = 1;
 
-const ACK_WITHIN_MS = 10_000;
+const WELCOME_WITHIN_MS = 10_000;
 const PING_EVERY_MS = 20_000;
 const PONG_WITHIN_MS = 8_000;
 const HISTORY = 200;
 const CLOSE_ANONYMOUS = 4401;
 const CLOSE_FORBIDDEN = 4403;
-// What the server will never take, however often it is sent.
-const HOPELESS = new Set(["bad_frame", "too_long", "frame_too_large", "refused"]);
 // Errors after which there is no socket, and the state they leave behind.
 const FATAL = { unsupported_protocol: "outdated", identity_required: "anonymous" };
 const REFUSED = new Set(["outdated", "anonymous", "forbidden"]);
@@ -21,8 +19,8 @@ const REFUSED = new Set(["outdated", "anonymous", "forbidden"]);
 export class Session {
   #socket = null;
   #storage;
-  #outbox;
   #tabs;
+  #sending;
   #url;
   #emit;
   #identity;
@@ -31,34 +29,36 @@ export class Session {
   #seen = 0;
   #attempts = 0;
   #timers = new Map();
-  #waiting = [];
-  #settled = new Set();
-  #unkept = new Set();
-  #inFlight = null;
-  #isFlushing = false;
-  #isDialling = false;
   #state = "idle";
   #wanted = false;
-  #online = () => this.#retryNow();
+  #isDialling = false;
+  #firstWelcome = () => {};
+  // Whether the server ties the conversation to the identity: then another customer is another conversation.
+  #isBound = false;
+  #online = () => this.reconnect();
   #offline = () => this.#drop();
-  #visible = () => document.visibilityState === "visible" && this.#retryNow();
+  #visible = () => document.visibilityState === "visible" && this.reconnect();
 
   constructor({ server, storage, outbox, tabs, language, identity, emit }) {
     const url = new URL("webchat/ws", server);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     this.#url = url.href;
     this.#storage = storage;
-    this.#outbox = outbox;
     this.#tabs = tabs;
     this.#language = language;
     this.#identity = identity;
     this.#emit = emit;
-    tabs.listen((news) => this.#heard(news));
+    const socket = {
+      isOpen: () => this.#state === "online",
+      write: (frame) => this.#write(frame),
+      drop: () => this.#drop(),
+      identity: () => this.#identity,
+    };
+    this.#sending = new Sending({ outbox, tabs, socket, emit });
   }
 
-  /* Read what an earlier page, or another tab, left unsent. */
-  async load() {
-    this.#waiting = (await this.#outbox.all()).filter((item) => this.#isOurs(item));
+  load() {
+    return this.#sending.load();
   }
 
   get state() {
@@ -71,7 +71,7 @@ export class Session {
 
   /* Whether anything was said yet, as far as this page knows. */
   get hasBegun() {
-    return this.#lastSeq > 0 || this.#waiting.length > 0;
+    return this.#lastSeq > 0 || this.outbox.length > 0;
   }
 
   get hasIdentity() {
@@ -80,7 +80,7 @@ export class Session {
 
   /* Messages the server has not acknowledged, oldest first. */
   get outbox() {
-    return [...this.#waiting];
+    return this.#sending.items;
   }
 
   set language(value) {
@@ -107,38 +107,27 @@ export class Session {
 
   /* Keep a message until it is acknowledged, and send it as soon as it can be. */
   send({ text, payload, title, attachments, context }) {
-    const nth = (this.#waiting.at(-1)?.nth ?? 0) + 1;
-    const owner = subjectOf(this.#identity ?? "");
-    const said = { text, payload, title, attachments, context, language: this.#language };
-    const item = { id: newId(), at: Date.now(), nth, owner, ...said };
-    this.#waiting.push(item);
-    this.#keep(item).then(() => this.#tabs.tell("queued", { item }));
-    this.#emit("outgoing", item);
+    const item = this.#sending.add({ text, payload, title, attachments, context, language: this.#language });
     if (!REFUSED.has(this.#state)) this.connect();
-    this.#flush();
+    this.#sending.flush();
     return item.id;
   }
 
   /* The customer pressed "retry": at once, whatever the waiting time was. */
   retry(id) {
-    const item = this.#find(id);
-    if (!item) return;
-    item.isRefused = false;
-    this.#keep(item);
-    this.#emit("sending", item);
-    if (this.#state === "online") this.#flush();
-    else this.#retryNow();
+    if (!this.#sending.retry(id)) return;
+    if (this.#state === "online") this.#sending.flush();
+    else this.reconnect();
   }
 
-  /* Give up a message that was refused. */
   discard(id) {
-    this.#drained(id);
-    this.#tabs.tell("discarded", { id });
-    this.#emit("discarded", { id });
+    this.#sending.discard(id);
   }
 
   reconnect() {
-    this.#retryNow();
+    if (!this.#wanted || this.#socket) return;
+    this.#stop("reconnect");
+    this.#open();
   }
 
   seen(seq) {
@@ -158,19 +147,20 @@ export class Session {
     else if (this.#state === "online") this.#write({ type: "identify", identity });
   }
 
-  // ---- the socket ----
-
   /* Another customer, as far as the server is concerned: nothing of the one before may stay on the screen. */
   async #startOver() {
     const wasWanted = this.#wanted || this.#state === "anonymous";
+    const before = this.outbox;
     this.disconnect();
     this.#lastSeq = this.#seen = this.#attempts = 0;
     this.#emit("resync", { last_seq: 0 });
-    for (const item of this.#waiting) this.#emit("discarded", { id: item.id });
+    for (const { id } of before) this.#emit("discarded", { id });
     await this.load();
-    for (const item of this.#waiting) this.#emit("outgoing", item);
+    for (const item of this.outbox) this.#emit("outgoing", item);
     if (wasWanted) this.connect();
   }
+
+  // ---- the socket ----
 
   #open() {
     if (!this.#wanted || this.#socket || this.#isDialling) return;
@@ -189,14 +179,10 @@ export class Session {
     });
   }
 
-  #firstWelcome = () => {};
-  // Whether the server ties the conversation to the identity: then another customer is another conversation.
-  #isBound = false;
-
   #dial() {
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
-    this.#after("welcome", ACK_WITHIN_MS, () => this.#drop());
+    this.#after("welcome", WELCOME_WITHIN_MS, () => this.#drop());
     socket.onopen = () => {
       const hello = { type: "hello", protocol: PROTOCOL, resume_from: this.#lastSeq, history: HISTORY };
       this.#write({ ...hello, visitor: this.visitor, language: this.#language, identity: this.#identity });
@@ -232,17 +218,11 @@ export class Session {
     this.#become(state);
   }
 
-  #retryNow() {
-    if (!this.#wanted || this.#socket) return;
-    this.#stop("reconnect");
-    this.#open();
-  }
-
   #forget() {
     const socket = this.#socket;
     this.#socket = null;
     this.#firstWelcome();
-    this.#landed();
+    this.#sending.stop();
     for (const name of [...this.#timers.keys()]) this.#stop(name);
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
@@ -266,7 +246,7 @@ export class Session {
         this.#received(frame);
         break;
       case "ack":
-        this.#acknowledged(frame.client_msg_id, frame.seq);
+        this.#sending.acknowledged(frame.client_msg_id, frame.seq);
         break;
       case "typing":
         this.#emit("typing", { on: frame.on });
@@ -292,131 +272,23 @@ export class Session {
     this.#become("online");
     this.#emit("welcome", frame);
     this.#pingLater();
-    this.#flush();
+    this.#sending.flush();
   }
 
   #received(frame) {
     if (frame.seq <= this.#lastSeq) return;
     this.#lastSeq = frame.seq;
     // Another tab of this visitor may have sent what waits here.
-    if (frame.client_msg_id) this.#drained(frame.client_msg_id);
+    if (frame.client_msg_id) this.#sending.drained(frame.client_msg_id);
     this.#emit("message", frame);
-    this.#flush();
-  }
-
-  #acknowledged(id, seq) {
-    this.#drained(id);
-    this.#tabs.tell("sent", { id, seq });
-    this.#emit("sent", { id, seq });
-    this.#flush();
+    this.#sending.flush();
   }
 
   #failed(frame) {
     // First, so that a listener that has a remedy finds the state it is for.
     if (FATAL[frame.code]) this.#refuse(FATAL[frame.code]);
     this.#emit("error", frame);
-    if (FATAL[frame.code]) return;
-    const item = this.#find(frame.client_msg_id);
-    if (!item) return;
-    if (HOPELESS.has(frame.code)) {
-      item.isRefused = true;
-      this.#keep(item);
-      this.#tabs.tell("refused", { id: item.id, code: frame.code });
-      this.#emit("failed", { item, code: frame.code });
-    } else {
-      this.#after("resend", (frame.retry_after_s ?? 2) * 1000, () => this.#flush());
-    }
-    if (this.#inFlight?.id === item.id) this.#landed();
-    this.#flush();
-  }
-
-  // ---- the outbox ----
-
-  /* Send what waits, one after the other, while no other tab of this browser sends. */
-  async #flush() {
-    if (this.#isFlushing || !this.#next) return;
-    this.#isFlushing = true;
-    await this.#tabs.exclusively("send", async () => {
-      for (let item = this.#next; item; item = this.#next) await this.#deliver(item);
-    });
-    this.#isFlushing = false;
-    // What was written between the last look and the end of the lock.
-    if (this.#next) this.#flush();
-  }
-
-  get #next() {
-    if (this.#state !== "online" || this.#timers.has("resend")) return null;
-    return this.#waiting.find((one) => !one.isRefused) ?? null;
-  }
-
-  /* Resolves when the item was acknowledged or refused, or when the socket is gone. */
-  async #deliver(item) {
-    // Another tab sent it while this one waited for its turn.
-    if (!this.#unkept.has(item.id) && !(await this.#outbox.get(item.id))) {
-      this.#drained(item.id);
-      this.#emit("sent", { id: item.id });
-    }
-    if (this.#next !== item) return;
-    this.#emit("sending", item);
-    const { id, text, payload, title, attachments, context, language } = item;
-    const files = attachments?.map((one) => one.id);
-    await new Promise((landed) => {
-      this.#inFlight = { id, landed };
-      this.#write({ type: "send", client_msg_id: id, text, payload, title, attachments: files, context, language });
-      // A socket that takes frames and answers none is dead, whatever the browser thinks of it.
-      this.#after("ack", ACK_WITHIN_MS, () => this.#drop());
-    });
-  }
-
-  #landed() {
-    this.#stop("ack");
-    this.#inFlight?.landed();
-    this.#inFlight = null;
-  }
-
-  #drained(id) {
-    this.#waiting = this.#waiting.filter((item) => item.id !== id);
-    this.#settled.add(id);
-    this.#outbox.remove(id).catch(complain);
-    if (this.#inFlight?.id === id) this.#landed();
-  }
-
-  /* What another tab says. */
-  #heard({ kind, id, item, seq, code }) {
-    const known = this.#find(id ?? item?.id);
-    if (kind === "queued" && !known && !this.#settled.has(item.id) && this.#isOurs(item)) {
-      this.#waiting.push(item);
-      this.#emit("outgoing", item);
-      this.#flush();
-    } else if (kind === "sent" && known) {
-      this.#drained(id);
-      this.#emit("sent", { id, seq });
-    } else if (kind === "refused" && known) {
-      known.isRefused = true;
-      this.#emit("failed", { item: known, code });
-    } else if (kind === "discarded" && known) {
-      this.#drained(id);
-      this.#emit("discarded", { id });
-    }
-  }
-
-  #isOurs(item) {
-    return !item.owner || item.owner === subjectOf(this.#identity ?? "");
-  }
-
-  #find(id) {
-    return this.#waiting.find((item) => item.id === id) ?? null;
-  }
-
-  async #keep(item) {
-    this.#unkept.add(item.id);
-    try {
-      await this.#outbox.put(item);
-      this.#unkept.delete(item.id);
-    } catch (error) {
-      // A full disk: the message is still in memory and is sent while the page is open.
-      complain(error);
-    }
+    if (!FATAL[frame.code]) this.#sending.failed(frame);
   }
 
   #pingLater() {
@@ -450,13 +322,4 @@ export class Session {
     clearTimeout(this.#timers.get(name));
     this.#timers.delete(name);
   }
-}
-
-function complain(error) {
-  console.warn("Kefu: the browser's storage failed", error);
-}
-
-function newId() {
-  const random = crypto.getRandomValues(new Uint8Array(9));
-  return `${Date.now().toString(36)}-${[...random].map((byte) => byte.toString(36).padStart(2, "0")).join("")}`;
 }
