@@ -5,7 +5,7 @@ Invariant: every text exists in English and Chinese; what the file leaves out co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from bot.assistant.colors import check_colors
@@ -85,8 +85,8 @@ _PRE_CHAT_TEXT: Texts = {
 _CSAT_TEXT: Texts = {"en": "How was this conversation?", "zh": "您对这次服务满意吗？"}
 
 
-def read_brand(root: Node | None, problems: Problems) -> Brand:
-    """The brand of `brand.yml`; the defaults where there is no such file."""
+def read_brand(root: Node | None, problems: Problems, intents: Collection[str] | None = None) -> Brand:
+    """The brand of `brand.yml`; the defaults where there is no such file. `intents` are those of the domain."""
     default = DEFAULT_BRAND
     if root is None or not root.expect_map(problems):
         return default
@@ -107,7 +107,7 @@ def read_brand(root: Node | None, problems: Problems) -> Brand:
         avatar=avatar.text(problems) if avatar and not avatar.is_null else None,
         hours=read_hours(root.get("hours"), problems),
         pre_chat=_read_pre_chat(root.get("pre_chat"), problems),
-        csat=_read_csat(root.get("csat"), problems),
+        csat=_read_csat(root.get("csat"), problems, intents),
     )
 
 
@@ -152,7 +152,7 @@ def _read_field(node: Node, problems: Problems) -> FormField | None:
     )
 
 
-def _read_csat(node: Node | None, problems: Problems) -> Csat | None:
+def _read_csat(node: Node | None, problems: Problems, intents: Collection[str] | None) -> Csat | None:
     if node is None or not node.expect_map(problems):
         return None
     node.warn_unknown_keys(frozenset({"intent", "text", "max"}), problems)
@@ -163,11 +163,16 @@ def _read_csat(node: Node | None, problems: Problems) -> Csat | None:
             node, "the question at the end has no intent", "Write `intent: rate_chat`, and a rule that answers it."
         )
         return None
+    name = name.removeprefix("/")
+    if intents is not None and name not in intents:
+        problems.warning(
+            intent, f"the domain has no intent '{name}'", "Add it to domain.yml, and a rule that answers the rating."
+        )
     stars = (most.number(problems) if most else None) or 5
     if stars not in range(3, 11):
         problems.error(most, f"a rating of {stars:g} steps cannot be shown", "Choose 3 to 10.")
         stars = 5
-    return Csat(intent=name.removeprefix("/"), text=_read_texts(node.get("text"), _CSAT_TEXT, problems), max=int(stars))
+    return Csat(intent=name, text=_read_texts(node.get("text"), _CSAT_TEXT, problems), max=int(stars))
 
 
 def _read_texts(node: Node | None, default: Texts, problems: Problems) -> Texts:

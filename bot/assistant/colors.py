@@ -43,11 +43,11 @@ def check_colors(node: Node | None, defaults: Mapping[str, str], problems: Probl
         else:
             problems.warning(place, f"'{place.value}' is not a colour the widget knows", 'Write it as "#rrggbb".')
     for front, behind, consequence in _PAIRS:
-        place = places.get(front) or places.get(behind)
+        changed = places.get(front) or places.get(behind)
         found = contrast(colors[front], colors[behind])
-        if place is not None and found < READABLE:
+        if changed is not None and found < READABLE:
             problems.warning(
-                place,
+                changed,
                 f"{front} {colors[front]} on {behind} {colors[behind]} is hard to read: "
                 f"contrast {found:.1f}, at least {READABLE} is needed (WCAG AA)",
                 consequence,

@@ -32,7 +32,8 @@ export class Sending {
 
   /* Read what an earlier page, or another tab, left unsent; nothing that another customer wrote. */
   async load() {
-    this.#items = (await this.#outbox.all()).filter((item) => this.#isOurs(item));
+    const kept = await this.#outbox.all().catch((error) => complain(error) ?? []);
+    this.#items = kept.filter((item) => this.#isOurs(item));
   }
 
   /* Oldest first. */
@@ -75,8 +76,9 @@ export class Sending {
 
   /* The server has it. */
   drained(id) {
-    this.#items = this.#items.filter((item) => item.id !== id);
     this.#settled.add(id);
+    if (!this.#find(id)) return;
+    this.#items = this.#items.filter((item) => item.id !== id);
     this.#outbox.remove(id).catch(complain);
     if (this.#inFlight?.id === id) this.#landed();
   }
@@ -111,10 +113,13 @@ export class Sending {
   async flush() {
     if (this.#isFlushing || !this.#next) return;
     this.#isFlushing = true;
-    await this.#tabs.exclusively("send", async () => {
-      for (let item = this.#next; item; item = this.#next) await this.#deliver(item);
-    });
-    this.#isFlushing = false;
+    try {
+      await this.#tabs.exclusively("send", async () => {
+        for (let item = this.#next; item; item = this.#next) await this.#deliver(item);
+      });
+    } finally {
+      this.#isFlushing = false;
+    }
     // What was written between the last look and the end of the lock.
     if (this.#next) this.flush();
   }
@@ -126,8 +131,9 @@ export class Sending {
 
   /* Resolves when the item was acknowledged or refused, or when the socket is gone. */
   async #deliver(item) {
-    // Another tab sent it while this one waited for its turn.
-    if (!this.#unkept.has(item.id) && !(await this.#outbox.get(item.id))) {
+    // Another tab sent it while this one waited for its turn. Where nobody can tell, it is sent: the server takes it once.
+    const isThere = this.#unkept.has(item.id) || (await this.#outbox.get(item.id).then(Boolean, () => true));
+    if (!isThere) {
       this.drained(item.id);
       this.#emit("sent", { id: item.id });
     }

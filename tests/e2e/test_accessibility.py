@@ -11,7 +11,7 @@ from tests.e2e.chat_page import ChatPage
 from tests.e2e.conftest import ScriptedShop, ShopBot
 
 NEEDS_A_NAME = {"button", "link", "textbox", "img", "image", "dialog", "log", "group", "article"}
-RICH = [
+RICH: list[dict[str, Any]] = [
     {
         "text": "Look at https://a.example",
         "buttons": [{"title": "Yes", "payload": "/y"}, {"title": "Open", "url": "https://a.example"}],

@@ -182,3 +182,14 @@ def test_without_a_database_the_chat_still_keeps_what_is_written(page: Page, sho
     chat.open()
     chat.hears("You said kept")
     assert bot.texts == ["before", "kept"]
+
+
+def test_a_database_that_goes_away_meanwhile_stops_nothing(chat: ChatPage, page: Page, bot: ShopBot) -> None:
+    chat.say("before")
+    chat.hears("You said before")
+    page.evaluate("IDBDatabase.prototype.transaction = () => { throw new DOMException('gone', 'InvalidStateError'); }")
+    chat.say("one")
+    chat.hears("You said one")
+    chat.say("two")
+    chat.hears("You said two")
+    assert bot.texts == ["before", "one", "two"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bot.assistant.brand import Brand, read_brand
 from bot.assistant.colors import contrast
+from bot.assistant.loader import load_assistant
 from bot.assistant.source import Problem, Problems, read_yaml
 from bot.channels import public_brand
 
@@ -148,6 +149,15 @@ def test_a_mistake_is_an_error_with_its_line(tmp_path: Path, text: str, line: in
     errors = [(found_line, found) for level, found_line, found in said(problems) if level == "error"]
     assert (line, message) in errors
     assert all(one.hint for one in problems)
+
+
+def test_a_rating_that_no_intent_takes_is_a_warning(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "domain.yml").write_text("version: '3.1'\nintents: [greet]\n", encoding="utf-8")
+    (folder / "brand.yml").write_text("name: Shop\ncsat:\n  intent: rate_chat\n", encoding="utf-8")
+    warnings = [one for one in load_assistant(folder, {}).warnings if one.where and one.where.file.name == "brand.yml"]
+    assert said(warnings) == [("warning", 3, "the domain has no intent 'rate_chat'")]
 
 
 def test_many_questions_are_a_warning(tmp_path: Path) -> None:
