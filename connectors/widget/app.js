@@ -296,6 +296,14 @@ class KefuChat extends HTMLElement {
     }
   }
 
+  /* In another language, with what was typed already. */
+  #showFormAgain() {
+    const typed = [...(this.#form?.querySelectorAll(".kefu-field") ?? [])].map(({ value }) => value);
+    this.#useForm(null);
+    this.#showForm();
+    for (const [index, field] of [...(this.#form?.querySelectorAll(".kefu-field") ?? [])].entries()) field.value = typed[index] ?? "";
+  }
+
   #askForFeedback() {
     const { csat } = this.#look.brand;
     this.#useForm(feedbackForm(csat, this.#look, (answer) => {
@@ -407,8 +415,7 @@ class KefuChat extends HTMLElement {
     this.#composer.setTexts(this.#texts);
     this.#panel.showUnread(this.#attention.unread);
     this.#panel.showState(this.#session.state);
-    if (this.#form) this.#useForm(null);
-    this.#showForm();
+    this.#showFormAgain();
   }
 
   #after(name, ms, then) {

@@ -152,7 +152,8 @@ export class MessageLog {
     const files = frame.attachments ?? frame.metadata?.attachments ?? [];
     const render = isOwn ? renderOwnPart : renderPart;
     const shown = frame.parts.filter((part) => !(part.type === "text" && part.text === namesOf(files)));
-    return [...shown, ...files.map(attachmentPart)].flatMap((part) => render(part, this.#context));
+    const others = files.filter(({ url }) => !shown.some((part) => part.url === url));
+    return [...shown, ...others.map(attachmentPart)].flatMap((part) => render(part, this.#context));
   }
 
   #entry(author, body, ...meta) {

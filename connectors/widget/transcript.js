@@ -6,7 +6,8 @@ import { make } from "./elements.js";
 export function transcriptText(entries, { heading, names, locale }) {
   const time = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
   const lines = entries.flatMap((entry) => {
-    const files = entry.attachments ?? entry.metadata?.attachments ?? [];
+    const all = entry.attachments ?? entry.metadata?.attachments ?? [];
+    const files = all.filter(({ url }) => !entry.parts.some((part) => part.url === url));
     const words = [...entry.parts.map(partText), ...files.map(({ name, url }) => `[${name}] ${url}`)].filter(Boolean).join("\n");
     const name = names[entry.author] ?? names.bot;
     return words ? [`${time.format(new Date(entry.created_at))}  ${name}\n${words}\n`] : [];

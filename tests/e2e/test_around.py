@@ -87,8 +87,9 @@ def test_the_form_speaks_the_customers_language(visit: Visit, page: Page, shot: 
     chat.launcher.click()
     expect(chat.panel.get_by_label("邮箱")).to_be_visible()
     shot("pre-chat-zh")
+    chat.panel.get_by_label("邮箱").fill("anna@a.example")
     chat.panel.get_by_role("button", name="Switch to English").click()
-    expect(chat.panel.get_by_label("E-mail")).to_be_visible()
+    expect(chat.panel.get_by_label("E-mail")).to_have_value("anna@a.example")
     expect(chat.panel.locator("form:visible")).to_have_count(1)
 
 
