@@ -26,7 +26,7 @@ export class Outbox {
   /* All items, oldest first. */
   async all() {
     const items = this.#database ? await this.#run("readonly", (store) => store.getAll()) : this.#storage.all("out:");
-    return items.sort((a, b) => a.at - b.at || a.nth - b.nth);
+    return items.sort(byAge);
   }
 
   async get(id) {
@@ -57,6 +57,11 @@ export class Outbox {
       transaction.onabort = () => reject(transaction.error);
     });
   }
+}
+
+/* Oldest first; what was written in the same millisecond keeps its order. */
+export function byAge(one, other) {
+  return one.at - other.at || one.nth - other.nth;
 }
 
 function openDatabase(name) {

@@ -2,6 +2,7 @@
    way at a time, so that messages arrive in the order they were written. */
 
 import { subjectOf } from "./identity.js";
+import { byAge } from "./outbox.js";
 
 const ACK_WITHIN_MS = 10_000;
 const RESEND_AFTER_S = 2;
@@ -160,6 +161,8 @@ export class Sending {
     const known = this.#find(id ?? item?.id);
     if (kind === "queued" && !known && !this.#settled.has(item.id) && this.#isOurs(item)) {
       this.#items.push(item);
+      // By when it was written, not by when this tab heard of it.
+      this.#items.sort(byAge);
       this.#emit("outgoing", item);
       this.flush();
     } else if (kind === "sent" && known) {

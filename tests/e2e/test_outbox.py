@@ -187,7 +187,8 @@ def test_without_a_database_the_chat_still_keeps_what_is_written(page: Page, sho
 def test_a_database_that_goes_away_meanwhile_stops_nothing(chat: ChatPage, page: Page, bot: ShopBot) -> None:
     chat.say("before")
     chat.hears("You said before")
-    page.evaluate("IDBDatabase.prototype.transaction = () => { throw new DOMException('gone', 'InvalidStateError'); }")
+    gone = "IDBDatabase.prototype.transaction = () => { throw new DOMException('gone', 'InvalidStateError'); }"
+    page.evaluate(f"() => {{ {gone}; }}")
     chat.say("one")
     chat.hears("You said one")
     chat.say("two")
