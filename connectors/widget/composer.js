@@ -146,7 +146,8 @@ export class Composer {
     this.#count.classList.toggle("kefu-over", left < 0);
     if (this.input.tagName !== "TEXTAREA") return;
     this.input.style.height = "auto";
-    this.input.style.height = `${this.input.scrollHeight}px`;
+    // Nothing can be measured while the chat is closed.
+    if (this.input.scrollHeight) this.input.style.height = `${this.input.scrollHeight}px`;
   }
 }
 

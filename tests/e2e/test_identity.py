@@ -40,6 +40,9 @@ def test_strict_asks_an_anonymous_visitor_to_sign_in(
     expect(strict.offline).to_contain_text("Please sign in to chat with us.")
     expect(strict.chat).to_have_attribute("data-state", "anonymous")
     shot("strict")
+    box = strict.input.bounding_box()
+    assert box is not None
+    assert box["height"] >= 40, "a field of its whole height, also where the server never answered"
     strict.say("written before")
     assert bot.texts == []
     assert page.evaluate("codes") == ["identity_required"]
