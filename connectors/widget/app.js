@@ -44,6 +44,7 @@ class KefuChat extends HTMLElement {
   #footer;
   #form = null;
   #knowsHistory = false;
+  #hasHistory = false;
   #isPreChatDone = false;
   #visit = {};
   #toldVisit = null;
@@ -180,6 +181,7 @@ class KefuChat extends HTMLElement {
     resync: ({ last_seq }) => {
       this.#log.clear();
       this.#lastSeq = 0;
+      this.#hasHistory = last_seq > 0;
       this.#liveFrom = last_seq;
       if (last_seq === 0) this.#log.goLive();
     },
@@ -193,12 +195,13 @@ class KefuChat extends HTMLElement {
   #welcomed(welcome) {
     this.#liveFrom = welcome.last_seq;
     this.#knowsHistory = true;
+    this.#hasHistory = welcome.last_seq > 0;
     this.#useBrand(welcome.brand);
     this.#composer.maxChars = welcome.max_text_chars;
     this.#uploads.limits = welcome.uploads;
     if ((this.#storage.get("read") ?? 0) > welcome.last_seq) this.#attention.forget();
     if (welcome.resume_from >= welcome.last_seq) this.#log.goLive();
-    this.#showForm(welcome.last_seq > 0);
+    this.#showForm();
   }
 
   #received(frame) {
@@ -279,10 +282,10 @@ class KefuChat extends HTMLElement {
   // ---- forms in the composer's place ----
 
   /* The form before the chat, as long as nothing was said and nobody signed in. */
-  #showForm(hasHistory = false) {
+  #showForm() {
     if (this.#form?.classList.contains("kefu-feedback")) return;
     const { pre_chat } = this.#look.brand;
-    const hasBegun = hasHistory || this.#session.hasBegun || this.#session.hasIdentity || this.#isPreChatDone;
+    const hasBegun = this.#hasHistory || this.#session.hasBegun || this.#session.hasIdentity || this.#isPreChatDone;
     const isKnown = this.#knowsHistory || !this.#session.visitor;
     if (!pre_chat || hasBegun || !isKnown) {
       if (this.#form) this.#useForm(null);
@@ -318,10 +321,12 @@ class KefuChat extends HTMLElement {
   }
 
   #useForm(form) {
+    const hadFocus = this.#form?.contains(this.shadowRoot.activeElement);
     this.#form?.remove();
     this.#form = form;
     this.#composer.element.hidden = form !== null;
     if (form) this.#footer.append(form);
+    if (hadFocus) this.#focusFooter();
   }
 
   #focusFooter() {
