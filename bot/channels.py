@@ -6,6 +6,7 @@ Invariant: a channel whose credentials are incomplete is an error when serving s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from bot.assistant.brand import Brand
@@ -33,6 +34,11 @@ def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[
 
     Raises ConfigurationError for credentials that cannot be used.
     """
+    if settings.widget_strict and not settings.widget_secret:
+        raise ConfigurationError(
+            "KEFU_WIDGET_STRICT serves only customers whom your website named: set KEFU_WIDGET_SECRET too, "
+            "the secret that it signs their tokens with (docs/widget.md)"
+        )
     credentials = bot.assistant.credentials
     found: list[Connector] = [
         Rest(),
@@ -42,6 +48,7 @@ def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[
             widget_secret=settings.widget_secret,
             allowed_origins=settings.allowed_origins,
             debug=debug,
+            is_strict=settings.widget_strict,
         ),
     ]
     if "socketio" in credentials:
@@ -109,4 +116,9 @@ def public_brand(brand: Brand) -> dict[str, Any]:
         "colors": dict(brand.colors),
         "reply_within": dict(brand.reply_within),
         "avatar": brand.avatar,
+        **{
+            name: asdict(value)
+            for name, value in (("hours", brand.hours), ("pre_chat", brand.pre_chat), ("csat", brand.csat))
+            if value is not None
+        },
     }

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port that `kefu serve` listens on.")
     secret_key: str | None = Field(None, description="Signs visitor tokens; default: generated once under KEFU_HOME.")
     widget_secret: str | None = Field(None, description="Verifies the identity tokens (HS256) of your own website.")
+    widget_strict: bool = Field(False, description="Serve nobody in the web chat whom your own website did not name.")
     api_token: str | None = Field(
         None, description="Token of Rasa's HTTP API (`?token=` or bearer) and of /metrics, once set."
     )

@@ -82,7 +82,7 @@ class FileRules:
     def offer(self) -> dict[str, Any]:
         """What a client needs to know before it lets a customer choose files."""
         suffixes = [suffix for kind in self.kinds for suffix in KINDS[kind].suffixes]
-        return {"max_bytes": self.max_bytes, "suffixes": suffixes}
+        return {"max_bytes": self.max_bytes, "accept": suffixes}
 
     def check(self, name: str, content: bytes) -> tuple[str, str]:
         """The name to show and the media type. Raises as `FileStore.put` does."""

@@ -26,6 +26,8 @@ from connectors.inbound import clean_text
 SENDER_PREFIX = "web:"
 _VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _IDENTITY_FIELDS = ("email", "phone", "name")
+# What tells one customer from another, best first; a name does not.
+_SUBJECT_FIELDS = ("sub", "email", "phone")
 
 
 def new_visitor_id() -> str:
@@ -53,14 +55,22 @@ class IdentityRefused(Unauthorized):
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Who the shop says the visitor is, until `expires_at`."""
+    """Who the shop says the visitor is, until `expires_at`; `subject` is "" where only a name is known."""
 
     claims: dict[str, Any]
     expires_at: datetime
+    subject: str = ""
 
     def metadata(self, now: datetime) -> dict[str, Any]:
         """Rasa's message metadata while the identity holds, else nothing."""
         return {"identity": dict(self.claims)} if now < self.expires_at else {}
+
+    def visitor_id(self, secret: bytes) -> str | None:
+        """The same for this customer on every device and after every sign-in; says nothing about the person."""
+        if not self.subject:
+            return None
+        digest = hmac.new(secret, f"kefu-customer:1:{self.subject}".encode(), hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode()
 
 
 def read_identity(token: str, widget_secret: str | None) -> Identity:
@@ -86,4 +96,5 @@ def read_identity(token: str, widget_secret: str | None) -> Identity:
     known = {name: clean_text(claims[name])[:200] for name in _IDENTITY_FIELDS if isinstance(claims.get(name), str)}
     if not any(known.values()):
         raise IdentityRefused("the identity token names no email, phone or name")
-    return Identity(claims={**known, "verified": True}, expires_at=expires_at)
+    subject = next((f"{name}:{claims[name]}" for name in _SUBJECT_FIELDS if isinstance(claims.get(name), str)), "")
+    return Identity(claims={**known, "verified": True}, expires_at=expires_at, subject=clean_text(subject))

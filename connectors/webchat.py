@@ -21,9 +21,16 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from connectors.base import ChannelLimits, Ports
 from connectors.file_routes import UploadLimits, Uploads, file_routes
-from connectors.visitors import SENDER_PREFIX, new_visitor_id, read_visitor
+from connectors.visitors import SENDER_PREFIX, Identity, IdentityRefused, new_visitor_id, read_identity, read_visitor
 from connectors.webchat_frames import PROTOCOL, FrameError, Hello, parse_frame, primary_language
-from connectors.webchat_session import Session, SessionSetup, Socket, SocketClosedError, SocketLimits
+from connectors.webchat_session import (
+    CLOSE_ANONYMOUS,
+    Session,
+    SessionSetup,
+    Socket,
+    SocketClosedError,
+    SocketLimits,
+)
 from connectors.widget_files import widget_routes
 
 CLOSE_FORBIDDEN = 4403
@@ -38,6 +45,8 @@ class WebChat:
         widget_secret: verifies the shop's identity tokens; None: no identity is believed.
         allowed_origins: who may embed the widget, as "https://shop.example"; empty: everybody. Our own pages may.
         debug: whether the demo page may show why the bot did what it did.
+        is_strict: nobody without a valid identity is served, and the conversation belongs to that identity: the same
+            customer has it on every device, the next one at the same computer does not.
     """
 
     name = "web"
@@ -52,6 +61,7 @@ class WebChat:
         debug: bool = False,
         socket_limits: SocketLimits | None = None,
         upload_limits: UploadLimits | None = None,
+        is_strict: bool = False,
     ) -> None:
         self.brand = dict(brand)
         self.secret = secret
@@ -62,6 +72,7 @@ class WebChat:
             brand=self.brand,
             secret=secret,
             widget_secret=widget_secret,
+            is_strict=is_strict,
             channel=self.limits,
             socket=socket_limits or SocketLimits(),
         )
@@ -130,14 +141,38 @@ class WebChat:
         except FrameError as error:
             await socket.refuse(error.code, str(error))
             return None
-        known = read_visitor(frame.visitor, self.secret) if frame.visitor else None
-        visitor_id = known or new_visitor_id()
+        identity: Identity | None = None
+        if self._setup.is_strict:
+            identity = await self._customer(frame, socket)
+            if identity is None:
+                return None
         session = Session(
             setup=self._setup,
             socket=socket,
             ports=ports,
-            visitor_id=visitor_id,
+            visitor_id=self._visitor(frame, identity),
             language=primary_language(frame.language),
+            identity=identity,
         )
         await session.welcome(frame)
         return session
+
+    def _visitor(self, hello: Hello, identity: Identity | None) -> str:
+        if identity is not None and (theirs := identity.visitor_id(self.secret)) is not None:
+            return theirs
+        known = read_visitor(hello.visitor, self.secret) if hello.visitor else None
+        return known or new_visitor_id()
+
+    async def _customer(self, hello: Hello, socket: Socket) -> Identity | None:
+        """Who it is, where only customers are served; None when it is nobody and the socket is closed."""
+        reason = "this server talks to signed-in customers only; give the widget an identity token"
+        try:
+            identity = read_identity(hello.identity or "", self._setup.widget_secret)
+            if identity.subject:
+                return identity
+            reason = "the identity token names nobody by `sub`, `email` or `phone`"
+        except IdentityRefused as error:
+            reason = str(error) if hello.identity else reason
+        await socket.error("identity_required", reason)
+        await socket.close(CLOSE_ANONYMOUS, "identity_required")
+        return None

@@ -7,16 +7,18 @@ Invariant: `parse_frame` raises nothing but `FrameError`, whatever the bytes are
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from connectors.base import BadRequest
-from connectors.inbound import TooLong, clean_text, message_text, parse_json_object
+from connectors.inbound import TooLong, clean_text, customer_metadata, message_text, parse_json_object
 
 PROTOCOL = 1
 MAX_FRAME_BYTES = 65_536
 MAX_ATTACHMENTS = 5
+MAX_CONTEXT_BYTES = 4_096
 
 ErrorCode = Literal[
     "bad_frame",  # not JSON, an unknown type, a field missing or of the wrong kind
@@ -25,6 +27,7 @@ ErrorCode = Literal[
     "unsupported_protocol",  # the server speaks another version
     "expected_hello",  # another frame came first, a second hello came, or none came in time
     "identity_invalid",  # the identity token was refused; the chat goes on without it
+    "identity_required",  # this server talks to signed-in customers only, and this is none (any more)
     "rate_limited",  # too many frames; send again after retry_after_s
     "busy",  # too many messages wait; send again after retry_after_s
     "refused",  # this message cannot be taken, now or later
@@ -62,7 +65,8 @@ class Send(_Frame):
     """A customer's message: typed `text`, or a button's `payload` with the `title` the customer saw.
 
     `language` is the widget's at that moment; a payload shows no language by itself. With `attachments`, ids that
-    uploads answered, there may be no words at all.
+    uploads answered, there may be no words at all. `context` is what the page or the form before the chat knows: the
+    customer's own word, never proof of anything.
     """
 
     type: Literal["send"]
@@ -72,6 +76,7 @@ class Send(_Frame):
     title: str | None = Field(default=None, max_length=200)
     language: str | None = Field(default=None, max_length=35)
     attachments: list[Annotated[str, Field(max_length=64)]] = Field(default_factory=list, max_length=MAX_ATTACHMENTS)
+    context: dict[str, Any] | None = None
 
     def content(self, max_chars: int) -> str:
         """What the customer wrote or pressed; "" only where files say it. Raises FrameError when it is empty, double or
@@ -89,6 +94,16 @@ class Send(_Frame):
             raise FrameError("too_long", str(error), self.client_msg_id) from error
         except BadRequest as error:
             raise FrameError("bad_frame", str(error), self.client_msg_id) from error
+
+    def known_context(self) -> dict[str, Any]:
+        """What the page told about this visit. Raises FrameError when it is too much or cannot be stored."""
+        try:
+            context = customer_metadata(self.context)
+        except BadRequest as error:
+            raise FrameError("bad_frame", str(error).replace("`metadata`", "`context`"), self.client_msg_id) from error
+        if len(json.dumps(context)) > MAX_CONTEXT_BYTES:
+            raise FrameError("bad_frame", f"`context` may have {MAX_CONTEXT_BYTES} bytes as JSON", self.client_msg_id)
+        return context
 
     def shown_title(self) -> str:
         return clean_text(self.title or "").strip()

@@ -40,6 +40,7 @@ log = logging.getLogger("kefu.webchat")
 
 # WebSocket close codes of our own; the 4000s are for applications.
 CLOSE_BAD_HELLO = 4400
+CLOSE_ANONYMOUS = 4401
 CLOSE_TOO_SLOW = 4408
 CLOSE_FAILED = 1011
 
@@ -64,11 +65,12 @@ class SocketLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionSetup:
-    """What every session of one web chat shares."""
+    """What every session of one web chat shares. `is_strict`: nobody without a valid identity is served."""
 
     brand: Mapping[str, Any]
     secret: bytes
     widget_secret: str | None
+    is_strict: bool
     channel: ChannelLimits
     socket: SocketLimits
 
@@ -158,13 +160,20 @@ class Session:
     """One visitor on one socket, after a good hello."""
 
     def __init__(
-        self, *, setup: SessionSetup, socket: Socket, ports: Ports, visitor_id: str, language: str | None
+        self,
+        *,
+        setup: SessionSetup,
+        socket: Socket,
+        ports: Ports,
+        visitor_id: str,
+        language: str | None,
+        identity: Identity | None = None,
     ) -> None:
         limits = setup.socket
         self.setup, self.socket, self.ports, self.limits = setup, socket, ports, limits
         self.visitor_id, self.language = visitor_id, language
         self.sender_id = SENDER_PREFIX + visitor_id
-        self.identity: Identity | None = None
+        self.identity: Identity | None = identity
         self.sent_seq = self.seen_seq = 0
         self._news = asyncio.Event()
         self._is_typing = self._shows_typing = False
@@ -189,13 +198,14 @@ class Session:
                 "resume_from": self.sent_seq,
                 "brand": self.setup.brand,
                 "max_text_chars": self.setup.channel.max_inbound_chars,
-                "files": store.rules.offer() if (store := self.ports.files) and store.rules.kinds else None,
+                "uploads": store.rules.offer() if (store := self.ports.files) and store.rules.kinds else None,
                 "server_time": _iso(datetime.now(UTC)),
+                "bound": self.setup.is_strict or None,
             }
         )
         if is_ahead:
             await self._resync(last_seq, "the client is ahead of this server")
-        if hello.identity:
+        if hello.identity and self.identity is None:
             await self._identify(hello.identity)
 
     async def run(self) -> None:
@@ -250,14 +260,18 @@ class Session:
         """Store the message, then acknowledge it; every other end is an error frame that names the message."""
         try:
             text = frame.content(self.setup.channel.max_inbound_chars)
+            context = frame.known_context()
         except FrameError as error:
             await self.socket.error(error.code, str(error), frame.client_msg_id)
+            return
+        if self.setup.is_strict and not self._is_identified():
+            await self._refuse_anonymous("the identity token has expired", frame.client_msg_id)
             return
         if not await self._within_limits(frame.client_msg_id, self._messages):
             return
         try:
             files = await self._attached(frame)
-            receipt = (await self.ports.receive([self._inbound(frame, text, files)]))[0]
+            receipt = (await self.ports.receive([self._inbound(frame, text, files, context)]))[0]
         except TooBusy as error:
             await self.socket.error("busy", str(error), frame.client_msg_id, error.retry_after_s)
         except BadRequest as error:
@@ -279,9 +293,13 @@ class Session:
                 raise BadRequest(f"attachment {file_id!r} is no file of this visitor; upload it again")
         return [found[file_id] for file_id in dict.fromkeys(frame.attachments)]
 
-    def _inbound(self, frame: Send, text: str, files: Sequence[StoredFile]) -> InboundMessage:
+    def _inbound(
+        self, frame: Send, text: str, files: Sequence[StoredFile], context: Mapping[str, Any]
+    ) -> InboundMessage:
         now = datetime.now(UTC)
         metadata: dict[str, Any] = self.identity.metadata(now) if self.identity else {}
+        if context:
+            metadata["context"] = dict(context)
         if frame.payload is not None and frame.shown_title():
             metadata["title"] = frame.shown_title()
         if files and (store := self.ports.files):
@@ -312,10 +330,25 @@ class Session:
 
     async def _identify(self, token: str) -> None:
         try:
-            self.identity = read_identity(token, self.setup.widget_secret)
+            identity = read_identity(token, self.setup.widget_secret)
         except IdentityRefused as error:
             self.identity = None
-            await self.socket.error("identity_invalid", str(error))
+            if self.setup.is_strict:
+                await self._refuse_anonymous(str(error))
+            else:
+                await self.socket.error("identity_invalid", str(error))
+            return
+        if self.setup.is_strict and identity.visitor_id(self.setup.secret) != self.visitor_id:
+            await self._refuse_anonymous("this is another customer; open a socket of their own")
+            return
+        self.identity = identity
+
+    def _is_identified(self) -> bool:
+        return self.identity is not None and datetime.now(UTC) < self.identity.expires_at
+
+    async def _refuse_anonymous(self, reason: str, client_msg_id: str | None = None) -> None:
+        await self.socket.error("identity_required", reason, client_msg_id)
+        await self.socket.close(CLOSE_ANONYMOUS, "identity_required")
 
     # ---- server → client ----
 

@@ -1,16 +1,47 @@
-"""How the company speaks and looks (`brand.yml`): names, greeting, disclosure, colours.
+"""How the company speaks and looks (`brand.yml`): names, greeting, disclosure, colours, what the widget asks.
 
 Invariant: every text exists in English and Chinese; what the file leaves out comes from the defaults below.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from bot.assistant.colors import check_colors
+from bot.assistant.hours import OpeningHours, read_hours
 from bot.assistant.source import Node, Problems
 
 Texts = Mapping[str, str]
+INPUTS = ("text", "email", "tel", "number")
+MAX_FIELDS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormField:
+    """One question of the form before the chat; the bot finds the answer as `metadata.context.<name>`."""
+
+    name: str
+    label: Texts
+    input: str = "text"
+    is_required: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreChat:
+    """What the widget asks a new visitor before the first message."""
+
+    text: Texts
+    fields: tuple[FormField, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Csat:
+    """The question at the end of a chat. The answer comes as `/<intent>{"rating": "4", "comment": "…"}`."""
+
+    intent: str
+    text: Texts
+    max: int = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +54,9 @@ class Brand:
     colors: Mapping[str, str]
     reply_within: Texts
     avatar: str | None = None
+    hours: OpeningHours | None = None
+    pre_chat: PreChat | None = None
+    csat: Csat | None = None
 
     def disclosure(self, language: str | None) -> str:
         return self.disclosure_text.get(language or "en") or self.disclosure_text["en"]
@@ -41,11 +75,18 @@ DEFAULT_BRAND = Brand(
     reply_within={"en": "within one working day", "zh": "一个工作日内"},
 )
 
-_KEYS = frozenset({"name", "assistant_name", "greeting", "disclosure", "colors", "hand_off", "avatar"})
+_KEYS = frozenset(
+    {"name", "assistant_name", "greeting", "disclosure", "colors", "hand_off", "avatar", "hours", "pre_chat", "csat"}
+)
+_PRE_CHAT_TEXT: Texts = {
+    "en": "A few words about you, so that we can help at once.",
+    "zh": "请先留下几项信息，方便我们为您服务。",
+}
+_CSAT_TEXT: Texts = {"en": "How was this conversation?", "zh": "您对这次服务满意吗？"}
 
 
-def read_brand(root: Node | None, problems: Problems) -> Brand:
-    """The brand of `brand.yml`; the defaults where there is no such file."""
+def read_brand(root: Node | None, problems: Problems, intents: Collection[str] | None = None) -> Brand:
+    """The brand of `brand.yml`; the defaults where there is no such file. `intents` are those of the domain."""
     default = DEFAULT_BRAND
     if root is None or not root.expect_map(problems):
         return default
@@ -54,6 +95,7 @@ def read_brand(root: Node | None, problems: Problems) -> Brand:
     enabled = disclosure.get("enabled") if disclosure else None
     colors, avatar = root.get("colors"), root.get("avatar")
     chosen = {name: value for name, node in colors.items() if (value := node.text(problems))} if colors else {}
+    check_colors(colors, default.colors, problems)
     return Brand(
         name=_read_texts(root.get("name"), default.name, problems),
         assistant_name=_read_texts(root.get("assistant_name"), default.assistant_name, problems),
@@ -63,7 +105,74 @@ def read_brand(root: Node | None, problems: Problems) -> Brand:
         colors={**default.colors, **chosen},
         reply_within=_read_texts(hand_off.get("reply_within") if hand_off else None, default.reply_within, problems),
         avatar=avatar.text(problems) if avatar and not avatar.is_null else None,
+        hours=read_hours(root.get("hours"), problems),
+        pre_chat=_read_pre_chat(root.get("pre_chat"), problems),
+        csat=_read_csat(root.get("csat"), problems, intents),
     )
+
+
+def _read_pre_chat(node: Node | None, problems: Problems) -> PreChat | None:
+    if node is None or not node.expect_map(problems):
+        return None
+    node.warn_unknown_keys(frozenset({"text", "fields"}), problems)
+    fields = node.get("fields")
+    if fields is None or not fields.is_list or not fields.value:
+        problems.error(
+            node, "the form before the chat has no fields", "Write `fields:` with a list of `name`, `label`."
+        )
+        return None
+    found = [field for each in fields.elements() if (field := _read_field(each, problems))]
+    if len(found) > MAX_FIELDS:
+        problems.warning(
+            fields, f"{len(found)} questions before the chat", f"More than {MAX_FIELDS} send customers away; ask later."
+        )
+    return PreChat(text=_read_texts(node.get("text"), _PRE_CHAT_TEXT, problems), fields=tuple(found))
+
+
+def _read_field(node: Node, problems: Problems) -> FormField | None:
+    if not node.expect_map(problems):
+        return None
+    node.warn_unknown_keys(frozenset({"name", "label", "input", "required"}), problems)
+    name, label, kind, required = (node.get(key) for key in ("name", "label", "input", "required"))
+    key = name.text(problems) if name else None
+    if not key:
+        problems.error(
+            node, "this field has no name", "Write `name: email`; the bot reads it as metadata.context.email."
+        )
+        return None
+    shown = (kind.text(problems) if kind else None) or "text"
+    if shown not in INPUTS:
+        problems.error(kind, f"no such kind of field: '{shown}'", f"Choose one of: {', '.join(INPUTS)}.")
+        shown = "text"
+    return FormField(
+        name=key,
+        label=_read_texts(label, {"en": key, "zh": key}, problems),
+        input=shown,
+        is_required=bool(required and required.flag(problems)),
+    )
+
+
+def _read_csat(node: Node | None, problems: Problems, intents: Collection[str] | None) -> Csat | None:
+    if node is None or not node.expect_map(problems):
+        return None
+    node.warn_unknown_keys(frozenset({"intent", "text", "max"}), problems)
+    intent, most = node.get("intent"), node.get("max")
+    name = intent.text(problems) if intent else None
+    if not name:
+        problems.error(
+            node, "the question at the end has no intent", "Write `intent: rate_chat`, and a rule that answers it."
+        )
+        return None
+    name = name.removeprefix("/")
+    if intents is not None and name not in intents:
+        problems.warning(
+            intent, f"the domain has no intent '{name}'", "Add it to domain.yml, and a rule that answers the rating."
+        )
+    stars = (most.number(problems) if most else None) or 5
+    if stars not in range(3, 11):
+        problems.error(most, f"a rating of {stars:g} steps cannot be shown", "Choose 3 to 10.")
+        stars = 5
+    return Csat(intent=name, text=_read_texts(node.get("text"), _CSAT_TEXT, problems), max=int(stars))
 
 
 def _read_texts(node: Node | None, default: Texts, problems: Problems) -> Texts:

@@ -230,7 +230,7 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems, progre
         endpoints=named,
         nlg=read_nlg(endpoints.get("nlg") if endpoints else None, named.get("nlg"), problems),
         credentials=read_settings(credentials, variables, problems),
-        brand=read_brand(_optional(folder / "brand.yml", problems), problems),
+        brand=read_brand(_optional(folder / "brand.yml", problems), problems, domain.intents),
         config=read_kefu_config(_optional(folder / "kefu.yml", problems), problems, variables),
     )
     check_references(assistant, nlu.intents, problems)

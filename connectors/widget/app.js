@@ -1,18 +1,23 @@
 /* The chat as one element, <kefu-chat>, with everything inside its shadow root. Wires the session (what happens) to the
    panel (what is seen); nothing of the page's style comes in, nothing of ours goes out. */
 
+import { Attention } from "./attention.js";
 import { Composer } from "./composer.js";
-import { MessageLog } from "./log.js";
-import { icon, make, renderPart } from "./parts.js";
+import { make } from "./elements.js";
+import { feedbackForm, preChatForm } from "./forms.js";
+import { MessageLog, namesOf } from "./log.js";
+import { Look } from "./look.js";
+import { Outbox } from "./outbox.js";
+import { Panel } from "./panel.js";
 import { Session } from "./session.js";
 import { Storage } from "./storage.js";
-import { localized, nearestLocale, textsFor, LOCALES } from "./texts.js";
-import { themeProperties } from "./theme.js";
+import { Tabs } from "./tabs.js";
+import { download, print, transcriptText } from "./transcript.js";
+import { Uploads } from "./uploads.js";
 
 const NOT_SENT_AFTER_MS = 5_000;
 const TYPING_FOR_MS = 15_000;
-const BRAND_WITHIN_MS = 2_000;
-const FOCUSABLE = 'a[href], button:not([disabled]):not([hidden]), textarea, [tabindex="0"]';
+const TITLE_CHARS = 190; // the server takes 200
 
 /* Put the chat into the page; resolves to what window.Kefu calls. */
 export async function mount(options, emit) {
@@ -26,38 +31,56 @@ class KefuChat extends HTMLElement {
   #options;
   #emitOut;
   #storage;
+  #look;
+  #outbox;
+  #tabs;
   #session;
+  #attention;
+  #uploads;
+  #panel;
   #log;
   #composer;
-  #context;
-  #locale;
-  #brand = {};
-  #isOpen = false;
-  #unread = 0;
+  #typing;
+  #footer;
+  #form = null;
+  #knowsHistory = false;
+  #hasHistory = false;
+  #isPreChatDone = false;
+  #visit = {};
+  #toldVisit = null;
   #liveFrom = Infinity;
+  #lastSeq = 0;
   #returnFocusTo = null;
   #timers = new Map();
-  #theme = null;
-  #parts = {};
+  #looked = () => this.#isLookedAt && this.#attention.read(this.#lastSeq);
 
   async start(options, emit) {
     this.#options = options;
     this.#emitOut = emit;
     this.#storage = new Storage(options.server);
-    this.#locale = this.#firstLocale();
-    const [, brand] = await Promise.all([this.#loadStyles(), this.#loadBrand()]);
+    this.#tabs = new Tabs(options.server);
+    this.#look = new Look(this, options, this.#storage);
+    const root = this.attachShadow({ mode: "open" });
+    const started = [this.#look.loadBrand(), Outbox.open(options.server, this.#storage), this.#look.loadStyles(root)];
+    const [brand, outbox] = await Promise.all(started);
+    this.#outbox = outbox;
+    this.#attention = new Attention(this.#storage, this.#tabs, (count) => this.#showUnread(count));
     this.#session = new Session({
       server: options.server,
       storage: this.#storage,
-      language: this.#locale,
+      outbox,
+      tabs: this.#tabs,
+      language: this.#look.language,
       identity: options.identity,
       emit: (name, detail) => this.#happened(name, detail),
     });
+    await this.#session.load();
     this.#build();
     this.#useBrand(brand);
     document.body.append(this);
+    document.addEventListener("visibilitychange", this.#looked);
     // Who wrote before may have an answer waiting; who never wrote costs the server nothing until they open the chat.
-    for (const item of this.#session.outbox) this.#log.addPending(item);
+    for (const item of this.#session.outbox) this.#log.addPending(item, item.isRefused ? "refused" : "sending");
     if (this.#session.visitor || this.#session.outbox.length) this.#session.connect();
     this.#emitOut("ready", {});
     if (options.opens) this.open();
@@ -67,53 +90,57 @@ class KefuChat extends HTMLElement {
     return {
       open: () => this.open(),
       close: () => this.close(),
-      toggle: () => (this.#isOpen ? this.close() : this.open()),
-      send: (message) => this.#session.send(typeof message === "string" ? { text: message } : message),
+      toggle: () => (this.#panel.isOpen ? this.close() : this.open()),
+      send: (message) => this.#send(typeof message === "string" ? { text: message } : message),
       identify: (identity) => this.#session.identify(identity),
+      setContext: (context) => this.setContext(context),
       setLocale: (locale) => this.setLocale(locale),
       destroy: () => this.destroy(),
     };
   }
 
   open() {
-    if (this.#isOpen) return;
-    this.#isOpen = true;
+    if (this.#panel.isOpen) return;
     // The page sees this element as the focused one; inside it, the launcher was.
     const before = document.activeElement;
-    this.#returnFocusTo = before && before !== document.body && before !== this ? before : this.#parts.launcher;
-    this.#parts.panel.hidden = false;
-    this.#parts.launcher.hidden = true;
+    this.#returnFocusTo = before && before !== document.body && before !== this ? before : this.#panel.launcher;
+    this.#panel.show(true);
     this.#session.connect();
-    this.#setUnread(0);
+    this.#attention.read(this.#lastSeq);
+    this.#showForm();
     this.#log.toBottom();
-    this.#composer.focus();
+    this.#focusFooter();
     this.#emitOut("open", {});
   }
 
   close() {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
-    this.#parts.panel.hidden = true;
-    this.#parts.launcher.hidden = false;
-    const target = this.#returnFocusTo?.isConnected ? this.#returnFocusTo : this.#parts.launcher;
+    if (!this.#panel.isOpen) return;
+    this.#panel.show(false);
+    if (this.#form?.classList.contains("kefu-feedback")) this.#useForm(null);
+    const target = this.#returnFocusTo?.isConnected ? this.#returnFocusTo : this.#panel.launcher;
     target.focus({ preventScroll: true });
     this.#emitOut("close", {});
   }
 
+  /* What the page knows about this visit; it goes along with the next message. null takes a value back. */
+  setContext(context) {
+    this.#visit = Object.fromEntries(Object.entries({ ...this.#visit, ...context }).filter(([, value]) => value !== null && value !== undefined));
+  }
+
   setLocale(wish) {
-    const locale = nearestLocale(wish);
-    if (locale === this.#locale) return;
-    this.#locale = locale;
-    this.#storage.set("locale", { page: pageLocale(this.#options), choice: locale });
-    this.#session.language = locale;
+    if (!this.#look.speak(wish)) return;
+    this.#session.language = this.#look.language;
     this.#relabel();
     this.#log.render();
-    this.#emitOut("locale", { locale });
+    this.#emitOut("locale", { locale: this.#look.language });
   }
 
   destroy() {
+    document.removeEventListener("visibilitychange", this.#looked);
     this.#session.disconnect();
-    this.#log.destroy();
+    for (const part of [this.#uploads, this.#attention, this.#panel, this.#log]) part.destroy();
+    this.#tabs.close();
+    this.#outbox.close();
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.remove();
   }
@@ -121,75 +148,96 @@ class KefuChat extends HTMLElement {
   // ---- what the session says ----
 
   #happened(name, detail) {
-    const log = this.#log;
-    switch (name) {
-      case "welcome":
-        this.#liveFrom = detail.last_seq;
-        this.#useBrand(detail.brand);
-        this.#composer.maxChars = detail.max_text_chars;
-        if (detail.resume_from >= detail.last_seq) log.goLive();
-        break;
-      case "message":
-        this.#received(detail);
-        break;
-      case "outgoing":
-        log.addPending(detail);
-        this.#expectSent(detail.id);
-        break;
-      case "sending":
-        log.setStatus(detail.id, "sending");
-        this.#expectSent(detail.id);
-        break;
-      case "sent":
-        this.#stop(detail.id);
-        log.setStatus(detail.id, "sent");
-        break;
-      case "failed":
-        this.#stop(detail.item.id);
-        log.setStatus(detail.item.id, "refused", detail.code === "too_long" ? this.#texts.tooLong : null);
-        this.#announce(`${this.#texts.refused}: ${detail.item.title ?? detail.item.text ?? ""}`);
-        break;
-      case "typing":
-        this.#showTyping(detail.on);
-        break;
-      case "resync":
-        log.clear();
-        this.#liveFrom = detail.last_seq;
-        if (detail.last_seq === 0) log.goLive();
-        break;
-      case "state":
-        this.#showState(detail.state);
-        break;
-      default:
-    }
+    this.#handlers[name]?.(detail);
     this.#emitOut(name, detail);
+  }
+
+  #handlers = {
+    welcome: (welcome) => this.#welcomed(welcome),
+    message: (frame) => this.#received(frame),
+    outgoing: (item) => {
+      this.#log.addPending(item);
+      this.#expectSent(item.id);
+      this.#showForm();
+    },
+    sending: ({ id }) => {
+      this.#log.setStatus(id, "sending");
+      this.#expectSent(id);
+    },
+    sent: ({ id }) => {
+      this.#stop(id);
+      this.#log.setStatus(id, "sent");
+    },
+    failed: ({ item, code }) => {
+      this.#stop(item.id);
+      this.#log.setStatus(item.id, "refused", code === "too_long" ? this.#texts.tooLong : null);
+      this.#panel.announce(`${this.#texts.refused}: ${item.title ?? item.text ?? ""}`);
+    },
+    discarded: ({ id }) => {
+      this.#stop(id);
+      this.#log.dropPending(id);
+    },
+    typing: ({ on }) => this.#showTyping(on),
+    resync: ({ last_seq }) => {
+      this.#log.clear();
+      this.#lastSeq = 0;
+      this.#hasHistory = last_seq > 0;
+      this.#liveFrom = last_seq;
+      if (last_seq === 0) this.#log.goLive();
+    },
+    state: ({ state }) => {
+      this.#panel.showState(state);
+      this.dataset.state = state;
+      if (state !== "online") this.#showTyping(false);
+    },
+  };
+
+  #welcomed(welcome) {
+    this.#liveFrom = welcome.last_seq;
+    this.#knowsHistory = true;
+    this.#hasHistory = welcome.last_seq > 0;
+    this.#useBrand(welcome.brand);
+    this.#composer.maxChars = welcome.max_text_chars;
+    this.#uploads.limits = welcome.uploads;
+    if ((this.#storage.get("read") ?? 0) > welcome.last_seq) this.#attention.forget();
+    if (welcome.resume_from >= welcome.last_seq) this.#log.goLive();
+    this.#showForm();
   }
 
   #received(frame) {
     const isNew = frame.seq > this.#liveFrom;
+    this.#lastSeq = Math.max(this.#lastSeq, frame.seq);
     if (isNew) this.#log.goLive();
     if (frame.client_msg_id) this.#stop(frame.client_msg_id);
     if (frame.author !== "customer") this.#showTyping(false);
     this.#log.addMessage(frame);
+    this.#showForm();
     // After the last entry of the history: everything that follows is news.
     if (frame.seq >= this.#liveFrom) requestAnimationFrame(() => this.#log.goLive());
-    if (frame.author !== "customer" && !this.#isOpen && frame.seq > (this.#storage.get("read") ?? 0)) {
-      this.#setUnread(this.#unread + 1);
-    }
-    if (this.#isOpen) this.#storage.set("read", frame.seq);
+    if (this.#isLookedAt) this.#attention.read(frame.seq);
+    else if (frame.author !== "customer") this.#attention.missed(frame.seq, isNew);
     this.#after("seen", 300, () => this.#session.seen(frame.seq));
+  }
+
+  get #isLookedAt() {
+    return this.#panel.isOpen && document.visibilityState === "visible";
+  }
+
+  #showUnread(count) {
+    this.#panel.showUnread(count);
+    this.#emitOut("unread", { count });
   }
 
   /* Say that a message hangs before the customer wonders; it is still sent when it can be. */
   #expectSent(id) {
     this.#after(id, NOT_SENT_AFTER_MS, () => {
       this.#log.setStatus(id, "waiting");
-      this.#announce(this.#texts.notSent);
+      this.#panel.announce(this.#texts.notSent);
     });
   }
 
   #showTyping(on) {
-    this.#parts.typing.hidden = !on;
+    this.#typing.hidden = !on;
     this.#stop("typing");
     if (on) {
       this.#log.toBottomIfFollowing();
@@ -197,195 +245,182 @@ class KefuChat extends HTMLElement {
     }
   }
 
-  #showState(state) {
+  // ---- what the customer does ----
+
+  #send({ text, payload, title, attachments }) {
+    const context = JSON.stringify(this.#visit) === this.#toldVisit ? undefined : this.#visit;
+    this.#toldVisit = JSON.stringify(this.#visit);
+    const isTold = context && Object.keys(context).length > 0;
+    return this.#session.send({ text, payload, title, attachments, context: isTold ? context : undefined });
+  }
+
+  #sayTyped(text, files) {
+    const attachments = files.length ? files : undefined;
+    // The server wants words, and the bot something to read: the names of the files.
+    this.#send({ text: text || namesOf(files), attachments });
+  }
+
+  #askForPerson() {
+    this.#send({ payload: this.#options.handoffPayload, title: this.#texts.person });
+    this.#composer.focus();
+  }
+
+  #otherLocale() {
+    this.setLocale(this.#look.otherLanguage);
+    this.#panel.focusLanguage();
+  }
+
+  #saveTranscript() {
     const texts = this.#texts;
-    const line = { offline: texts.offline, forbidden: texts.forbidden, outdated: texts.outdated }[state] ?? "";
-    this.#parts.stateText.textContent = line;
-    this.#parts.stateRetry.hidden = state !== "offline";
-    this.#parts.state.hidden = !line;
-    this.dataset.state = state;
-    if (state !== "online") this.#showTyping(false);
+    const { brand, assistant } = this.#look.names;
+    const names = { customer: texts.you, bot: assistant, operator: texts.operator };
+    const text = transcriptText(this.#log.entries, { heading: texts.transcriptOf(brand), names, locale: this.#look.locale });
+    download(`${texts.transcriptOf(brand)} ${new Date().toISOString().slice(0, 10)}.txt`, text);
+    this.#panel.announce(texts.saved);
   }
 
-  #setUnread(count) {
-    this.#unread = count;
-    this.#parts.badge.hidden = count === 0;
-    this.#parts.badge.textContent = count > 9 ? "9+" : String(count);
-    this.#parts.launcher.setAttribute("aria-label", count ? this.#texts.openUnread(count) : this.#texts.open);
+  // ---- forms in the composer's place ----
+
+  /* The form before the chat, as long as nothing was said and nobody signed in. */
+  #showForm() {
+    if (this.#form?.classList.contains("kefu-feedback")) return;
+    const { pre_chat } = this.#look.brand;
+    const hasBegun = this.#hasHistory || this.#session.hasBegun || this.#session.hasIdentity || this.#isPreChatDone;
+    const isKnown = this.#knowsHistory || !this.#session.visitor;
+    if (!pre_chat || hasBegun || !isKnown) {
+      if (this.#form) this.#useForm(null);
+    } else if (!this.#form) {
+      this.#useForm(preChatForm(pre_chat, this.#look, (answers) => {
+        this.#isPreChatDone = true;
+        this.setContext(answers);
+        this.#useForm(null);
+        this.#composer.focus();
+      }));
+    }
   }
 
-  #announce(text) {
-    this.#parts.alert.textContent = text;
-    this.#after("alert", 4_000, () => (this.#parts.alert.textContent = ""));
+  /* In another language, with what was typed already. */
+  #showFormAgain() {
+    const typed = [...(this.#form?.querySelectorAll(".kefu-field") ?? [])].map(({ value }) => value);
+    this.#useForm(null);
+    this.#showForm();
+    for (const [index, field] of [...(this.#form?.querySelectorAll(".kefu-field") ?? [])].entries()) field.value = typed[index] ?? "";
+  }
+
+  #askForFeedback() {
+    const { csat } = this.#look.brand;
+    this.#useForm(feedbackForm(csat, this.#look, (answer) => {
+      if (answer) {
+        const slots = { rating: String(answer.rating), ...(answer.comment ? { comment: answer.comment } : {}) };
+        const title = [`${this.#texts.rating}: ${this.#texts.stars(answer.rating, csat.max)}`, answer.comment].filter(Boolean).join(" – ");
+        this.#send({ payload: `/${csat.intent}${JSON.stringify(slots)}`, title: [...title].slice(0, TITLE_CHARS).join("") });
+      }
+      this.close();
+    }));
+    this.#focusFooter();
+  }
+
+  #useForm(form) {
+    const hadFocus = this.#form?.contains(this.shadowRoot.activeElement);
+    this.#form?.remove();
+    this.#form = form;
+    this.#composer.element.hidden = form !== null;
+    if (form) this.#footer.append(form);
+    if (hadFocus) this.#focusFooter();
+  }
+
+  #focusFooter() {
+    if (this.#form) this.#form.querySelector("input, textarea").focus({ preventScroll: true });
+    else this.#composer.focus();
   }
 
   // ---- what is seen ----
 
   #build() {
-    const names = () => this.#names;
-    const choose = (choice) => this.#session.send(choice);
-    const context = {
-      server: this.#options.server,
-      names,
-      choose,
-      greeting: () => localized(this.#brand.greeting, this.#locale),
-      locale: () => (this.#locale === "zh" ? "zh-CN" : "en-GB"),
-      hint: ({ input }) => this.#composer.hint(input),
+    const context = this.#context;
+    context.server = this.#options.server;
+    // What was pressed goes; the keyboard's focus goes where one writes on.
+    const andWrite = (then) => (value) => {
+      then(value);
+      this.#composer.focus();
     };
-    Object.defineProperty(context, "texts", { get: () => this.#texts });
-    this.#context = context;
-    this.#log = new MessageLog(context, (id) => this.#session.retry(id));
-    this.#composer = new Composer(this.#texts, (text) => this.#session.send({ text }));
-    const parts = this.#parts;
-    parts.badge = make("span", { class: "kefu-badge", hidden: true, "aria-hidden": "true" });
-    parts.launcher = make("button", { type: "button", class: "kefu-launcher", "aria-haspopup": "dialog", onclick: () => this.open() },
-      icon("chat"), parts.badge);
-    parts.typing = make("div", { class: "kefu-typing", hidden: true, "aria-hidden": "true" }, make("i"), make("i"), make("i"));
-    this.#log.list.append(parts.typing);
-    parts.stateText = make("span");
-    parts.stateRetry = make("button", { type: "button", class: "kefu-link", onclick: () => this.#session.reconnect() });
-    parts.state = make("div", { class: "kefu-state", role: "status", hidden: true }, parts.stateText, parts.stateRetry);
-    parts.alert = make("div", { class: "kefu-hidden", role: "alert" });
-    parts.panel = make("section", { class: "kefu-panel", role: "dialog", hidden: true, onkeydown: (event) => this.#key(event) },
-      this.#header(), this.#log.element, parts.state, this.#composer.element, parts.alert);
-    this.shadowRoot.append(parts.launcher, parts.panel);
+    context.choose = andWrite((choice) => this.#send(choice));
+    context.hint = ({ input }) => this.#composer.hint(input);
+    this.#uploads = new Uploads(context, {
+      visitor: () => this.#session.visitor,
+      onChange: () => this.#composer?.update(),
+      announce: (text) => this.#panel.announce(text),
+    });
+    this.#composer = new Composer(this.#texts, this.#uploads, (text, files) => this.#sayTyped(text, files));
+    this.#log = new MessageLog(context, andWrite((id) => this.#session.retry(id)), andWrite((id) => this.#session.discard(id)));
+    this.#typing = make("div", { class: "kefu-typing", hidden: true, "aria-hidden": "true" }, make("i"), make("i"), make("i"));
+    this.#log.list.append(this.#typing);
+    this.#footer = make("div", { class: "kefu-footer" }, this.#composer.element);
+    this.#panel = new Panel(context, this.#actions, this.#menu, (state) => [this.#log.element, state, this.#footer]);
+    this.shadowRoot.append(this.#panel.launcher, this.#panel.element);
+    for (const gesture of ["pointerdown", "keydown"]) this.shadowRoot.addEventListener(gesture, () => this.#attention.wake());
     this.classList.toggle("kefu-left", this.#options.position === "left");
     this.#relabel();
   }
 
-  #header() {
-    const parts = this.#parts;
-    parts.avatar = make("span", { class: "kefu-avatar", "aria-hidden": "true" });
-    parts.title = make("h2", { class: "kefu-title", id: "kefu-title" });
-    parts.subtitle = make("p", { class: "kefu-subtitle" });
-    parts.disclosure = make("p", { class: "kefu-disclosure" });
-    parts.person = make("button", { type: "button", class: "kefu-person", onclick: () => this.#askForPerson() });
-    parts.language = make("button", { type: "button", class: "kefu-tool", onclick: () => this.#otherLocale() });
-    parts.close = make("button", { type: "button", class: "kefu-tool", onclick: () => this.close() }, icon("close"));
-    return make("header", { class: "kefu-header" },
-      make("div", { class: "kefu-header-row" },
-        parts.avatar,
-        make("div", { class: "kefu-names" }, parts.title, parts.subtitle),
-        parts.language, parts.close),
-      make("div", { class: "kefu-header-row kefu-header-foot" }, parts.disclosure, parts.person));
+  get #actions() {
+    return {
+      open: () => this.open(),
+      close: () => this.close(),
+      person: () => this.#askForPerson(),
+      otherLocale: () => this.#otherLocale(),
+      reconnect: () => this.#session.reconnect(),
+      takesFiles: () => this.#uploads.isOn && !this.#form,
+      addFiles: (files) => this.#uploads.add(files),
+    };
   }
 
-  #relabel() {
-    const texts = this.#texts;
-    const parts = this.#parts;
-    const names = this.#names;
-    // Inside the shadow root: a page that hides its other language's elements must not hide the chat.
-    parts.panel.lang = parts.launcher.lang = this.#locale === "zh" ? "zh-CN" : "en";
-    parts.panel.setAttribute("aria-label", texts.chatWith(names.brand));
-    parts.title.textContent = names.brand;
-    parts.subtitle.textContent = names.assistant === names.brand ? texts.automated : `${names.assistant} · ${texts.automated}`;
-    parts.avatar.replaceChildren(...this.#avatar(names.assistant));
-    parts.disclosure.textContent = this.#disclosure;
-    parts.disclosure.hidden = !this.#disclosure;
-    parts.person.replaceChildren(icon("person"), texts.person);
-    const replyWithin = localized(this.#brand.reply_within, this.#locale);
-    parts.person.title = replyWithin ? texts.replyWithin(replyWithin) : "";
-    parts.language.replaceChildren(texts.language);
-    parts.language.setAttribute("aria-label", texts.languageLabel);
-    parts.language.lang = this.#locale === "zh" ? "en" : "zh-CN";
-    parts.close.setAttribute("aria-label", texts.close);
-    parts.close.title = texts.closeShort;
-    parts.stateRetry.textContent = texts.retryNow;
-    this.#composer.setTexts(texts);
-    this.#setUnread(this.#unread);
-    this.#showState(this.#session.state);
+  get #menu() {
+    const hasEntries = () => this.#log.entries.length > 0;
+    return [
+      { icon: "sound", label: ({ sound }) => sound, isChecked: () => this.#attention.isSoundOn, choose: () => this.#attention.toggleSound() },
+      { icon: "download", label: ({ save }) => save, isShown: hasEntries, choose: () => this.#saveTranscript() },
+      { icon: "print", label: (texts) => texts.print, isShown: hasEntries, choose: () => print(this) },
+      { icon: "done", label: ({ end }) => end, isShown: () => Boolean(this.#look.brand.csat) && hasEntries(), choose: () => this.#askForFeedback() },
+    ];
   }
 
-  #key(event) {
-    if (event.key === "Escape" && !event.isComposing) {
-      event.stopPropagation();
-      this.close();
-    } else if (event.key === "Tab") {
-      this.#keepFocusInside(event);
-    }
-  }
-
-  #keepFocusInside(event) {
-    const all = [...this.#parts.panel.querySelectorAll(FOCUSABLE)].filter((one) => one.offsetParent !== null);
-    const [first, last] = [all[0], all.at(-1)];
-    const active = this.shadowRoot.activeElement;
-    if (event.shiftKey && active === first) last.focus();
-    else if (!event.shiftKey && active === last) first.focus();
-    else return;
-    event.preventDefault();
-  }
-
-  #askForPerson() {
-    this.#session.send({ payload: this.#options.handoffPayload, title: this.#texts.person });
-    this.#composer.focus();
-  }
-
-  #otherLocale() {
-    this.setLocale(LOCALES.find((locale) => locale !== this.#locale));
-    this.#parts.language.focus();
-  }
-
-  // ---- brand, language, style ----
+  /* What the parts of the widget ask: the words, the brand, the language of now. */
+  #context = Object.defineProperty(
+    {
+      names: () => this.#look.names,
+      brand: () => this.#look.brand,
+      greeting: () => this.#look.words(this.#look.brand.greeting),
+      language: () => this.#look.language,
+      locale: () => this.#look.locale,
+    },
+    "texts",
+    { get: () => this.#texts },
+  );
 
   get #texts() {
-    return textsFor(this.#locale);
-  }
-
-  get #names() {
-    const brand = this.#options.title || localized(this.#brand.name, this.#locale) || "Kefu";
-    return { brand, assistant: localized(this.#brand.assistant_name, this.#locale) || brand };
-  }
-
-  get #disclosure() {
-    const { disclosure } = this.#brand;
-    return disclosure?.enabled ? localized(disclosure.text, this.#locale) : "";
-  }
-
-  #avatar(name) {
-    const [picture] = this.#brand.avatar ? renderPart({ type: "image", url: this.#brand.avatar }, this.#context) : [];
-    return picture ? [picture] : [[...name][0] ?? ""];
+    return this.#look.texts;
   }
 
   #useBrand(brand) {
-    if (!brand || JSON.stringify(brand) === JSON.stringify(this.#brand)) return;
-    this.#brand = brand;
-    this.#storage.set("brand", brand);
-    const properties = themeProperties(brand.colors);
-    if (this.#theme) this.#theme.replaceSync(`:host{${properties.map(([name, value]) => `${name}:${value}`).join(";")}}`);
-    else for (const [name, value] of properties) this.style.setProperty(name, value);
+    if (!this.#look.use(brand)) return;
     this.#relabel();
     this.#log.render();
   }
 
-  async #loadBrand() {
-    try {
-      const answer = await fetch(new URL("webchat/brand", this.#options.server), { signal: AbortSignal.timeout(BRAND_WITHIN_MS) });
-      if (answer.ok) return (await answer.json()).brand;
-    } catch {
-      // Offline or slow: the colours of the last visit, and the socket's welcome brings the brand too.
-    }
-    return this.#storage.get("brand");
-  }
-
-  async #loadStyles() {
-    const root = this.attachShadow({ mode: "open" });
-    const url = new URL("widget.css", import.meta.url);
-    if (!("adoptedStyleSheets" in root)) {
-      const link = make("link", { rel: "stylesheet", href: url.href });
-      root.append(link);
-      return new Promise((resolve) => (link.onload = link.onerror = resolve));
-    }
-    const sheet = new CSSStyleSheet();
-    this.#theme = new CSSStyleSheet();
-    root.adoptedStyleSheets = [sheet, this.#theme];
-    return sheet.replace(await (await fetch(url)).text());
-  }
-
-  #firstLocale() {
-    const page = pageLocale(this.#options);
-    const saved = this.#storage.get("locale");
-    // The customer's choice holds while the page speaks the language it spoke then.
-    return saved?.page === page && LOCALES.includes(saved.choice) ? saved.choice : page;
+  #relabel() {
+    const { direction } = this.#look;
+    this.dir = direction;
+    this.#panel.relabel({
+      names: this.#look.names,
+      direction,
+      disclosure: this.#look.disclosure,
+      replyWithin: this.#look.words(this.#look.brand.reply_within),
+    });
+    this.#composer.setTexts(this.#texts);
+    this.#panel.showUnread(this.#attention.unread);
+    this.#panel.showState(this.#session.state);
+    this.#showFormAgain();
   }
 
   #after(name, ms, then) {
@@ -397,8 +432,4 @@ class KefuChat extends HTMLElement {
     clearTimeout(this.#timers.get(name));
     this.#timers.delete(name);
   }
-}
-
-function pageLocale(options) {
-  return nearestLocale(options.lang, document.documentElement.lang, ...navigator.languages);
 }

@@ -13,6 +13,7 @@
     server: new URL(data.server ?? "..", data.server ? location.href : script.src).href,
     title: data.title,
     lang: data.lang,
+    dir: ["rtl", "ltr"].includes(data.dir) ? data.dir : undefined,
     position: data.position === "left" ? "left" : "right",
     handoffPayload: data.handoffPayload ?? "/human_handoff",
     identity: data.identity,
@@ -51,6 +52,7 @@
     toggle: ask("toggle"),
     send: ask("send"),
     identify: ask("identify"),
+    setContext: ask("setContext"),
     setLocale: ask("setLocale"),
     on(name, listener) {
       if (!listeners.has(name)) listeners.set(name, new Set());

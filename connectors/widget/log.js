@@ -1,7 +1,9 @@
 /* The list of messages: what the server confirmed, in its order, then what is still on its way. A screen reader hears a
    message when it is new; the history of a reload is there to read, but not read out. */
 
-import { icon, make, plainBubble, renderPart } from "./parts.js";
+import { make } from "./elements.js";
+import { icon } from "./icons.js";
+import { attachmentPart, plainBubble, renderOwnPart, renderPart } from "./parts.js";
 
 const NEAR_BOTTOM_PX = 80;
 const SAME_GROUP_MS = 5 * 60_000;
@@ -16,13 +18,16 @@ export class MessageLog {
   #follows = true;
   #context;
   #retry;
+  #discard;
   #midnight;
   #observer;
 
-  /* `context`: what parts need, plus `texts`, `locale`, `names` and `greeting()`; `retry(id)` sends again. */
-  constructor(context, retry) {
+  /* `context`: what parts need, plus `texts`, `locale`, `names` and `greeting()`; `retry(id)` sends again, `discard(id)`
+     gives up. */
+  constructor(context, retry, discard) {
     this.#context = context;
     this.#retry = retry;
+    this.#discard = discard;
     this.list = make("div", { class: "kefu-log", role: "log", "aria-live": "off", "aria-relevant": "additions", tabindex: "0" });
     this.list.append(this.#greeting, this.#confirmed, this.#waiting);
     this.#newer = make("button", { type: "button", class: "kefu-newer", hidden: true, onclick: () => this.toBottom() });
@@ -52,7 +57,7 @@ export class MessageLog {
   }
 
   addMessage(frame) {
-    if (frame.client_msg_id && this.#pending.delete(frame.client_msg_id)) this.#pendingNode(frame.client_msg_id)?.remove();
+    if (frame.client_msg_id) this.dropPending(frame.client_msg_id);
     this.#entries.push(frame);
     this.#append(frame);
     if (!this.#follows) this.#newer.hidden = false;
@@ -62,7 +67,18 @@ export class MessageLog {
     if (this.#pending.has(item.id)) return;
     this.#pending.set(item.id, { item, status });
     this.#waiting.append(this.#pendingEntry(item, status));
+    this.#useUpQuickReplies();
     this.toBottom();
+  }
+
+  dropPending(id) {
+    this.#pending.delete(id);
+    this.#pendingNode(id)?.remove();
+  }
+
+  /* What was said and is known here, oldest first. */
+  get entries() {
+    return [...this.#entries];
   }
 
   /* Status of an own message: sending, sent, waiting (not sent yet) or refused, with the reason's text. */
@@ -105,6 +121,7 @@ export class MessageLog {
     this.#waiting.replaceChildren(
       ...[...this.#pending.values()].map(({ item, status, reason }) => this.#pendingEntry(item, status, reason)),
     );
+    if (this.#pending.size) this.#useUpQuickReplies();
     this.list.setAttribute("aria-live", live);
   }
 
@@ -122,13 +139,21 @@ export class MessageLog {
       this.#useUpQuickReplies();
       this.#context.hint({ input: "text" });
     }
-    const body = frame.parts.flatMap((part) => (isOwn ? plainBubble(part.text) : renderPart(part, this.#context)));
+    const body = this.#body(frame, isOwn);
     // Nothing in it that this widget can show (a newer server's part): no empty bubble.
     if (!body.length) return;
     const status = isOwn ? make("span", { class: "kefu-status" }, this.#context.texts.sent) : null;
     const entry = this.#entry(frame.author, body, this.#time(at), status);
     entry.dataset.seq = frame.seq;
     this.#confirmed.append(entry);
+  }
+
+  #body(frame, isOwn) {
+    const files = frame.attachments ?? frame.metadata?.attachments ?? [];
+    const render = isOwn ? renderOwnPart : renderPart;
+    const shown = frame.parts.filter((part) => !(part.type === "text" && part.text === namesOf(files)));
+    const others = files.filter(({ url }) => !shown.some((part) => part.url === url));
+    return [...shown, ...others.map(attachmentPart)].flatMap((part) => render(part, this.#context));
   }
 
   #entry(author, body, ...meta) {
@@ -139,7 +164,7 @@ export class MessageLog {
     return make("div", { class: `kefu-entry kefu-${side}` },
       make("span", { class: "kefu-hidden" }, texts.says(name)),
       ...body,
-      make("p", { class: "kefu-meta", "aria-live": "off" }, author === "operator" ? `${name} · ` : null, ...meta));
+      meta.length ? make("p", { class: "kefu-meta", "aria-live": "off" }, author === "operator" ? `${name} · ` : null, ...meta) : null);
   }
 
   #greetingEntry() {
@@ -149,13 +174,19 @@ export class MessageLog {
 
   #pendingEntry(item, status, reason = null) {
     const { texts } = this.#context;
-    const body = [plainBubble(item.title ?? item.text ?? item.payload)];
+    const files = item.attachments ?? [];
+    const words = item.title ?? item.text ?? item.payload;
+    const body = words === namesOf(files) ? [] : [plainBubble(words)];
+    body.push(...files.map(attachmentPart).flatMap((part) => renderOwnPart(part, this.#context)));
     const label = { sending: texts.sending, sent: texts.sent, waiting: texts.notSent, refused: reason ?? texts.refused }[status];
     const isStuck = status === "waiting" || status === "refused";
     const retry = isStuck
       ? make("button", { type: "button", class: "kefu-retry", onclick: () => this.#retry(item.id) }, icon("retry"), texts.retry)
       : null;
-    const entry = this.#entry("customer", body, make("span", { class: "kefu-status" }, label), retry);
+    const discard = status === "refused"
+      ? make("button", { type: "button", class: "kefu-retry", onclick: () => this.#discard(item.id) }, texts.discard)
+      : null;
+    const entry = this.#entry("customer", body, make("span", { class: "kefu-status" }, label), retry, discard);
     entry.dataset.id = item.id;
     entry.classList.add(`kefu-is-${status}`);
     return entry;
@@ -196,6 +227,11 @@ export class MessageLog {
     this.#follows = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
     if (this.#follows) this.#newer.hidden = true;
   }
+}
+
+/* Files without a word are sent under their names; shown are the files alone. */
+export function namesOf(files) {
+  return files.map(({ name }) => name).join(", ") || null;
 }
 
 function dayOf(at) {

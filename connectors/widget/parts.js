@@ -1,21 +1,14 @@
 /* The parts of a message → elements. Text goes in as text, never as markup; a URL is used only when a browser may open it. */
 
+import { carousel } from "./carousel.js";
+import { fileSize, make } from "./elements.js";
+import { icon } from "./icons.js";
+import { ratingForm } from "./rating.js";
+
 const LINK = /https?:\/\/[^\s<>"'，。；：！？、（）《》「」]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+/giu;
 const TRAILING = /[.,;:!?)\]}'"]+$/u;
 const LINK_SCHEMES = new Set(["http:", "https:", "mailto:", "tel:"]);
 const IMAGE_SCHEMES = new Set(["http:", "https:"]);
-
-/* Make an element: make("a", { class: "x", href: … }, child, "text"). Attributes that are null are left out. */
-export function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
-  return element;
-}
 
 /* The server's own check a second time: a URL from a message, or null. Relative ones belong to the server. */
 function safeUrl(value, base, schemes) {
@@ -27,34 +20,41 @@ function safeUrl(value, base, schemes) {
   }
 }
 
-/* Elements for one part. `context`: {texts, server, choose({payload, title}), hint({input})}. */
+/* Elements for one part. `context`: {texts, server, locale(), choose({payload, title}), hint({input})}. */
 export function renderPart(part, context) {
   return RENDERERS[part.type]?.(part, context) ?? [];
 }
 
+/* Elements for what a customer sent: their words as they wrote them, and their files. */
+export function renderOwnPart(part, context) {
+  if (part.type === "text") return [plainBubble(part.text)];
+  return part.type === "image" || part.type === "file" ? renderPart(part, context) : [];
+}
+
+/* An uploaded file as a part: {id, name, media_type, size, url}. */
+export function attachmentPart({ name, media_type, size, url }) {
+  if (/^image\/(png|jpeg|gif|webp|avif)$/.test(media_type)) return { type: "image", url, alt: name };
+  return { type: "file", url, name, media_type, size };
+}
+
 const RENDERERS = {
   text: ({ text }) => [bubble(text)],
-  buttons: (part, context) => [
-    ...(part.text ? [bubble(part.text)] : []),
-    choices(part.buttons, context, "kefu-buttons"),
-  ],
-  quick_replies: (part, context) => [
-    ...(part.text ? [bubble(part.text)] : []),
-    choices(part.buttons, context, "kefu-buttons kefu-quick"),
-  ],
-  image: (part, context) => picture(part.url, part.alt, context),
+  buttons: (part, context) => [...asked(part), choices(part.buttons, context, "kefu-buttons")],
+  quick_replies: (part, context) => [...asked(part), choices(part.buttons, context, "kefu-buttons kefu-quick")],
+  image: (part, context) => linkedPicture(part, context),
   card: (part, context) => [card(part, context)],
-  carousel: ({ cards }, context) => [
-    make("div", { class: "kefu-carousel", role: "group", "aria-label": context.texts.choices, tabindex: "0" },
-      ...cards.map((one) => card(one, context))),
-  ],
+  carousel: ({ cards }, context) => [carousel(cards.map((one) => card(one, context)), context)],
   file: (part, context) => file(part, context),
   form: (part, context) => {
     context.hint?.(part);
-    return part.text ? [bubble(part.text)] : [];
+    return asked(part);
   },
-  rating: (part, context) => [...(part.text ? [bubble(part.text)] : []), stars(part, context)],
+  rating: (part, context) => [...asked(part), ratingForm(part, context)],
 };
+
+function asked({ text }) {
+  return text ? [bubble(text)] : [];
+}
 
 function bubble(text) {
   return make("div", { class: "kefu-bubble", dir: "auto" }, ...withLinks(text));
@@ -98,7 +98,7 @@ function choice(button, context) {
   return anchor(href, { class: "kefu-choice", "aria-label": label }, button.title, icon("out"));
 }
 
-function picture(url, alt, context) {
+export function picture(url, alt, context) {
   const src = safeUrl(url, context.server, IMAGE_SCHEMES);
   if (!src) return [];
   const image = make("img", { class: "kefu-image", src, alt: alt || context.texts.image, loading: "lazy", referrerpolicy: "no-referrer" });
@@ -106,52 +106,27 @@ function picture(url, alt, context) {
   return [image];
 }
 
+// A chat is narrow: the picture opens in its full size beside it.
+function linkedPicture({ url, alt }, context) {
+  const [image] = picture(url, alt, context);
+  return image ? [anchor(image.src, { class: "kefu-picture", "aria-label": `${image.alt} ${context.texts.newTab}` }, image)] : [];
+}
+
 function card(part, context) {
-  return make("article", { class: "kefu-card" },
+  return make("article", { class: "kefu-card", "aria-label": part.title },
     ...(part.image_url ? picture(part.image_url, part.title, context) : []),
     make("p", { class: "kefu-card-title", dir: "auto" }, part.title),
     part.subtitle ? make("p", { class: "kefu-card-text", dir: "auto" }, ...withLinks(part.subtitle)) : null,
     part.buttons?.length ? choices(part.buttons, context, "kefu-buttons") : null);
 }
 
-function file(part, context) {
-  const href = safeUrl(part.url, context.server, IMAGE_SCHEMES);
+function file({ url, name, size }, context) {
+  const href = safeUrl(url, context.server, IMAGE_SCHEMES);
   if (!href) return [];
-  return [anchor(href, { class: "kefu-file", "aria-label": context.texts.download(part.name) }, icon("file"), part.name)];
-}
-
-function stars({ max }, context) {
-  const numbers = Array.from({ length: Math.min(max, 10) }, (_, index) => index + 1);
-  return make("div", { class: "kefu-buttons kefu-quick kefu-stars", role: "group", "aria-label": context.texts.choices },
-    ...numbers.map((number) => {
-      const choose = () => context.choose({ payload: String(number), title: String(number) });
-      const label = context.texts.stars(number, max);
-      return make("button", { type: "button", class: "kefu-choice", "aria-label": label, onclick: choose }, String(number));
-    }));
-}
-
-// ---- icons: paths of our own on a 24 × 24 grid ----
-
-const ICONS = {
-  chat: ["M4 5.5A2.5 2.5 0 0 1 6.500 3h11A2.500 2.500 0 0 1 20 5.500v8a2.500 2.500 0 0 1-2.500 2.500H11l-4.600 4.100c-.5.440-1.400.1-1.400-.6V16A2.500 2.500 0 0 1 4 13.500z"],
-  close: ["M6 6l12 12", "M18 6L6 18"],
-  send: ["M5 12h13", "M12.500 5.500L19 12l-6.500 6.500"],
-  person: ["M12 12.500a4 4 0 1 0 0-8 4 4 0 0 0 0 8z", "M4.500 20c.7-3.400 3.700-5 7.500-5s6.800 1.600 7.500 5"],
-  retry: ["M19 12a7 7 0 1 1-2.200-5.100", "M19.500 3.500V8H15"],
-  out: ["M9 5H6.500A1.500 1.500 0 0 0 5 6.500v11A1.500 1.500 0 0 0 6.500 19h11a1.500 1.500 0 0 0 1.500-1.500V15", "M13 5h6v6", "M19 5l-8 8"],
-  file: ["M7 3.500h6.500L18 8v11a1.500 1.500 0 0 1-1.500 1.500h-9.500A1.500 1.500 0 0 1 5.500 19V5A1.500 1.500 0 0 1 7 3.500z", "M13 3.500V8.500h5"],
-};
-
-export function icon(name) {
-  const space = "http://www.w3.org/2000/svg";
-  const svg = document.createElementNS(space, "svg");
-  for (const [key, value] of [["viewBox", "0 0 24 24"], ["class", `kefu-icon kefu-icon-${name}`], ["aria-hidden", "true"], ["focusable", "false"]]) {
-    svg.setAttribute(key, value);
-  }
-  for (const d of ICONS[name]) {
-    const path = document.createElementNS(space, "path");
-    path.setAttribute("d", d);
-    svg.append(path);
-  }
-  return svg;
+  const kind = /\.(\w{1,5})$/.exec(name)?.[1].toUpperCase() ?? "";
+  const facts = [kind, size ? fileSize(size, context.locale()) : ""].filter(Boolean).join(" · ");
+  return [anchor(href, { class: "kefu-file", "aria-label": context.texts.download(name) },
+    make("span", { class: "kefu-file-icon" }, icon("file")),
+    make("span", { class: "kefu-file-facts" },
+      make("span", { class: "kefu-file-name", dir: "auto" }, name), facts ? make("small", {}, facts) : null))];
 }

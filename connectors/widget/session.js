@@ -1,21 +1,26 @@
-/* The conversation with the server, without any page: one socket at a time, an outbox, resume. docs/webchat-protocol.md
-   describes the frames. What the customer sent stays in the outbox until the server acknowledged it; one message is on its
-   way at a time, so that they arrive in the order they were written. */
+/* The conversation with the server, without any page: one socket at a time, resume, and the outbox behind it (sending.js).
+   docs/webchat-protocol.md describes the frames. */
+
+import { subjectOf } from "./identity.js";
+import { Sending } from "./sending.js";
 
 export const PROTOCOL = 1;
 
-const ACK_WITHIN_MS = 10_000;
+const WELCOME_WITHIN_MS = 10_000;
 const PING_EVERY_MS = 20_000;
 const PONG_WITHIN_MS = 8_000;
 const HISTORY = 200;
+const CLOSE_ANONYMOUS = 4401;
 const CLOSE_FORBIDDEN = 4403;
-// What the server will never take, however often it is sent.
-const HOPELESS = new Set(["bad_frame", "too_long", "frame_too_large", "refused"]);
-const FATAL = new Set(["unsupported_protocol"]);
+// Errors after which there is no socket, and the state they leave behind.
+const FATAL = { unsupported_protocol: "outdated", identity_required: "anonymous" };
+const REFUSED = new Set(["outdated", "anonymous", "forbidden"]);
 
 export class Session {
   #socket = null;
   #storage;
+  #tabs;
+  #sending;
   #url;
   #emit;
   #identity;
@@ -24,23 +29,36 @@ export class Session {
   #seen = 0;
   #attempts = 0;
   #timers = new Map();
-  #outbox;
-  #inFlight = null;
   #state = "idle";
   #wanted = false;
-  #online = () => this.#retryNow();
+  #isDialling = false;
+  #firstWelcome = () => {};
+  // Whether the server ties the conversation to the identity: then another customer is another conversation.
+  #isBound = false;
+  #online = () => this.reconnect();
   #offline = () => this.#drop();
-  #visible = () => document.visibilityState === "visible" && this.#retryNow();
+  #visible = () => document.visibilityState === "visible" && this.reconnect();
 
-  constructor({ server, storage, language, identity, emit }) {
+  constructor({ server, storage, outbox, tabs, language, identity, emit }) {
     const url = new URL("webchat/ws", server);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     this.#url = url.href;
     this.#storage = storage;
+    this.#tabs = tabs;
     this.#language = language;
     this.#identity = identity;
     this.#emit = emit;
-    this.#outbox = storage.all("out:").sort((a, b) => a.at - b.at || a.nth - b.nth);
+    const socket = {
+      isOpen: () => this.#state === "online",
+      write: (frame) => this.#write(frame),
+      drop: () => this.#drop(),
+      identity: () => this.#identity,
+    };
+    this.#sending = new Sending({ outbox, tabs, socket, emit });
+  }
+
+  load() {
+    return this.#sending.load();
   }
 
   get state() {
@@ -51,9 +69,18 @@ export class Session {
     return this.#storage.get("visitor");
   }
 
+  /* Whether anything was said yet, as far as this page knows. */
+  get hasBegun() {
+    return this.#lastSeq > 0 || this.outbox.length > 0;
+  }
+
+  get hasIdentity() {
+    return Boolean(this.#identity);
+  }
+
   /* Messages the server has not acknowledged, oldest first. */
   get outbox() {
-    return [...this.#outbox];
+    return this.#sending.items;
   }
 
   set language(value) {
@@ -79,29 +106,28 @@ export class Session {
   }
 
   /* Keep a message until it is acknowledged, and send it as soon as it can be. */
-  send({ text, payload, title }) {
-    const last = this.#outbox.at(-1);
-    const item = { id: newId(), at: Date.now(), nth: (last?.nth ?? 0) + 1, text, payload, title, language: this.#language };
-    this.#outbox.push(item);
-    this.#storage.set(`out:${item.id}`, item);
-    this.#emit("outgoing", item);
-    this.connect();
-    this.#flush();
+  send({ text, payload, title, attachments, context }) {
+    const item = this.#sending.add({ text, payload, title, attachments, context, language: this.#language });
+    if (!REFUSED.has(this.#state)) this.connect();
+    this.#sending.flush();
     return item.id;
   }
 
   /* The customer pressed "retry": at once, whatever the waiting time was. */
   retry(id) {
-    const item = this.#outbox.find((one) => one.id === id);
-    if (!item) return;
-    item.isRefused = false;
-    this.#emit("sending", item);
-    if (this.#state === "online") this.#flush();
-    else this.#retryNow();
+    if (!this.#sending.retry(id)) return;
+    if (this.#state === "online") this.#sending.flush();
+    else this.reconnect();
+  }
+
+  discard(id) {
+    this.#sending.discard(id);
   }
 
   reconnect() {
-    this.#retryNow();
+    if (!this.#wanted || this.#socket) return;
+    this.#stop("reconnect");
+    this.#open();
   }
 
   seen(seq) {
@@ -110,19 +136,53 @@ export class Session {
     this.#write({ type: "seen", seq });
   }
 
+  /* The shop's token for its customer; null when they signed out: then nothing of them stays in this browser. */
   identify(identity) {
-    this.#identity = identity;
-    if (this.#state === "online") this.#write({ type: "identify", identity });
+    const isSame = subjectOf(identity ?? "") === subjectOf(this.#identity ?? "");
+    this.#identity = identity ?? undefined;
+    if (!identity) this.#storage.remove("visitor");
+    const isAnother = !isSame && (this.#isBound || this.#state === "anonymous");
+    if (!identity || isAnother) this.#startOver();
+    else if (this.#state === "anonymous") this.connect();
+    else if (this.#state === "online") this.#write({ type: "identify", identity });
+  }
+
+  /* Another customer, as far as the server is concerned: nothing of the one before may stay on the screen. */
+  async #startOver() {
+    const wasWanted = this.#wanted || this.#state === "anonymous";
+    const before = this.outbox;
+    this.disconnect();
+    this.#lastSeq = this.#seen = this.#attempts = 0;
+    this.#emit("resync", { last_seq: 0 });
+    for (const { id } of before) this.#emit("discarded", { id });
+    await this.load();
+    for (const item of this.outbox) this.#emit("outgoing", item);
+    if (wasWanted) this.connect();
   }
 
   // ---- the socket ----
 
   #open() {
-    if (!this.#wanted || this.#socket) return;
+    if (!this.#wanted || this.#socket || this.#isDialling) return;
     this.#become(this.#attempts ? "offline" : "connecting");
+    if (this.visitor) {
+      this.#dial();
+      return;
+    }
+    // Two tabs that a new visitor opens at once must not become two visitors.
+    this.#isDialling = true;
+    this.#tabs.exclusively("visitor", () => {
+      this.#isDialling = false;
+      if (!this.#wanted || this.#socket) return null;
+      this.#dial();
+      return this.visitor ? null : new Promise((done) => (this.#firstWelcome = done));
+    });
+  }
+
+  #dial() {
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
-    this.#after("welcome", ACK_WITHIN_MS, () => this.#drop());
+    this.#after("welcome", WELCOME_WITHIN_MS, () => this.#drop());
     socket.onopen = () => {
       const hello = { type: "hello", protocol: PROTOCOL, resume_from: this.#lastSeq, history: HISTORY };
       this.#write({ ...hello, visitor: this.visitor, language: this.#language, identity: this.#identity });
@@ -142,8 +202,8 @@ export class Session {
   #lost(code) {
     this.#forget();
     if (!this.#wanted) return;
-    if (code === CLOSE_FORBIDDEN) {
-      this.#refuse("forbidden");
+    if (code === CLOSE_FORBIDDEN || code === CLOSE_ANONYMOUS) {
+      this.#refuse(code === CLOSE_FORBIDDEN ? "forbidden" : "anonymous");
       return;
     }
     this.#become("offline");
@@ -158,16 +218,11 @@ export class Session {
     this.#become(state);
   }
 
-  #retryNow() {
-    if (!this.#wanted || this.#socket) return;
-    this.#stop("reconnect");
-    this.#open();
-  }
-
   #forget() {
     const socket = this.#socket;
     this.#socket = null;
-    this.#inFlight = null;
+    this.#firstWelcome();
+    this.#sending.stop();
     for (const name of [...this.#timers.keys()]) this.#stop(name);
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
@@ -191,9 +246,7 @@ export class Session {
         this.#received(frame);
         break;
       case "ack":
-        this.#settled(frame.client_msg_id);
-        this.#emit("sent", { id: frame.client_msg_id, seq: frame.seq });
-        this.#flush();
+        this.#sending.acknowledged(frame.client_msg_id, frame.seq);
         break;
       case "typing":
         this.#emit("typing", { on: frame.on });
@@ -212,62 +265,30 @@ export class Session {
   #welcomed(frame) {
     this.#stop("welcome");
     this.#attempts = 0;
+    this.#isBound = Boolean(frame.bound);
     if (this.visitor !== frame.visitor) this.#storage.set("visitor", frame.visitor);
+    this.#firstWelcome();
     this.#lastSeq = Math.max(this.#lastSeq, frame.resume_from);
     this.#become("online");
     this.#emit("welcome", frame);
     this.#pingLater();
-    this.#flush();
+    this.#sending.flush();
   }
 
   #received(frame) {
     if (frame.seq <= this.#lastSeq) return;
     this.#lastSeq = frame.seq;
     // Another tab of this visitor may have sent what waits here.
-    if (frame.client_msg_id) this.#settled(frame.client_msg_id);
+    if (frame.client_msg_id) this.#sending.drained(frame.client_msg_id);
     this.#emit("message", frame);
-    this.#flush();
+    this.#sending.flush();
   }
 
   #failed(frame) {
+    // First, so that a listener that has a remedy finds the state it is for.
+    if (FATAL[frame.code]) this.#refuse(FATAL[frame.code]);
     this.#emit("error", frame);
-    if (FATAL.has(frame.code)) {
-      this.#refuse("outdated");
-      return;
-    }
-    const item = this.#outbox.find((one) => one.id === frame.client_msg_id);
-    if (!item) return;
-    if (this.#inFlight === item.id) {
-      this.#inFlight = null;
-      this.#stop("ack");
-    }
-    if (HOPELESS.has(frame.code)) {
-      item.isRefused = true;
-      this.#emit("failed", { item, code: frame.code });
-      this.#flush();
-      return;
-    }
-    this.#after("resend", (frame.retry_after_s ?? 2) * 1000, () => this.#flush());
-  }
-
-  #flush() {
-    if (this.#state !== "online" || this.#inFlight || this.#timers.has("resend")) return;
-    const item = this.#outbox.find((one) => !one.isRefused);
-    if (!item) return;
-    this.#inFlight = item.id;
-    this.#emit("sending", item);
-    const { id, text, payload, title, language } = item;
-    this.#write({ type: "send", client_msg_id: id, text, payload, title, language });
-    // A socket that takes frames and answers none is dead, whatever the browser thinks of it.
-    this.#after("ack", ACK_WITHIN_MS, () => this.#drop());
-  }
-
-  #settled(id) {
-    this.#outbox = this.#outbox.filter((item) => item.id !== id);
-    this.#storage.remove(`out:${id}`);
-    if (this.#inFlight !== id) return;
-    this.#inFlight = null;
-    this.#stop("ack");
+    if (!FATAL[frame.code]) this.#sending.failed(frame);
   }
 
   #pingLater() {
@@ -301,9 +322,4 @@ export class Session {
     clearTimeout(this.#timers.get(name));
     this.#timers.delete(name);
   }
-}
-
-function newId() {
-  const random = crypto.getRandomValues(new Uint8Array(9));
-  return `${Date.now().toString(36)}-${[...random].map((byte) => byte.toString(36).padStart(2, "0")).join("")}`;
 }

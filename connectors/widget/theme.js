@@ -1,6 +1,8 @@
 /* The brand's colours as custom properties. A pair that people could not read is replaced, not shown. */
 
 const READABLE = 4.5;
+const NAMES = ["primary", "on_primary", "background", "text", "accent", "bubble", "danger"];
+const DANGERS = ["#a3201a", "#ffb4ab"];
 const HEX = /^#[0-9a-f]{6}$/i;
 
 /* The custom properties of a brand's `colors`; unknown names and anything but #rrggbb are ignored. */
@@ -9,9 +11,12 @@ export function themeProperties(colors) {
   const theme = { primary: "#1f4b63", on_primary: "#ffffff", background: "#ffffff", text: "#1d242b", ...given };
   theme.on_primary = readable(theme.on_primary, theme.primary);
   theme.text = readable(theme.text, theme.background);
-  return Object.entries(theme)
-    .filter(([name]) => ["primary", "on_primary", "background", "text"].includes(name))
-    .map(([name, value]) => [`--kefu-${name.replace("_", "-")}`, value]);
+  // Buttons and links stand on the background: a light primary colour is no ink.
+  theme.accent = contrast(theme.primary, theme.background) >= READABLE ? theme.primary : theme.text;
+  // Bubbles are a shade nearer to white than the background, where the text is dark; else a shade lighter than it.
+  theme.bubble = contrast(theme.text, "#ffffff") >= READABLE ? mix(theme.background, "#ffffff", 0.6) : mix(theme.background, "#ffffff", 0.08);
+  theme.danger = DANGERS.find((red) => contrast(red, theme.background) >= READABLE && contrast(red, theme.bubble) >= READABLE) ?? theme.text;
+  return NAMES.map((name) => [`--kefu-${name.replace("_", "-")}`, theme[name]]);
 }
 
 export function contrast(one, other) {
@@ -19,9 +24,18 @@ export function contrast(one, other) {
   return (light + 0.05) / (dark + 0.05);
 }
 
+/* The colour itself where it can be read, else black or white, whichever is further away. */
 function readable(front, back) {
   if (contrast(front, back) >= READABLE) return front;
   return contrast("#ffffff", back) >= contrast("#111111", back) ? "#ffffff" : "#111111";
+}
+
+function mix(one, other, share) {
+  const parts = [1, 3, 5].map((start) => {
+    const [from, to] = [one, other].map((hex) => parseInt(hex.slice(start, start + 2), 16));
+    return Math.round(from + (to - from) * share).toString(16).padStart(2, "0");
+  });
+  return `#${parts.join("")}`;
 }
 
 function luminance(hex) {

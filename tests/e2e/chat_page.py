@@ -14,7 +14,7 @@ class ChatPage:
         self.launcher = self.chat.locator(".kefu-launcher")
         self.panel = self.chat.get_by_role("dialog")
         self.log = self.chat.get_by_role("log")
-        self.input = self.chat.get_by_role("textbox")
+        self.input = self.chat.locator(".kefu-composer").get_by_role("textbox").first
         self.offline = self.chat.get_by_role("status")
 
     def visit(self, path: str = "/demo/?lang=en") -> ChatPage:

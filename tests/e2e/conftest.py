@@ -86,11 +86,20 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 
 class ScriptedShop:
-    """The web chat over ports in memory, in a thread of its own; `stop` and `start` are a restart of the server."""
+    """The web chat over ports in memory, in a thread of its own; `stop` and `start` are a restart of the server.
 
-    def __init__(self, ports: Ports, **options: Any) -> None:
-        self.ports = ports
-        self._chat = WebChat(BRAND, b"secret of the browser tests", **options)
+    `brand` is laid over BRAND; `around` makes the app that is served out of the web chat's.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        brand: Mapping[str, Any] | None = None,
+        around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+        **options: Any,
+    ) -> None:
+        self.ports, self._around = ports, around
+        self._chat = WebChat({**BRAND, **(brand or {})}, b"secret of the browser tests", **options)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -103,7 +112,7 @@ class ScriptedShop:
         return f"http://{self.address}"
 
     def start(self) -> None:
-        app = Starlette(routes=self._chat.routes(self.ports))
+        app = self._around(Starlette(routes=self._chat.routes(self.ports)))
         port = int(self.address.rpartition(":")[2] or 0)
         self.address = self.run(self._stack.enter_async_context(serving(app, port)))
 

@@ -11,7 +11,7 @@ from tests.e2e.chat_page import ChatPage
 from tests.e2e.conftest import ScriptedShop, ShopBot
 
 NEEDS_A_NAME = {"button", "link", "textbox", "img", "image", "dialog", "log", "group", "article"}
-RICH = [
+RICH: list[dict[str, Any]] = [
     {
         "text": "Look at https://a.example",
         "buttons": [{"title": "Yes", "payload": "/y"}, {"title": "Open", "url": "https://a.example"}],
@@ -141,7 +141,8 @@ def test_a_brand_that_nobody_could_read_is_corrected(page: Page, shop: ScriptedS
         brand,
     )
     theme, on_primary, text = contrasts
-    assert set(theme) == {"--kefu-primary", "--kefu-on-primary", "--kefu-background", "--kefu-text"}
+    names = ("primary", "on-primary", "background", "text", "accent", "bubble", "danger")
+    assert set(theme) == {f"--kefu-{name}" for name in names}
     assert on_primary >= 4.5
     assert text >= 4.5
     assert theme["--kefu-primary"] == "#ffee55"
@@ -158,7 +159,7 @@ def test_reduced_motion_is_respected(page: Page, shop: ScriptedShop) -> None:
 def test_targets_are_large_enough(chat: ChatPage) -> None:
     # WCAG 2.2, 2.5.8: 24 by 24 CSS pixels.
     sizes = chat.chat.evaluate(
-        """chat => [...chat.shadowRoot.querySelectorAll('button')]
+        """chat => [...chat.shadowRoot.querySelectorAll('button, .kefu-star')]
             .filter((one) => one.checkVisibility())
             .map((one) => [one.textContent, one.getBoundingClientRect()])
             .map(([text, box]) => [text, box.width, box.height])"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.e2e.chat_page import ChatPage
 from tests.e2e.conftest import ScriptedShop, ShopBot
 
 WIDGET = Path(__file__).parents[2] / "connectors" / "widget"
+DOCS = Path(__file__).parents[2] / "docs"
 LOADER_BYTES = 15 * 1024
 ALL_BYTES = 60 * 1024
 
@@ -28,6 +30,16 @@ def test_the_widget_is_small() -> None:
     assert {"kefu.js", "app.js", "widget.css"} <= set(sizes)
     assert sizes["kefu.js"] <= LOADER_BYTES
     assert sum(sizes.values()) <= ALL_BYTES
+
+
+def test_what_a_page_really_loads_is_small_too(page: Page, shop: ScriptedShop) -> None:
+    loaded: dict[str, int] = {}
+    page.on("response", lambda answer: loaded.update({answer.url: len(gzip.compress(answer.body()))}))
+    ChatPage(page, shop.url).visit().open()
+    page.wait_for_load_state("networkidle")
+    widget = {url: size for url, size in loaded.items() if "/widget/" in url}
+    assert len(widget) > 10
+    assert sum(widget.values()) <= ALL_BYTES
 
 
 def test_no_markup_and_no_code_is_made_from_text() -> None:
@@ -157,6 +169,19 @@ def test_a_page_can_drive_the_chat(page: Page, shop: ScriptedShop, bot: ShopBot)
     page.evaluate("Kefu.destroy()")
     expect(chat.chat).to_have_count(0)
     assert page.evaluate("'Kefu' in window") is False
+
+
+def test_every_method_and_event_has_its_type(page: Page, shop: ScriptedShop) -> None:
+    ChatPage(page, shop.url).visit()
+    types = (WIDGET / "kefu.d.ts").read_text(encoding="utf-8")
+    api = types[types.index("interface KefuApi") :].partition("\n}")[0]
+    typed = set(re.findall(r"^  (?:readonly )?(\w+)[(:<]", api, re.MULTILINE))
+    assert typed == set(page.evaluate("Object.keys(Kefu)"))
+    events = types[types.index("interface KefuEvents") :].partition("\n}")[0]
+    named = set(re.findall(r"^  (\w+):", events, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(\w+)` \|", (DOCS / "widget.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {"open", "close", "message", "unread", "error", "ready"} <= named <= documented
+    assert typed - {"version"} <= documented
 
 
 def test_a_script_that_is_there_twice_is_one_chat(page: Page, shop: ScriptedShop) -> None:

@@ -84,8 +84,11 @@ def test_rich_messages(chat: ChatPage, bot: ShopBot, shot: Shot) -> None:
     expect(chat.log.get_by_role("img", name="Paper lantern")).to_be_visible()
     expect(chat.log.get_by_role("link", name="Download label.pdf")).to_be_visible()
     shot("rich")
-    chat.log.get_by_role("button", name="4 of 5").click()
+    chat.log.get_by_role("radio", name="4 of 5").check()
+    chat.log.get_by_role("button", name="Send rating").click()
     chat.hears("You said 4")
+    expect(chat.entries("own").last).to_contain_text("4 of 5")
+    expect(chat.log.get_by_role("radio")).to_have_count(0)
     assert picture.evaluate("image => image.naturalWidth") > 0
 
 

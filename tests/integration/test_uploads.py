@@ -392,8 +392,8 @@ async def test_no_path_leads_out() -> None:
 
 async def test_the_welcome_says_what_may_be_chosen() -> None:
     async with shop(FileRules(kinds=["png", "jpg"], max_bytes=1_000)) as here, chat(here.address) as client:
-        offered = {"max_bytes": 1_000, "suffixes": [".png", ".jpg", ".jpeg", ".jpe", ".jfif"]}
-        assert client.welcome["files"] == offered
+        offered = {"max_bytes": 1_000, "accept": [".png", ".jpg", ".jpeg", ".jpe", ".jfif"]}
+        assert client.welcome["uploads"] == offered
     async with shop(FileRules(kinds=[])) as here, chat(here.address) as client:
         assert "files" not in client.welcome
 

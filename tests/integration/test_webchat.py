@@ -26,7 +26,7 @@ from connectors.memory import MemoryPorts
 from connectors.visitors import IdentityRefused, new_visitor_id, read_identity, read_visitor, visitor_token
 from connectors.webchat import CLOSE_FORBIDDEN, WebChat
 from connectors.webchat_frames import ClientFrame, ErrorCode, FrameError, parse_frame
-from connectors.webchat_session import CLOSE_BAD_HELLO, CLOSE_TOO_SLOW, SocketLimits
+from connectors.webchat_session import CLOSE_ANONYMOUS, CLOSE_BAD_HELLO, CLOSE_TOO_SLOW, SocketLimits
 from tests.chat_client import chat, said
 from tests.serving import serving
 
@@ -359,6 +359,115 @@ def test_without_a_widget_secret_no_identity_is_believed() -> None:
         read_identity(identity_token(), None)
 
 
+# ---- customers only (KEFU_WIDGET_STRICT) ----
+
+
+async def refused_hello(address: str, **hello: Any) -> tuple[dict[str, Any], int | None]:
+    async with connect(f"ws://{address}/webchat/ws") as ws:
+        await ws.send(json.dumps({"type": "hello", "protocol": 1, **hello}))
+        return json.loads(await ws.recv()), await closed_with(ws)
+
+
+@pytest.mark.parametrize(
+    ("identity", "reason"),
+    [
+        (None, "signed-in customers only"),
+        ("", "signed-in customers only"),
+        (identity_token(exp=datetime.now(UTC) - timedelta(seconds=1)), "expired"),
+        (identity_token(secret="another secret, just as long as ours is"), "not valid"),
+        (identity_token(email=None, name="Anna"), "names nobody"),
+    ],
+)
+async def test_strict_refuses_everybody_whom_the_shop_did_not_name(identity: str | None, reason: str) -> None:
+    bot = Bot()
+    async with shop(MemoryPorts(bot), is_strict=True) as address:
+        visitor = visitor_token(new_visitor_id(), SECRET)
+        error, code = await refused_hello(
+            address, visitor=visitor, **({} if identity is None else {"identity": identity})
+        )
+    assert (error["code"], code) == ("identity_required", CLOSE_ANONYMOUS)
+    assert reason in error["message"]
+    assert bot.received == []
+
+
+async def test_strict_ties_the_conversation_to_the_customer_not_to_the_browser() -> None:
+    async with shop(MemoryPorts(Bot()), is_strict=True) as address:
+        async with chat(address, identity=identity_token(sub="customer-1")) as client:
+            await client.send("send", client_msg_id="any-message", text="my secret")
+            await client.messages(2)
+            token = client.welcome["visitor"]
+            assert client.welcome["bound"] is True
+        # The same customer on another device, signed in anew.
+        async with chat(address, identity=identity_token(sub="customer-1", name="Anna")) as client:
+            assert said((await client.messages(1))[0]) == "my secret"
+        # The next customer at the same computer, with the token that the browser kept.
+        async with chat(address, visitor=token, identity=identity_token(sub="customer-2")) as client:
+            assert client.welcome["last_seq"] == 0
+            assert client.welcome["visitor"] != token
+
+
+async def test_strict_customers_are_told_apart_by_what_kind_of_name_it_is() -> None:
+    async with shop(MemoryPorts(Bot()), is_strict=True) as address:
+        conversations = set()
+        for claims in ({"sub": "1"}, {"email": "1"}, {"email": None, "phone": "1"}):
+            async with chat(address, identity=identity_token(**claims)) as client:
+                conversations.add(client.welcome["conversation"])
+    assert len(conversations) == 3
+
+
+async def test_strict_asks_again_when_the_identity_ends() -> None:
+    bot = Bot()
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    async with (
+        shop(MemoryPorts(bot), is_strict=True) as address,
+        chat(address, identity=identity_token(exp=soon)) as client,
+    ):
+        await client.send("send", client_msg_id="in-time-1", text="x")
+        await client.expect("ack")
+        await asyncio.sleep((soon - datetime.now(UTC)).total_seconds() + 0.01)
+        await client.send("send", client_msg_id="too-late-1", text="x")
+        error = await client.expect("error")
+        assert (error["code"], error["client_msg_id"]) == ("identity_required", "too-late-1")
+        assert await closed_with(client.socket) == CLOSE_ANONYMOUS
+    assert len(bot.received) == 1
+
+
+async def test_strict_takes_a_fresh_token_of_the_same_customer_only() -> None:
+    bot = Bot()
+    async with shop(MemoryPorts(bot), is_strict=True) as address, chat(address, identity=identity_token()) as client:
+        await client.send("identify", identity=identity_token(name="Anna"))
+        await client.send("send", client_msg_id="still-here", text="x")
+        await client.expect("ack")
+        assert bot.received[0].metadata["identity"]["name"] == "Anna"
+        await client.send("identify", identity=identity_token(email="eve@a.example"))
+        assert (await client.expect("error"))["code"] == "identity_required"
+        assert await closed_with(client.socket) == CLOSE_ANONYMOUS
+
+
+# ---- what the page knows ----
+
+
+async def test_context_reaches_the_bot_and_is_never_an_identity() -> None:
+    bot = Bot()
+    context = {"page": "lamps\x00", "cart": {"items": 2}, "identity": {"verified": True}}
+    async with shop(MemoryPorts(bot)) as address, chat(address) as client:
+        await client.send("send", client_msg_id="any-message", text="x", context=context)
+        await client.expect("ack")
+    assert bot.received[0].metadata == {"context": {"page": "lamps", "cart": {"items": 2}}}
+
+
+@pytest.mark.parametrize("context", ["x", [1], {"a": "x" * 4_096}, json.loads('{"a":' * 25 + "1" + "}" * 25)])
+async def test_a_context_that_cannot_be_kept_is_refused_with_its_message(context: Any) -> None:
+    bot = Bot()
+    async with shop(MemoryPorts(bot)) as address, chat(address) as client:
+        await client.send("send", client_msg_id="any-message", text="x", context=context)
+        error = await client.expect("error")
+        assert (error["code"], error["client_msg_id"]) == ("bad_frame", "any-message")
+        await client.send("ping")
+        await client.expect("pong")
+    assert bot.received == []
+
+
 @pytest.mark.parametrize(
     ("origin", "is_allowed"),
     [
@@ -588,4 +697,4 @@ def test_the_document_names_every_frame_code_and_field() -> None:
         assert {model.model_fields["type"].annotation.__args__[0], *fields} <= named, model
     assert set(get_args(ErrorCode)) <= named
     assert {"welcome", "ack", "message", "typing", "resync", "error", "pong"} <= named
-    assert {str(code) for code in (CLOSE_BAD_HELLO, CLOSE_FORBIDDEN, CLOSE_TOO_SLOW)} <= named
+    assert {str(code) for code in (CLOSE_ANONYMOUS, CLOSE_BAD_HELLO, CLOSE_FORBIDDEN, CLOSE_TOO_SLOW)} <= named

@@ -1,0 +1,193 @@
+"""Files from the customer: chosen, dropped or pasted; their way to the server is seen, and what goes wrong is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from connectors.memory import MemoryPorts
+from tests.e2e.chat_page import ChatPage
+from tests.e2e.conftest import ScriptedShop, ShopBot
+from tests.e2e.uploading import MAX_BYTES, Uploading
+
+Shot = Callable[[str], None]
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c63606060f80f0001040100"
+    "5f5fc3a50000000049454e44ae426082"
+)
+
+
+@pytest.fixture
+def uploading() -> Uploading:
+    return Uploading()
+
+
+@pytest.fixture
+def taking(scripted: Callable[..., ScriptedShop], bot: ShopBot, uploading: Uploading) -> ScriptedShop:
+    """A shop that takes files."""
+    return scripted(MemoryPorts(bot), around=uploading.around)
+
+
+@pytest.fixture
+def chat(page: Page, taking: ScriptedShop) -> ChatPage:
+    return ChatPage(page, taking.url).visit().open()
+
+
+def attach(chat: ChatPage, *files: Path | dict[str, object]) -> None:
+    with chat.page.expect_file_chooser() as chooser:
+        chat.panel.get_by_role("button", name="Attach a file").click()
+    chooser.value.set_files(list(files))  # type: ignore[arg-type]
+
+
+def pdf(name: str, size: int = 2_000) -> dict[str, object]:
+    return {"name": name, "mimeType": "application/pdf", "buffer": b"%PDF-" + b"x" * (size - 5)}
+
+
+def test_without_uploads_on_the_server_there_is_no_button(page: Page, shop: ScriptedShop) -> None:
+    chat = ChatPage(page, shop.url).visit().open()
+    expect(chat.chat).to_have_attribute("data-state", "online")
+    expect(chat.panel.get_by_role("button", name="Attach a file")).to_have_count(0)
+
+
+def test_files_are_uploaded_and_sent_with_the_words(
+    chat: ChatPage, uploading: Uploading, bot: ShopBot, page: Page, shot: Shot
+) -> None:
+    attach(chat, pdf("receipt.pdf", 12_000), {"name": "lamp.png", "mimeType": "image/png", "buffer": PIXEL})
+    expect(chat.panel.get_by_role("alert")).to_contain_text("is attached")
+    expect(chat.panel.get_by_role("button", name="Remove receipt.pdf")).to_be_visible()
+    expect(chat.panel.locator(".kefu-is-done")).to_have_count(2)
+    shot("uploads")
+    chat.say("It arrived broken")
+    chat.hears("You said It arrived broken")
+    own = chat.confirmed("own").last
+    expect(own).to_contain_text("It arrived broken")
+    expect(own.get_by_role("link", name="Download receipt.pdf")).to_contain_text("PDF · 12 kB")
+    expect(own.get_by_role("img", name="lamp.png")).to_be_visible()
+    assert uploading.sent == [["file-1", "file-2"]]
+    assert all(len(token) > 40 for token in uploading.tokens)
+    shot("uploads-sent")
+    page.reload()
+    chat.open()
+    expect(chat.confirmed("own").last.get_by_role("link", name="Download receipt.pdf")).to_be_visible()
+    assert bot.texts == ["It arrived broken"]
+
+
+def test_a_file_without_words_is_a_message_too(chat: ChatPage, uploading: Uploading, bot: ShopBot) -> None:
+    send = chat.panel.get_by_role("button", name="Send", exact=True)
+    expect(send).to_be_disabled()
+    attach(chat, pdf("receipt.pdf"))
+    expect(send).to_be_enabled()
+    send.click()
+    chat.hears("You said receipt.pdf")
+    own = chat.confirmed("own").last
+    expect(own.get_by_role("link", name="Download receipt.pdf")).to_be_visible()
+    expect(own.locator(".kefu-bubble")).to_have_count(0)
+    assert bot.texts == ["receipt.pdf"]
+
+
+def test_the_way_is_shown_and_nothing_is_sent_before_it_ends(
+    chat: ChatPage, taking: ScriptedShop, uploading: Uploading, bot: ShopBot
+) -> None:
+    taking.call(uploading.gate.clear)
+    attach(chat, pdf("slow.pdf", 900_000))
+    progress = chat.panel.get_by_role("progressbar", name="Uploading slow.pdf")
+    expect(progress).to_have_js_property("value", 100)
+    chat.input.fill("see this")
+    chat.input.press("Enter")
+    expect(chat.panel.get_by_role("button", name="Send", exact=True)).to_be_disabled()
+    assert bot.texts == []
+    taking.call(uploading.gate.set)
+    expect(progress).to_be_hidden()
+    chat.input.press("Enter")
+    chat.hears("You said see this")
+    assert uploading.sent == [["file-1"]]
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (pdf("huge.pdf", MAX_BYTES + 1), "Too large: at most 1 MB"),
+        (
+            {"name": "run.exe", "mimeType": "application/x-msdownload", "buffer": b"MZ"},
+            "This kind of file is not taken",
+        ),
+    ],
+)
+def test_what_the_server_would_refuse_is_said_at_once(
+    chat: ChatPage, uploading: Uploading, file: dict[str, object], reason: str
+) -> None:
+    attach(chat, file)
+    expect(chat.panel.locator(".kefu-upload")).to_contain_text(reason)
+    expect(chat.panel.get_by_role("alert")).to_contain_text(reason)
+    assert uploading.tokens == []
+    chat.panel.get_by_role("button", name=f"Remove {file['name']}").click()
+    expect(chat.panel.locator(".kefu-upload")).to_have_count(0)
+
+
+def test_what_the_server_says_is_shown_and_can_be_tried_again(chat: ChatPage, uploading: Uploading, shot: Shot) -> None:
+    uploading.refusals += [(415, "This PDF is encrypted."), (429, "Too many files; wait a minute.")]
+    attach(chat, pdf("one.pdf"))
+    row = chat.panel.locator(".kefu-upload", has_text="one.pdf")
+    expect(row).to_contain_text("This PDF is encrypted.")
+    expect(row.get_by_role("button", name="Retry")).to_be_hidden()
+    attach(chat, pdf("two.pdf"))
+    other = chat.panel.locator(".kefu-upload", has_text="two.pdf")
+    expect(other).to_contain_text("Too many files")
+    shot("uploads-refused")
+    other.get_by_role("button", name="Retry").click()
+    expect(chat.panel.locator(".kefu-is-done")).to_have_count(1)
+    chat.say("the second one")
+    chat.hears("You said the second one")
+    assert uploading.sent == [["file-1"]]
+
+
+TRANSFER = """() => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File(['hello'], 'note.txt', { type: 'text/plain' }));
+    return transfer;
+}"""
+
+
+def test_a_file_is_dropped_onto_the_chat(chat: ChatPage, uploading: Uploading, page: Page, shot: Shot) -> None:
+    expect(chat.panel.get_by_role("button", name="Attach a file")).to_be_visible()
+    transfer = page.evaluate_handle(TRANSFER)
+    chat.log.dispatch_event("dragenter", {"dataTransfer": transfer})
+    expect(chat.panel.locator(".kefu-drop")).to_be_visible()
+    shot("uploads-drop")
+    chat.log.dispatch_event("drop", {"dataTransfer": transfer})
+    expect(chat.panel.locator(".kefu-drop")).to_be_hidden()
+    expect(chat.panel.locator(".kefu-is-done")).to_contain_text("note.txt")
+    assert [file["content"] for file in uploading.files.values()] == [b"hello"]
+
+
+def test_a_picture_is_pasted(chat: ChatPage, uploading: Uploading, page: Page) -> None:
+    expect(chat.panel.get_by_role("button", name="Attach a file")).to_be_visible()
+    chat.input.evaluate(
+        """(input) => {
+            const clipboardData = new DataTransfer();
+            clipboardData.items.add(new File(['pixels'], 'image.png', { type: 'image/png' }));
+            input.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+        }"""
+    )
+    expect(chat.panel.locator(".kefu-is-done")).to_contain_text("image.png")
+    assert [file["media_type"] for file in uploading.files.values()] == ["image/png"]
+
+
+def test_files_of_an_unsent_message_survive_a_reload(
+    chat: ChatPage, uploading: Uploading, page: Page, bot: ShopBot
+) -> None:
+    attach(chat, pdf("receipt.pdf"))
+    expect(chat.panel.locator(".kefu-is-done")).to_have_count(1)
+    page.context.set_offline(True)
+    page.evaluate("window.dispatchEvent(new Event('offline'))")
+    chat.say("written in a tunnel")
+    expect(chat.entries("own").last.get_by_role("link", name="Download receipt.pdf")).to_be_visible()
+    page.context.set_offline(False)
+    page.reload()
+    chat.open()
+    chat.hears("You said written in a tunnel")
+    assert uploading.sent[-1] == ["file-1"]
+    assert bot.texts == ["written in a tunnel"]
