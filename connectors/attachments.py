@@ -27,7 +27,7 @@ def _unlinked(file: StoredFile) -> Part:
     url = f"/files/{file.id}/-"
     if file.media_type in SHOWN_INLINE:
         return Image(url=url, alt=file.name)
-    return File(url=url, name=file.name, media_type=file.media_type)
+    return File(url=url, name=file.name, media_type=file.media_type, size=file.size)
 
 
 async def fresh_links(files: FileStore | None, sender_id: str, shown: Sequence[Sequence[Part]]) -> Mapping[str, str]:

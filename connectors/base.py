@@ -108,6 +108,7 @@ class File(_Part):
     url: str
     name: str
     media_type: str = "application/octet-stream"
+    size: int | None = None  # bytes, where they are known
 
 
 class Form(_Part):

@@ -5,7 +5,7 @@ import { Attention } from "./attention.js";
 import { Composer } from "./composer.js";
 import { make } from "./elements.js";
 import { feedbackForm, preChatForm } from "./forms.js";
-import { MessageLog, namesOf } from "./log.js";
+import { MessageLog } from "./log.js";
 import { Look } from "./look.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
@@ -256,8 +256,7 @@ class KefuChat extends HTMLElement {
 
   #sayTyped(text, files) {
     const attachments = files.length ? files : undefined;
-    // The server wants words, and the bot something to read: the names of the files.
-    this.#send({ text: text || namesOf(files), attachments });
+    this.#send({ text, attachments });
   }
 
   #askForPerson() {

@@ -149,11 +149,8 @@ export class MessageLog {
   }
 
   #body(frame, isOwn) {
-    const files = frame.attachments ?? frame.metadata?.attachments ?? [];
     const render = isOwn ? renderOwnPart : renderPart;
-    const shown = frame.parts.filter((part) => !(part.type === "text" && part.text === namesOf(files)));
-    const others = files.filter(({ url }) => !shown.some((part) => part.url === url));
-    return [...shown, ...others.map(attachmentPart)].flatMap((part) => render(part, this.#context));
+    return frame.parts.flatMap((part) => render(part, this.#context));
   }
 
   #entry(author, body, ...meta) {
@@ -176,7 +173,7 @@ export class MessageLog {
     const { texts } = this.#context;
     const files = item.attachments ?? [];
     const words = item.title ?? item.text ?? item.payload;
-    const body = words === namesOf(files) ? [] : [plainBubble(words)];
+    const body = words ? [plainBubble(words)] : [];
     body.push(...files.map(attachmentPart).flatMap((part) => renderOwnPart(part, this.#context)));
     const label = { sending: texts.sending, sent: texts.sent, waiting: texts.notSent, refused: reason ?? texts.refused }[status];
     const isStuck = status === "waiting" || status === "refused";
@@ -227,11 +224,6 @@ export class MessageLog {
     this.#follows = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
     if (this.#follows) this.#newer.hidden = true;
   }
-}
-
-/* Files without a word are sent under their names; shown are the files alone. */
-export function namesOf(files) {
-  return files.map(({ name }) => name).join(", ") || null;
 }
 
 function dayOf(at) {

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from connectors.memory import MemoryPorts
+from connectors.base import ConnectorError
+from connectors.file_kinds import UnwantedFile
+from connectors.files import MEGABYTE, Correspondent, FileRules, StoredFile, TooOften
+from connectors.memory import MemoryFiles, MemoryPorts
 from tests.e2e.chat_page import ChatPage
 from tests.e2e.conftest import ScriptedShop, ShopBot
-from tests.e2e.uploading import MAX_BYTES, Uploading
 
 Shot = Callable[[str], None]
 PIXEL = bytes.fromhex(
@@ -20,15 +23,39 @@ PIXEL = bytes.fromhex(
 )
 
 
-@pytest.fixture
-def uploading() -> Uploading:
-    return Uploading()
+class Shelf(MemoryFiles):
+    """Where the shop keeps files: while `gate` is clear all wait, and `refusals` are the next answers."""
+
+    def __init__(self) -> None:
+        super().__init__(FileRules(max_bytes=MEGABYTE))
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.refusals: list[ConnectorError] = []
+        self.kept: list[tuple[StoredFile, bytes]] = []
+
+    async def put(self, owner: Correspondent, name: str, content: bytes) -> StoredFile:
+        await self.gate.wait()
+        if self.refusals:
+            raise self.refusals.pop(0)
+        file = await super().put(owner, name, content)
+        self.kept.append((file, content))
+        return file
 
 
 @pytest.fixture
-def taking(scripted: Callable[..., ScriptedShop], bot: ShopBot, uploading: Uploading) -> ScriptedShop:
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def taking(scripted: Callable[..., ScriptedShop], bot: ShopBot, shelf: Shelf) -> ScriptedShop:
     """A shop that takes files."""
-    return scripted(MemoryPorts(bot), around=uploading.around)
+    return scripted(MemoryPorts(bot, files=shelf))
+
+
+def sent(bot: ShopBot) -> list[list[str]]:
+    """The names of the files that came with each message."""
+    return [[file["name"] for file in message.metadata.get("attachments", [])] for message in bot.received]
 
 
 @pytest.fixture
@@ -43,17 +70,20 @@ def attach(chat: ChatPage, *files: Path | dict[str, object]) -> None:
 
 
 def pdf(name: str, size: int = 2_000) -> dict[str, object]:
-    return {"name": name, "mimeType": "application/pdf", "buffer": b"%PDF-" + b"x" * (size - 5)}
+    return {"name": name, "mimeType": "application/pdf", "buffer": b"%PDF-1.7" + b"x" * (size - 8)}
 
 
-def test_without_uploads_on_the_server_there_is_no_button(page: Page, shop: ScriptedShop) -> None:
+def test_a_server_that_takes_no_files_shows_no_button(
+    page: Page, scripted: Callable[..., ScriptedShop], bot: ShopBot
+) -> None:
+    shop = scripted(MemoryPorts(bot, files=MemoryFiles(FileRules(kinds=()))))
     chat = ChatPage(page, shop.url).visit().open()
     expect(chat.chat).to_have_attribute("data-state", "online")
     expect(chat.panel.get_by_role("button", name="Attach a file")).to_have_count(0)
 
 
 def test_files_are_uploaded_and_sent_with_the_words(
-    chat: ChatPage, uploading: Uploading, bot: ShopBot, page: Page, shot: Shot
+    chat: ChatPage, shelf: Shelf, bot: ShopBot, page: Page, shot: Shot
 ) -> None:
     attach(chat, pdf("receipt.pdf", 12_000), {"name": "lamp.png", "mimeType": "image/png", "buffer": PIXEL})
     expect(chat.panel.get_by_role("alert")).to_contain_text("is attached")
@@ -66,8 +96,7 @@ def test_files_are_uploaded_and_sent_with_the_words(
     expect(own).to_contain_text("It arrived broken")
     expect(own.get_by_role("link", name="Download receipt.pdf")).to_contain_text("PDF · 12 kB")
     expect(own.get_by_role("img", name="lamp.png")).to_be_visible()
-    assert uploading.sent == [["file-1", "file-2"]]
-    assert all(len(token) > 40 for token in uploading.tokens)
+    assert sent(bot) == [["receipt.pdf", "lamp.png"]]
     shot("uploads-sent")
     page.reload()
     chat.open()
@@ -75,7 +104,7 @@ def test_files_are_uploaded_and_sent_with_the_words(
     assert bot.texts == ["It arrived broken"]
 
 
-def test_a_file_without_words_is_a_message_too(chat: ChatPage, uploading: Uploading, bot: ShopBot) -> None:
+def test_a_file_without_words_is_a_message_too(chat: ChatPage, shelf: Shelf, bot: ShopBot) -> None:
     send = chat.panel.get_by_role("button", name="Send", exact=True)
     expect(send).to_be_disabled()
     attach(chat, pdf("receipt.pdf"))
@@ -89,9 +118,9 @@ def test_a_file_without_words_is_a_message_too(chat: ChatPage, uploading: Upload
 
 
 def test_the_way_is_shown_and_nothing_is_sent_before_it_ends(
-    chat: ChatPage, taking: ScriptedShop, uploading: Uploading, bot: ShopBot
+    chat: ChatPage, taking: ScriptedShop, shelf: Shelf, bot: ShopBot
 ) -> None:
-    taking.call(uploading.gate.clear)
+    taking.call(shelf.gate.clear)
     attach(chat, pdf("slow.pdf", 900_000))
     progress = chat.panel.get_by_role("progressbar", name="Uploading slow.pdf")
     expect(progress).to_have_js_property("value", 100)
@@ -99,17 +128,17 @@ def test_the_way_is_shown_and_nothing_is_sent_before_it_ends(
     chat.input.press("Enter")
     expect(chat.panel.get_by_role("button", name="Send", exact=True)).to_be_disabled()
     assert bot.texts == []
-    taking.call(uploading.gate.set)
+    taking.call(shelf.gate.set)
     expect(progress).to_be_hidden()
     chat.input.press("Enter")
     chat.hears("You said see this")
-    assert uploading.sent == [["file-1"]]
+    assert sent(bot) == [["slow.pdf"]]
 
 
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
-        (pdf("huge.pdf", MAX_BYTES + 1), "Too large: at most 1 MB"),
+        (pdf("huge.pdf", MEGABYTE + 1), "Too large: at most 1 MB"),
         (
             {"name": "run.exe", "mimeType": "application/x-msdownload", "buffer": b"MZ"},
             "This kind of file is not taken",
@@ -117,18 +146,20 @@ def test_the_way_is_shown_and_nothing_is_sent_before_it_ends(
     ],
 )
 def test_what_the_server_would_refuse_is_said_at_once(
-    chat: ChatPage, uploading: Uploading, file: dict[str, object], reason: str
+    chat: ChatPage, shelf: Shelf, file: dict[str, object], reason: str
 ) -> None:
     attach(chat, file)
     expect(chat.panel.locator(".kefu-upload")).to_contain_text(reason)
     expect(chat.panel.get_by_role("alert")).to_contain_text(reason)
-    assert uploading.tokens == []
+    assert shelf.kept == []
     chat.panel.get_by_role("button", name=f"Remove {file['name']}").click()
     expect(chat.panel.locator(".kefu-upload")).to_have_count(0)
 
 
-def test_what_the_server_says_is_shown_and_can_be_tried_again(chat: ChatPage, uploading: Uploading, shot: Shot) -> None:
-    uploading.refusals += [(415, "This PDF is encrypted."), (429, "Too many files; wait a minute.")]
+def test_what_the_server_says_is_shown_and_can_be_tried_again(
+    chat: ChatPage, shelf: Shelf, bot: ShopBot, shot: Shot
+) -> None:
+    shelf.refusals += [UnwantedFile("This PDF is encrypted."), TooOften("Too many files; wait a minute.")]
     attach(chat, pdf("one.pdf"))
     row = chat.panel.locator(".kefu-upload", has_text="one.pdf")
     expect(row).to_contain_text("This PDF is encrypted.")
@@ -141,7 +172,7 @@ def test_what_the_server_says_is_shown_and_can_be_tried_again(chat: ChatPage, up
     expect(chat.panel.locator(".kefu-is-done")).to_have_count(1)
     chat.say("the second one")
     chat.hears("You said the second one")
-    assert uploading.sent == [["file-1"]]
+    assert sent(bot) == [["two.pdf"]]
 
 
 TRANSFER = """() => {
@@ -151,7 +182,7 @@ TRANSFER = """() => {
 }"""
 
 
-def test_a_file_is_dropped_onto_the_chat(chat: ChatPage, uploading: Uploading, page: Page, shot: Shot) -> None:
+def test_a_file_is_dropped_onto_the_chat(chat: ChatPage, shelf: Shelf, page: Page, shot: Shot) -> None:
     expect(chat.panel.get_by_role("button", name="Attach a file")).to_be_visible()
     transfer = page.evaluate_handle(TRANSFER)
     chat.log.dispatch_event("dragenter", {"dataTransfer": transfer})
@@ -160,25 +191,25 @@ def test_a_file_is_dropped_onto_the_chat(chat: ChatPage, uploading: Uploading, p
     chat.log.dispatch_event("drop", {"dataTransfer": transfer})
     expect(chat.panel.locator(".kefu-drop")).to_be_hidden()
     expect(chat.panel.locator(".kefu-is-done")).to_contain_text("note.txt")
-    assert [file["content"] for file in uploading.files.values()] == [b"hello"]
+    assert [content for _, content in shelf.kept] == [b"hello"]
 
 
-def test_a_picture_is_pasted(chat: ChatPage, uploading: Uploading, page: Page) -> None:
+def test_a_picture_is_pasted(chat: ChatPage, shelf: Shelf, page: Page) -> None:
     expect(chat.panel.get_by_role("button", name="Attach a file")).to_be_visible()
     chat.input.evaluate(
-        """(input) => {
+        """(input, bytes) => {
             const clipboardData = new DataTransfer();
-            clipboardData.items.add(new File(['pixels'], 'image.png', { type: 'image/png' }));
+            const picture = new File([new Uint8Array(bytes)], 'image.png', { type: 'image/png' });
+            clipboardData.items.add(picture);
             input.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
-        }"""
+        }""",
+        list(PIXEL),
     )
     expect(chat.panel.locator(".kefu-is-done")).to_contain_text("image.png")
-    assert [file["media_type"] for file in uploading.files.values()] == ["image/png"]
+    assert [file.media_type for file, _ in shelf.kept] == ["image/png"]
 
 
-def test_files_of_an_unsent_message_survive_a_reload(
-    chat: ChatPage, uploading: Uploading, page: Page, bot: ShopBot
-) -> None:
+def test_files_of_an_unsent_message_survive_a_reload(chat: ChatPage, shelf: Shelf, page: Page, bot: ShopBot) -> None:
     attach(chat, pdf("receipt.pdf"))
     expect(chat.panel.locator(".kefu-is-done")).to_have_count(1)
     page.context.set_offline(True)
@@ -189,5 +220,5 @@ def test_files_of_an_unsent_message_survive_a_reload(
     page.reload()
     chat.open()
     chat.hears("You said written in a tunnel")
-    assert uploading.sent[-1] == ["file-1"]
+    assert sent(bot) == [["receipt.pdf"]]
     assert bot.texts == ["written in a tunnel"]
