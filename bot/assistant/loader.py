@@ -80,7 +80,8 @@ class Assistant:
     @cached_property
     def action_texts(self) -> frozenset[str]:
         """The bot's own words in end-to-end stories and rules: actions that say just that."""
-        steps = (step for item in (*self.stories, *self.rules) for step in item.steps)
+        written: list[Story | Rule] = [*self.stories, *self.rules]
+        steps = (step for item in written for step in item.steps)
         said = {step.text for step in steps if isinstance(step, ActionStep) and step.text}
         listed = self.domain.raw.get("e2e_actions") or ()
         return frozenset(said | {text for text in listed if isinstance(text, str)})
