@@ -132,6 +132,13 @@ class Domain:
         return tuple(slot for slot in self.slots.values() if slot.has_features)
 
     @cached_property
+    def action_places(self) -> Mapping[str, int]:
+        """The order in which Rasa counts the actions: its own, the domain's, responses by name, forms."""
+        responses = sorted(name for name in self.responses if name not in self.custom_actions)
+        ordered = dict.fromkeys([*DEFAULT_ACTIONS, *self.custom_actions, *responses, *self.forms])
+        return {name: place for place, name in enumerate(ordered)}
+
+    @cached_property
     def state_hash(self) -> str:
         """Changes when slots, forms or their initial values change: an older snapshot then means something else."""
         slots = [[slot.name, slot.type, slot.initial_value] for slot in self.slots.values()]

@@ -157,6 +157,9 @@ class RulePolicy:
         scores = self.default_scores()
         if action is not None:
             scores[action] = self._confidence(situation)
+        # As in Rasa: of two that are equally sure the action that the domain counts first is taken.
+        places = self.domain.action_places
+        scores = dict(sorted(scores.items(), key=lambda scored: places.get(scored[0], len(places))))
         prediction = Prediction(
             policy=POLICY,
             priority=PRIORITY,
