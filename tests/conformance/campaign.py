@@ -21,7 +21,7 @@ from typing import Any
 from bot.errors import AssistantError, KefuError
 from bot.rasa.oracle import Oracle, OracleError
 from bot.settings import environment
-from tests.conformance.compare import Difference, ask, first_difference, play, until_unended, walk
+from tests.conformance.compare import Difference, ask, first_difference, play, until_endless, until_unended, walk
 from tests.conformance.domains import VALUES, generate
 from tests.conformance.project import Json, Project
 from tests.conformance.served import ServedTalks, serving
@@ -163,7 +163,7 @@ async def converse(
             break
         started = time.perf_counter()
         walker = Walker(bot.model.assistant, seed, values, is_served=served is not None)
-        steps, ours = await walk(bot, walker, f"walk-{seed}")
+        steps, ours = until_endless(*await walk(bot, walker, f"walk-{seed}"))
         if served is not None:
             started = time.perf_counter()
             ours = await served.play(steps, f"walk-{seed}")
