@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated origins that may embed the widget; empty: all."
     )
+    models: str | None = Field(
+        None, description="Where models serve, `ray://host:port[,host:port]`; default: in this process."
+    )
     threads: int = Field(0, ge=0, description="Inference threads; 0: half of the machine's cores, at most 4.")
     max_waiting: int = Field(2_000, ge=1, description="Unanswered messages above which new ones get 503.")
 
@@ -133,6 +136,11 @@ def publish_home(settings: Settings) -> None:
     """Make KEFU_HOME and name it in the environment, where custom actions (the company's code) look for it."""
     settings.home.mkdir(parents=True, exist_ok=True)
     os.environ["KEFU_HOME"] = str(settings.home)
+
+
+def silence_ray() -> None:
+    """Ray tells its makers how it is used unless its environment says otherwise; a company's own value wins."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
 def assistant_folder(settings: Settings, given: Path | None) -> Path:

@@ -181,6 +181,11 @@ class ServedUnderstander:
         """The version that serves; "" before the first."""
         return "" if self._serving is None else self._serving.version
 
+    @property
+    def is_following(self) -> bool:
+        """Whether somebody looks after CURRENT: from `start` until `stop`."""
+        return self._watching is not None and not self._watching.done()
+
     async def start(self) -> None:
         """Load what CURRENT names, then follow it.
 
