@@ -66,7 +66,7 @@ class Replica:
         self._served = ServedUnderstander(Registry(Path(models_dir), assistant_id), KIND, threads)
         self._replicas = replicas
         self._is_started = False
-        self._answered = self._answered_before = 0
+        self._answered, self._answered_before = 0, -1
 
     async def reconfigure(self, _: Any) -> None:
         """Load what CURRENT names, then follow it; Serve awaits this before the first request.

@@ -104,8 +104,13 @@ class Lab:
 async def running(
     home: Path, bot: Bot | None = None, reader: Reader | None = None, *, url: str = "http://localhost", **settings: Any
 ) -> AsyncIterator[Lab]:
-    """A platform over an empty database in `home`, started and stopped; nothing listens on a port."""
-    platform = Platform.build(load_settings(home=home, **settings), bot or labbot(), understander=reader or Reader())
+    """A platform over an empty database in `home`, started and stopped; nothing listens on a port.
+
+    Without a `reader` and with KEFU_MODELS in `settings`, what serves there reads.
+    """
+    given = load_settings(home=home, **settings)
+    understander = reader or (None if given.models else Reader())
+    platform = Platform.build(given, bot or labbot(), understander=understander)
     app = build_app(platform)
     await platform.start()
     try:

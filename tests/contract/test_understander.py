@@ -1,22 +1,30 @@
-"""What every `Understander` keeps: in this process, and as replicas on a Ray cluster behind its client."""
+"""What every `Understander` keeps: in this process, and as replicas on a Ray cluster behind its client.
+
+A lost replica costs no turn: that is asked here too, of the whole platform, because the cluster stands already.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bot.app import load_bot
+from bot.settings import load_settings
 from models.artifact import MANIFEST
 from models.base import KIND, ModelUnavailable, Understanding
 from models.client import RemoteUnderstander
 from models.registry import Registry
 from models.runtime import MAX_WAITING, ServedUnderstander
 from models.understanding import load_understander
+from tests.lab import Lab, running
 from tests.serving_models import HAS_RAY, WHY_SKIPPED, ServedModels
 from tests.tiny_models import ASSISTANT, filed, tiny_data
 from training.dataset import Utterance
@@ -162,3 +170,45 @@ async def test_a_version_that_answers_otherwise_than_when_trained_keeps_the_old_
         assert (await understander.understand(["hello there"]))[0].model_version == first
     finally:
         (folder / MANIFEST).write_bytes(kept)
+
+
+# ---- a replica is lost ----
+
+TURNS = {"hello there": "Hello!", "where is my order": "On its way.", "I want to return these shoes": "Send it back."}
+CUSTOMERS, MESSAGES, KILLED_AFTER = 8, 30, 60
+
+
+async def _talk(lab: Lab, sender: str, said: list[str]) -> None:
+    asked = list(TURNS)
+    for number in range(MESSAGES):
+        text = asked[number % len(asked)]
+        assert await lab.say(text, sender) == [TURNS[text]]
+        said.append(text)
+
+
+@ray_only
+async def test_a_replica_killed_under_load_loses_and_doubles_no_turn(cluster: ServedModels, tmp_path: Path) -> None:
+    before = cluster.reports()
+    assert len(before) == cluster.replicas
+    victim = next(iter(before.values()))
+    settings = load_settings(home=cluster.home)
+    bot = load_bot(cluster.assistant, settings)
+    said: list[str] = []
+    async with running(tmp_path, bot, models=cluster.models) as lab:
+        assert isinstance(lab.platform.understander, RemoteUnderstander)
+        assert (await lab.platform.ready())["ready"]
+        senders = [f"customer-{number}" for number in range(CUSTOMERS)]
+        talking = asyncio.gather(*(_talk(lab, sender, said) for sender in senders))
+        while len(said) < KILLED_AFTER:
+            await asyncio.sleep(0.001)
+        os.kill(victim.pid, signal.SIGKILL)
+        await talking
+        assert len(said) == CUSTOMERS * MESSAGES
+        for sender in senders:
+            events = (await lab.tracker(sender))["events"]
+            spoken = [event["text"] for event in events if event["event"] in {"user", "bot"}]
+            texts = list(TURNS) * (MESSAGES // len(TURNS))
+            assert spoken == [part for text in texts for part in (text, TURNS[text])]
+        while victim.replica in (reports := cluster.reports()) or len(reports) < cluster.replicas:
+            await asyncio.sleep(0.2)  # Serve starts another in its place
+        assert (await lab.platform.ready())["model"]["problem"] is None
