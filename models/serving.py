@@ -78,6 +78,10 @@ class Replica:
             self._is_started = True
             await self._served.start()
 
+    async def stop(self) -> None:
+        """Let the pass that runs finish. Serve need not: it waits for requests in flight, then ends the process."""
+        await self._served.stop()
+
     async def check_health(self) -> None:
         """Raises Unhealthy where nobody follows CURRENT any more, or texts wait and none was read since last time."""
         if not self._served.is_following:

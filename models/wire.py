@@ -51,7 +51,7 @@ def read_texts(body: bytes) -> list[str]:
     """Raises Unreadable."""
     try:
         return _TEXTS.validate_python(json.loads(body), strict=True)
-    except (ValueError, ValidationError) as error:
+    except (ValueError, RecursionError) as error:  # pydantic's ValidationError is a ValueError
         raise Unreadable("the body is no JSON list of texts") from error
 
 
@@ -63,7 +63,7 @@ def read_readings(body: bytes, texts: Sequence[str]) -> list[Understanding]:
     """The readings of exactly these texts; raises Unreadable."""
     try:
         readings = _READINGS.validate_python(json.loads(body))
-    except (ValueError, ValidationError) as error:
+    except (ValueError, RecursionError) as error:
         raise Unreadable("the answer holds no readings; does the same release of Kefu serve the models?") from error
     if [reading.text for reading in readings] != list(texts):
         raise Unreadable("the answer is about other texts")
@@ -90,7 +90,7 @@ def read_problem(body: bytes) -> str | None:
     """The reason that a replica gave; None where something in between answered in its place."""
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     reason = found.get("reason") if isinstance(found, dict) else None
     return reason if isinstance(reason, str) else None
