@@ -49,17 +49,21 @@ class ServedModels:
     """One `kefu models serve` process over a KEFU_HOME, with the Ray it started."""
 
     home: Path
+    folder: Path | None = None
+    assistant_id: str = ASSISTANT
     replicas: int = 2
+    threads: int = 1
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def assistant(self) -> Path:
-        return self.home / "shop"
+        """The folder as given, else the tiny shop."""
+        return self.folder or self.home / "shop"
 
     @property
     def registry(self) -> Registry:
-        return Registry(self.home / "models", ASSISTANT)
+        return Registry(self.home / "models", self.assistant_id)
 
     @property
     def models(self) -> str:
@@ -68,7 +72,7 @@ class ServedModels:
 
     @property
     def url(self) -> str:
-        return urls_of(self.models, ASSISTANT)[0]
+        return urls_of(self.models, self.assistant_id)[0]
 
     @property
     def log(self) -> Path:
@@ -79,11 +83,22 @@ class ServedModels:
 
     def start(self, timeout_s: float = 180) -> ServedModels:
         """Start and wait until every replica answers."""
-        write_assistant(self.assistant, SHOP)
-        command = ["models", "serve", str(self.assistant), "--replicas", str(self.replicas), "--threads", "1"]
+        if self.folder is None:
+            write_assistant(self.assistant, SHOP)
+        size = ["--replicas", str(self.replicas), "--threads", str(self.threads)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bot.cli", *command, "--port", str(self.port)],
+                [
+                    sys.executable,
+                    "-m",
+                    "bot.cli",
+                    "models",
+                    "serve",
+                    str(self.assistant),
+                    *size,
+                    "--port",
+                    str(self.port),
+                ],
                 env={**os.environ, "KEFU_HOME": str(self.home)},
                 cwd=REPOSITORY,
                 stdout=log,
