@@ -291,7 +291,12 @@ def urls_of(models: str, assistant_id: str) -> tuple[str, ...]:
     if not models.startswith(SCHEME):
         raise ValueError(f"{models!r} does not begin with {SCHEME}; write ray://host:port")
     hosts = [host.strip() for host in models.removeprefix(SCHEME).rstrip("/").split(",")]
-    wrong = [host for host in hosts if not re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}", host)]
+    wrong = [host for host in hosts if not _is_host_and_port(host)]
     if wrong:
         raise ValueError(f"{wrong[0]!r} is no host:port; write ray://host:port, or ray://a:port,b:port")
     return tuple(f"http://{host}/{assistant_id}" for host in hosts)
+
+
+def _is_host_and_port(text: str) -> bool:
+    found = re.fullmatch(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", text)
+    return found is not None and 0 < int(found[1]) < 2**16

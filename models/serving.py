@@ -173,7 +173,8 @@ def _join(ray: Any, plan: Plan) -> None:
     if plan.address is None:
         # Reserved, not used: a replica always has its place, on a laptop with two cores too.
         cpus = max(1, plan.replicas * plan.threads)
-        ray.init(include_dashboard=False, num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+        # "local": a cluster of its own even where RAY_ADDRESS names one, whose applications would end with ours.
+        ray.init("local", include_dashboard=False, num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES, **quiet)
         return
     try:
         ray.init(address=plan.address, **quiet)

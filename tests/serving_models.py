@@ -85,20 +85,11 @@ class ServedModels:
         """Start and wait until every replica answers."""
         if self.folder is None:
             write_assistant(self.assistant, SHOP)
+        command = ["models", "serve", str(self.assistant), "--port", str(self.port)]
         size = ["--replicas", str(self.replicas), "--threads", str(self.threads)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "bot.cli",
-                    "models",
-                    "serve",
-                    str(self.assistant),
-                    *size,
-                    "--port",
-                    str(self.port),
-                ],
+                [sys.executable, "-m", "bot.cli", *command, *size],
                 env={**os.environ, "KEFU_HOME": str(self.home)},
                 cwd=REPOSITORY,
                 stdout=log,

@@ -234,7 +234,15 @@ def test_addresses_are_read_and_anything_else_is_refused_by_name() -> None:
     assert urls_of("ray://models:8800", "shop") == ("http://models:8800/shop",)
     assert urls_of("ray://a:1, b:2/", "s") == ("http://a:1/s", "http://b:2/s")
     assert urls_of("ray://[::1]:8800", "s") == ("http://[::1]:8800/s",)
-    for wrong in ("http://models:8800", "ray://", "ray://models", "ray://a:1,", "ray://a:1/x", "ray://u:p@a:1"):
+    for wrong in (
+        "http://models:8800",
+        "ray://",
+        "ray://models",
+        "ray://a:1,",
+        "ray://a:1/x",
+        "ray://a:99999",
+        "ray://u:p@a:1",
+    ):
         with pytest.raises(ValueError, match="ray://"):
             urls_of(wrong, "shop")
 
