@@ -138,9 +138,16 @@ def publish_home(settings: Settings) -> None:
     os.environ["KEFU_HOME"] = str(settings.home)
 
 
-def silence_ray() -> None:
-    """Ray tells its makers how it is used unless its environment says otherwise; a company's own value wins."""
+def prepare_ray() -> None:
+    """Before Ray is imported, which reads its environment then; a company's own values win.
+
+    Ray tells its makers how it is used unless told not to. And `ray start` asks for a token where this user has one,
+    while a process that joins the cluster shows it only when told to.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    has_token = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    if has_token or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def assistant_folder(settings: Settings, given: Path | None) -> Path:

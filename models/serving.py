@@ -180,7 +180,8 @@ def _join(ray: Any, plan: Plan) -> None:
         ray.init(address=plan.address, **quiet)
     except (ConnectionError, ValueError) as error:
         raise ModelUnavailable(
-            f"no Ray cluster at {plan.address} ({error}); run this on one of its nodes, after `ray start`"
+            f"no Ray cluster at {plan.address} ({error}); run this on one of its nodes, after `ray start`, "
+            "as the same user (Ray's token is in ~/.ray/auth_token)"
         ) from error
 
 

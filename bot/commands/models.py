@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bot.commands.console import Folder, ModelFolder, chosen_folder, good, out, registry_of
 from bot.errors import KefuError
-from bot.settings import environment, load_settings, silence_ray
+from bot.settings import environment, load_settings, prepare_ray
 
 models = typer.Typer(help="Versions of the understanding model: which serves, which served.", no_args_is_help=True)
 HELD_OUT = "accuracy on held-out training messages; → serves"
@@ -104,7 +104,7 @@ def models_serve(
         port=port,
         address=address,
     )
-    silence_ray()
+    prepare_ray()
     with suppress(KeyboardInterrupt), deployed(plan):
         # Only now: Ray has taken this signal for itself meanwhile.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
