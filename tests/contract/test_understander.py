@@ -176,6 +176,9 @@ async def test_a_version_that_answers_otherwise_than_when_trained_keeps_the_old_
 
 TURNS = {"hello there": "Hello!", "where is my order": "On its way.", "I want to return these shoes": "Send it back."}
 CUSTOMERS, MESSAGES, KILLED_AFTER = 8, 30, 60
+# Read for most of a second, so that each replica has one in its pass when it dies: what a replica has not accepted yet,
+# Serve gives to another by itself.
+LONG, IN_ITS_PASS_S = "where is my order? " * 15_000, 0.2
 
 
 async def _talk(lab: Lab, sender: str, said: list[str]) -> None:
@@ -187,7 +190,9 @@ async def _talk(lab: Lab, sender: str, said: list[str]) -> None:
 
 
 @ray_only
-async def test_a_replica_killed_under_load_loses_and_doubles_no_turn(cluster: ServedModels, tmp_path: Path) -> None:
+async def test_a_replica_killed_under_load_loses_and_doubles_no_turn(
+    cluster: ServedModels, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     before = cluster.reports()
     assert len(before) == cluster.replicas
     victim = next(iter(before.values()))
@@ -201,8 +206,12 @@ async def test_a_replica_killed_under_load_loses_and_doubles_no_turn(cluster: Se
         talking = asyncio.gather(*(_talk(lab, sender, said) for sender in senders))
         while len(said) < KILLED_AFTER:
             await asyncio.sleep(0.001)
+        slow = asyncio.gather(*(lab.platform.understander.understand([LONG]) for _ in range(2 * cluster.replicas)))
+        await asyncio.sleep(IN_ITS_PASS_S)
         os.kill(victim.pid, signal.SIGKILL)
         await talking
+        assert {reading.text for [reading] in await slow} == {LONG}
+        assert "models.asked_again" in {record.getMessage() for record in caplog.records}
         assert len(said) == CUSTOMERS * MESSAGES
         for sender in senders:
             events = (await lab.tracker(sender))["events"]

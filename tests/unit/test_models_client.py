@@ -197,10 +197,13 @@ async def test_a_server_that_hangs_costs_bounded_time(server: Server) -> None:
     await client.stop()
 
 
-async def test_of_two_addresses_the_one_that_is_gone_is_passed_over(server: Server) -> None:
+async def test_of_two_addresses_the_one_that_is_gone_is_passed_over(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     client = RemoteUnderstander([gone(), server.url])
     for number in range(6):
         assert (await client.understand([str(number)]))[0].text == str(number)
+    assert [record.getMessage() for record in caplog.records].count("models.asked_again") == 1  # then it is known
     await client.stop()
 
 
