@@ -234,7 +234,7 @@ class RemoteUnderstander:
                 raise _Failed(f"{url}: {error}") from error
         reason = read_problem(answer.content)
         if answer.status_code == UNAVAILABLE:
-            raise ModelUnavailable(reason or f"{url}: too many readings wait there; try again later")
+            raise ModelUnavailable(reason or f"{url} takes no readings now: too many wait, or no replica is up")
         if answer.status_code == BROKE and reason:
             if len(texts) > 1:
                 raise _BrokeAmongOthers(reason)

@@ -176,7 +176,7 @@ async def test_a_version_that_answers_otherwise_than_when_trained_keeps_the_old_
 
 TURNS = {"hello there": "Hello!", "where is my order": "On its way.", "I want to return these shoes": "Send it back."}
 CUSTOMERS, MESSAGES, KILLED_AFTER = 8, 30, 60
-# Read for most of a second, so that each replica has one in its pass when it dies: what a replica has not accepted yet,
+# Read for half a second, so that each replica has one in its pass when it dies: what a replica has not accepted yet,
 # Serve gives to another by itself.
 LONG, IN_ITS_PASS_S = "where is my order? " * 15_000, 0.2
 
