@@ -57,6 +57,7 @@ from bot.worker import Worker
 from connectors.base import Background, Connector, ConnectorError, Ports
 from connectors.webchat import WebChat
 from models.base import KIND, ModelUnavailable, Understander
+from models.client import RemoteUnderstander, urls_of
 from models.registry import Registry
 from models.runtime import ServedUnderstander
 
@@ -79,6 +80,16 @@ def load_bot(folder: Path, settings: Settings) -> Bot:
     bot = Bot.of(assistant, actions_of(assistant), learned_policies(assistant, registry))
     served = replace(bot, values=duckling_of(assistant.duckling), engine=engine_of(bot))
     return served.worded_by(nlg_server_of(assistant))
+
+
+def understander_of(settings: Settings, registry: Registry) -> ServedUnderstander | RemoteUnderstander:
+    """The model in this process, or where KEFU_MODELS says. Raises ConfigurationError where that names nothing."""
+    if settings.models is None:
+        return ServedUnderstander(registry, KIND, threads=settings.inference_threads)
+    try:
+        return RemoteUnderstander(urls_of(settings.models, registry.assistant_id))
+    except ValueError as error:
+        raise ConfigurationError(f"KEFU_MODELS: {error} (see docs/settings.md)") from error
 
 
 def engine_of(bot: Bot) -> Engine | None:
@@ -140,8 +151,7 @@ class Platform:
         publish_home(settings)
         assistant_id = bot.assistant.assistant_id
         db, hub, metrics = Database.open(settings.database), Hub(), Metrics()
-        registry = Registry(settings.models_dir, assistant_id)
-        served = understander or ServedUnderstander(registry, KIND, threads=settings.inference_threads)
+        served = understander or understander_of(settings, Registry(settings.models_dir, assistant_id))
         traces: deque[TurnTrace] = deque(maxlen=DEBUG_TURNS)
         if connectors is None:
             connectors = connectors_of(bot, settings, debug=debug)
@@ -204,7 +214,7 @@ class Platform:
             await self.db.write(lambda c: inbox.release(c, assistant_id, None, datetime.now(UTC)))
         self._listener = listen(self.db, self.hub, self.bot.assistant.assistant_id)
         if self.role != "web":
-            if isinstance(self.understander, ServedUnderstander):
+            if isinstance(self.understander, ServedUnderstander | RemoteUnderstander):
                 await self.understander.start()
             self._tasks.append(asyncio.create_task(self.worker.run(), name="worker"))
         for connector in self.connectors if self.role != "worker" else ():
@@ -223,7 +233,7 @@ class Platform:
             self.publisher.stop()
             await asyncio.gather(self._publishing, return_exceptions=True)
         await self.worker.bot.close()
-        if self.role != "web" and isinstance(self.understander, ServedUnderstander):
+        if self.role != "web" and isinstance(self.understander, ServedUnderstander | RemoteUnderstander):
             await self.understander.stop()
         if self._listener is not None:
             await asyncio.to_thread(self._listener.stop)
@@ -244,7 +254,8 @@ class Platform:
             return {"ready": database == "ok", "assistant": assistant_id, "role": self.role, "database": database}
         worker = any(not task.done() for task in self._tasks)
         version = self.understander.version
-        status = self.understander.status() if isinstance(self.understander, ServedUnderstander) else None
+        served = self.understander
+        status = served.status() if isinstance(served, ServedUnderstander | RemoteUnderstander) else None
         engine = await self.bot.engine.status() if self.bot.engine else {}
         return {
             "ready": worker and database == "ok" and bool(version) and "problem" not in engine,

@@ -220,7 +220,7 @@ def _run_platform(
     from bot.telemetry import configure_logging
 
     bot = load_bot(root, settings)
-    if role == "all" and _needs_model(settings, bot.assistant.assistant_id):
+    if role == "all" and settings.models is None and _needs_model(settings, bot.assistant.assistant_id):
         _train_beside(settings, bot.assistant.root)
         bot = load_bot(root, settings)
     configure_logging()

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated origins that may embed the widget; empty: all."
     )
+    models: str | None = Field(
+        None, description="Where models serve, `ray://host:port[,host:port]`; default: in this process."
+    )
     threads: int = Field(0, ge=0, description="Inference threads; 0: half of the machine's cores, at most 4.")
     max_waiting: int = Field(2_000, ge=1, description="Unanswered messages above which new ones get 503.")
     files_url: str | None = Field(
@@ -147,6 +150,18 @@ def publish_home(settings: Settings) -> None:
     """Make KEFU_HOME and name it in the environment, where custom actions (the company's code) look for it."""
     settings.home.mkdir(parents=True, exist_ok=True)
     os.environ["KEFU_HOME"] = str(settings.home)
+
+
+def prepare_ray() -> None:
+    """Before Ray is imported, which reads its environment then; a company's own values win.
+
+    Ray tells its makers how it is used unless told not to. And `ray start` asks for a token where this user has one,
+    while a process that joins the cluster shows it only when told to.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    has_token = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    if has_token or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def assistant_folder(settings: Settings, given: Path | None) -> Path:

@@ -30,6 +30,7 @@ BATCH_TOKENS = 256
 # About half a minute of work; past that a message is better retried by its sender's queue than kept here.
 MAX_WAITING = 4096
 POLL_S = 0.25
+NO_MODEL = "no model serves yet; run `kefu train`"
 
 
 Waiting = tuple[str, asyncio.Future[Understanding]]
@@ -167,7 +168,7 @@ class ServedUnderstander:
         self._timeout_s = timeout_s
         self._serving: TrainedUnderstander | None = None
         self._wanted: str | None = None
-        self._problem: str | None = None
+        self._problem: str | None = NO_MODEL
         self._is_loading = False
         self._seen: tuple[int, int] | None = None
         self._changed = asyncio.Event()
@@ -180,6 +181,11 @@ class ServedUnderstander:
     def version(self) -> str:
         """The version that serves; "" before the first."""
         return "" if self._serving is None else self._serving.version
+
+    @property
+    def is_following(self) -> bool:
+        """Whether somebody looks after CURRENT: from `start` until `stop`."""
+        return self._watching is not None and not self._watching.done()
 
     async def start(self) -> None:
         """Load what CURRENT names, then follow it.
@@ -209,7 +215,7 @@ class ServedUnderstander:
             ModelUnavailable: no version serves, the queue is full, or no answer came in `timeout_s`; safe to retry.
         """
         if self._serving is None:
-            raise ModelUnavailable(self._problem or "no model serves yet; run `kefu train`")
+            raise ModelUnavailable(self._problem or NO_MODEL)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._batcher.understand(texts)
@@ -236,7 +242,7 @@ class ServedUnderstander:
         # Read once: this pass answers with this version whatever is promoted meanwhile.
         serving = self._serving
         if serving is None:
-            raise ModelUnavailable("no model serves yet; run `kefu train`")
+            raise ModelUnavailable(NO_MODEL)
         return serving.read(texts)
 
     async def _watch(self) -> None:
@@ -254,7 +260,7 @@ class ServedUnderstander:
         self._seen = stamp
         try:
             self._wanted = self._registry.current(self._kind)
-            self._problem = None if self._wanted else "no model serves yet; run `kefu train`"
+            self._problem = None if self._wanted else NO_MODEL
             if self._wanted is not None and self._wanted != self.version:
                 await self._swap(self._wanted)
         except ModelError as error:

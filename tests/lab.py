@@ -113,9 +113,12 @@ async def running(
 ) -> AsyncIterator[Lab]:
     """A platform over an empty database in `home`, started and stopped; nothing listens on a port.
 
-    `limits` replaces the worker by one that has them.
+    `limits` replaces the worker by one that has them. Without a `reader` and with KEFU_MODELS in `settings`, what
+    serves there reads.
     """
-    platform = Platform.build(load_settings(home=home, **settings), bot or labbot(), understander=reader or Reader())
+    given = load_settings(home=home, **settings)
+    understander = reader or (None if given.models else Reader())
+    platform = Platform.build(given, bot or labbot(), understander=understander)
     if limits is not None:
         platform.worker = Worker(
             db=platform.db,

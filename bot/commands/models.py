@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from bot.commands.console import ModelFolder, good, out, registry_of
+from bot.commands.console import Folder, ModelFolder, chosen_folder, good, out, registry_of
 from bot.errors import KefuError
+from bot.settings import environment, load_settings, prepare_ray
 
 models = typer.Typer(help="Versions of the understanding model: which serves, which served.", no_args_is_help=True)
 HELD_OUT = "accuracy on held-out training messages; → serves"
@@ -67,3 +71,44 @@ def models_rollback(folder: ModelFolder = None) -> None:
 
     version = registry_of(folder).rollback(KIND)
     good(f"version {version} serves again")
+
+
+@models.command("serve")
+def models_serve(
+    folder: Folder = None,
+    replicas: Annotated[int, typer.Option(min=1, help="Processes that read messages.")] = 2,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help='Ray cluster to join from one of its nodes, "auto" or host:6379; default: one on this machine alone.'
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address that each node listens on; there is no password.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port that KEFU_MODELS=ray://host:port names.")] = 8800,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Messages that a replica reads beside each other; 0: as KEFU_THREADS says.")
+    ] = 0,
+) -> None:
+    """Serve the model on Ray, for any number of `kefu worker` with KEFU_MODELS; Ctrl-C ends it."""
+    from bot.assistant.loader import load_assistant
+    from models.serving import Plan, deployed
+
+    settings = load_settings()
+    assistant = load_assistant(chosen_folder(settings, folder), environment())
+    plan = Plan(
+        models_dir=settings.models_dir,
+        assistant_id=assistant.assistant_id,
+        replicas=replicas,
+        threads=threads or settings.inference_threads,
+        host=host,
+        port=port,
+        address=address,
+    )
+    prepare_ray()
+    with suppress(KeyboardInterrupt), deployed(plan):
+        # Only now: Ray has taken this signal for itself meanwhile.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        good(f"{replicas} replicas serve", f"; for `kefu worker`: KEFU_MODELS=ray://{host}:{port}")
+        while True:  # Ray's own threads may be handed the signal: this one then hears of it a moment later
+            time.sleep(1)
+    good("stopped")

@@ -38,6 +38,7 @@ from bot.rasa.http_training import Trained
 from bot.rasa.tracker_views import TrackerView
 from bot.turns import read_message
 from models.base import KIND, ModelError, ModelUnavailable, ReadingFailed
+from models.client import RemoteUnderstander
 from models.registry import VERSION
 from models.runtime import ServedUnderstander
 
@@ -189,7 +190,7 @@ class Models:
 
     async def _loaded(self, version: str) -> None:
         understander = self._api.understander
-        if not isinstance(understander, ServedUnderstander):
+        if not isinstance(understander, ServedUnderstander | RemoteUnderstander):
             return
         try:
             async with asyncio.timeout(_LOADS_WITHIN_S):

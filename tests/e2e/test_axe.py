@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from connectors.memory import MemoryPorts
+from connectors.file_kinds import UnwantedFile
+from connectors.memory import MemoryFiles, MemoryPorts
 from tests.e2e.chat_page import ChatPage
 from tests.e2e.conftest import ScriptedShop, ShopBot
 from tests.e2e.test_accessibility import RICH
 from tests.e2e.test_around import CSAT, HOURS, PRE_CHAT
-from tests.e2e.test_uploads import attach, pdf
-from tests.e2e.uploading import Uploading
+from tests.e2e.test_uploads import Shelf, attach, pdf
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LANGUAGES = pytest.mark.parametrize("language", ["en", "zh"])
@@ -61,8 +61,9 @@ def violations(axe: str, page: Page) -> Callable[..., list[Any]]:
 def visit(page: Page, scripted: Callable[..., ScriptedShop], bot: ShopBot) -> Callable[..., ChatPage]:
     bot.answers["rich"] = RICH
 
-    def start(language: str, **options: Any) -> ChatPage:
-        return ChatPage(page, scripted(MemoryPorts(bot), **options).url).visit(f"/demo/?lang={language}")
+    def start(language: str, *, files: MemoryFiles | None = None, **options: Any) -> ChatPage:
+        ports = MemoryPorts(bot, files=files)
+        return ChatPage(page, scripted(ports, **options).url).visit(f"/demo/?lang={language}")
 
     return start
 
@@ -125,9 +126,9 @@ def test_a_connection_that_is_gone(
 
 
 def test_files_on_their_way(violations: Callable[..., list[Any]], visit: Callable[..., ChatPage]) -> None:
-    uploading = Uploading()
-    uploading.refusals.append((415, "This PDF is encrypted."))
-    chat = visit("en", around=uploading.around).open()
+    shelf = Shelf()
+    shelf.refusals.append(UnwantedFile("This PDF is encrypted."))
+    chat = visit("en", files=shelf).open()
     attach(chat, pdf("refused.pdf"))
     expect(chat.panel.locator(".kefu-is-refused")).to_have_count(1)
     attach(chat, pdf("taken.pdf"))

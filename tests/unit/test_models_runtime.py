@@ -235,6 +235,7 @@ async def test_without_a_current_version_the_server_says_so_and_becomes_ready_wh
     with pytest.raises(ModelUnavailable, match="kefu train"):
         await served.understand(["hello"])
     assert not served.status().is_ready
+    assert "kefu train" in (served.status().problem or "")
     first, _ = versions(registry)
     registry.promote(KIND, first)
     assert (await asyncio.wait_for(served.settled(first), 20)).version == first
