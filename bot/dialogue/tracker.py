@@ -30,7 +30,7 @@ from bot.dialogue.events import (
 from bot.dialogue.situation import Situation
 from bot.dialogue.states import Moment, moment_of
 
-FOLD_VERSION = 2
+FOLD_VERSION = 3
 DISCLOSURE = "utter_disclosure"
 MAX_EVENTS = 200
 """Events kept of one session (some 30 turns), and half as many more while rewinds reach over them."""
@@ -381,8 +381,16 @@ class Tracker:
         tracker.event_count = snapshot["event_count"]
         tracker.latest_input_channel = snapshot["input_channel"]
         for body in events_after:
-            tracker.apply(from_json(body))
+            tracker._apply_stored(from_json(body))
         return tracker
+
+    def _apply_stored(self, event: Event) -> None:
+        """Append an event of an earlier turn. After a `restart` one that begins no session was logged from outside,
+        when the restart's wish for a session was forgotten already: see `begin_turn`."""
+        begins = isinstance(event, ActionExecuted) and event.name == ACTION_SESSION_START
+        if self.events and isinstance(self.events[-1], Restarted) and not begins:
+            self.situation.followup_action = ACTION_LISTEN
+        self.apply(event)
 
     def _replay_kept(self, event: Event) -> None:
         """Take an event of the kept window: a session start there has already dropped what came before it."""
@@ -396,7 +404,7 @@ class Tracker:
         """The conversation in which exactly these events happened."""
         tracker = Tracker(domain, sender_id)
         for event in events:
-            tracker.apply(event)
+            tracker._apply_stored(event)
         return tracker
 
 

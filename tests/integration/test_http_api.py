@@ -88,6 +88,16 @@ async def test_events_are_shown_as_asked_for(lab: Lab) -> None:
     assert plain["events"] == events["AFTER_RESTART"]
 
 
+async def test_a_restart_from_outside_asks_for_a_session_only_until_the_next_event(lab: Lab) -> None:
+    await lab.say("/ask_hours")
+    for event in ({"event": "restart"}, {"event": "reset_slots"}):
+        assert (await lab.http.post("/conversations/anna/tracker/events", json=[event])).status_code == 200
+    assert (await lab.tracker())["followup_action"] == "action_listen"
+    before = len((await lab.tracker())["events"])
+    await lab.say("/ask_hours")
+    assert "session_started" not in names((await lab.tracker())["events"][before:])
+
+
 async def test_a_tracker_can_be_seen_as_it_was(lab: Lab) -> None:
     await lab.say("/ask_hours")
     first = await lab.tracker()
