@@ -169,7 +169,10 @@ class Platform:
             observer=observer or (traces.append if debug else None),
             chores=[files.tidy],
         )
-        ports = SqlPorts(db, hub, assistant_id, Limits(max_waiting=settings.max_waiting), files)
+        names = [connector.name for connector in connectors]
+        ports = SqlPorts(
+            db, hub, assistant_id, Limits(max_waiting=settings.max_waiting, channels=frozenset(names)), files
+        )
         return cls(
             settings=settings,
             bot=bot,
@@ -225,10 +228,11 @@ class Platform:
 
     async def stop(self) -> None:
         """Let the turns in flight finish, then close."""
-        for task in self._background:
-            task.cancel()
         self.worker.stop()
-        await asyncio.gather(*self._background, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for task in self._background:  # last: what is still being sent may need a channel's connection
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         if self.publisher is not None and self._publishing is not None:
             self.publisher.stop()
             await asyncio.gather(self._publishing, return_exceptions=True)

@@ -37,7 +37,7 @@ from bot.storage.records import Claim, Delivery, TurnRecord
 from bot.telemetry import Metrics, turn_id
 from bot.turn_records import apology, has_handoff, silent_record, turn_record
 from bot.turns import Bot, Reading, TurnTrace, drive, read_message, user_message
-from connectors.base import Connector, DeliveryUnknown, PushConnector, RetryLater, SendResult
+from connectors.base import PUSHED, Connector, DeliveryUnknown, PushConnector, RetryLater, SendResult
 from models.base import ModelUnavailable, Understander
 
 log = logging.getLogger("kefu.worker")
@@ -295,6 +295,10 @@ class Worker:
         return replace(record, send_after=claim.message.received_at + timedelta(seconds=hold_s))
 
     def _delivery(self, claim: Claim) -> Delivery:
+        if claim.channel in PUSHED and claim.channel not in self._push:
+            # Its answers wait for a worker that has it, where `kefu outbox list --waiting` shows them.
+            log.error("worker.channel_missing", extra={"channel": claim.channel})
+            return "push"
         return "push" if claim.channel in self._push else "pull"
 
     async def _failed(self, claim: Claim, error: Exception) -> None:
@@ -368,16 +372,22 @@ class Worker:
 
     async def _deliver_due(self) -> int:
         """Begin to send what is due; a conversation whose channel is slow holds up no other."""
-        free = self._limits.sends - len(self._sends)
-        if free <= 0:
-            return 0
-        now, lease_s, channels = self._clock(), self._limits.lease_s, list(self._push)
-        repeatable = [name for name, connector in self._push.items() if connector.can_repeat]
+        claimed = 0
+        for channel in self._push:
+            # A share for each: a platform that answers nobody must not take the others' places.
+            sending = sum(task.get_name() == channel for task in self._sends)
+            free = max(1, self._limits.sends // len(self._push)) - sending
+            claimed += await self._deliver_to(channel, free) if free > 0 else 0
+        return claimed
+
+    async def _deliver_to(self, channel: str, free: int) -> int:
+        now, lease_s = self._clock(), self._limits.lease_s
+        repeatable = [channel] if self._push[channel].can_repeat else []
         held = await self._db.write(
-            lambda c: outbox.claim(c, self.assistant_id, channels, self._id, now, lease_s, free, resendable=repeatable)
+            lambda c: outbox.claim(c, self.assistant_id, [channel], self._id, now, lease_s, free, resendable=repeatable)
         )
         for one in held:
-            task = asyncio.create_task(self._deliver(one))
+            task = asyncio.create_task(self._deliver(one), name=channel)
             self._sends.add(task)
             task.add_done_callback(self._send_ended)
         return len(held)

@@ -178,7 +178,9 @@ def storable_text(text: str) -> str:
     return text
 
 
-RESERVED_PREFIXES = ("web", "slack", "wechat", "wechat_kf", "telegram")
+PUSHED = ("slack", "wechat", "wechat_kf", "telegram")
+"""Our channels that are pushed to; an answer to them is never left for a client to read."""
+RESERVED_PREFIXES = ("web", *PUSHED)
 MAX_ID_CHARS = 255
 MAX_METADATA_DEPTH = 32  # far beyond any client's, far below what makes a JSON reader give up when it is read again
 
@@ -361,6 +363,10 @@ class Ports(Protocol):
 
         What was collected under the same reference before comes again, in front: the same request may be repeated.
         """
+        ...
+
+    async def hasten(self, sender_id: str) -> None:
+        """What waits to be pushed in this conversation need not wait for its time any longer: the customer is back."""
         ...
 
     def subscribe(self, sender_id: str, wake: Callable[[str], None]) -> Callable[[], None]:

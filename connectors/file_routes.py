@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -96,9 +96,9 @@ class Uploads:
         sender_id = SENDER_PREFIX + visitor_id
         with self._place(visitor_id):
             await files.admit(sender_id)
-            name, content = await self._read(request, max_bytes, files.rules.max_bytes)
             owner = Correspondent(channel="web", customer=visitor_id, sender_id=sender_id)
-            stored = await files.put(owner, name, content)
+            async with self._reading(request, max_bytes, files.rules.max_bytes) as (name, content):
+                stored = await files.put(owner, name, content)
         return attachment(stored, files.link(stored))
 
     @contextmanager
@@ -115,8 +115,9 @@ class Uploads:
             if not self._running[visitor_id]:
                 del self._running[visitor_id]
 
-    async def _read(self, request: Request, max_bytes: int, max_file_bytes: int) -> tuple[str, bytes]:
-        """The name and content of the one field `file`."""
+    @asynccontextmanager
+    async def _reading(self, request: Request, max_bytes: int, max_file_bytes: int) -> AsyncIterator[tuple[str, bytes]]:
+        """The name and content of the one field `file`; they count as held until the block ends."""
         held = 0
 
         async def counted() -> AsyncGenerator[bytes, None]:
@@ -133,18 +134,22 @@ class Uploads:
         parser = MultiPartParser(request.headers, counted(), max_files=1, max_fields=4, max_part_size=4_096)
         parser.spool_max_size = max_bytes  # in memory to its end: never a temporary file of a customer's
         try:
+            yield await self._parsed(parser)
+        finally:
+            self._held_bytes -= held
+
+    async def _parsed(self, parser: MultiPartParser) -> tuple[str, bytes]:
+        try:
             async with asyncio.timeout(self._limits.within_s):
                 form = await parser.parse()
-            file = form.get("file")
-            if not isinstance(file, UploadFile):
-                raise BadRequest("the form must have one file, in the field `file`")
-            return file.filename or "", await file.read()
         except MultiPartException as error:
             raise BadRequest(f"the form cannot be read: {error.message}") from error
         except TimeoutError as error:
             raise BadRequest(f"the upload took longer than {self._limits.within_s:g} s") from error
-        finally:
-            self._held_bytes -= held
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise BadRequest("the form must have one file, in the field `file`")
+        return file.filename or "", await file.read()
 
 
 class _TooManyAtOnce(TooOften):

@@ -180,6 +180,9 @@ class MemoryPorts:
         entries = [entry for entry in found.entries if entry.outbox_id is not None] if found else []
         return [entry for entry in entries if self._collected.setdefault(entry.outbox_id, reference) == reference]
 
+    async def hasten(self, sender_id: str) -> None:
+        """Nothing waits here."""
+
     def subscribe(self, sender_id: str, wake: Callable[[str], None]) -> Callable[[], None]:
         wakes = self._subscribers.setdefault(sender_id, [])
         wakes.append(wake)

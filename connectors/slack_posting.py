@@ -94,14 +94,16 @@ class Poster:
 
     async def _send(self, place: Place, message: OutboundMessage, is_repeat: bool) -> str | None:
         token = await self._workspaces.token(place.team)
+        await self._wait_for_turn(place)  # before anything is asked: a turn that is far away costs Slack no call
         there = await self._find(token, place, message) if is_repeat else {}
         ref: str | None = None
         for number, post in enumerate(posts(message.body)):
+            if number:
+                await self._wait_for_turn(place)
             ref = there.get(number) or await self._post(token, place, post, self._metadata(message, number))
         return ref
 
     async def _post(self, token: str, place: Place, post: SlackPost, metadata: Mapping[str, Any]) -> str:
-        await self._wait_for_turn(place)
         try:
             return await self._call_post(token, place, post, metadata)
         except Refused as error:

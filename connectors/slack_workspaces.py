@@ -183,8 +183,15 @@ class Workspaces:
 
     async def _refreshed(self, state: ChannelState, seal: Seal, key: str, seen: Installation) -> Installation:
         """Exchange the token, unless another process does or just did."""
-        if not await state.lease(f"slack/refresh/{seen.id}", secrets.token_hex(8), REFRESH_LEASE_S):
+        lease, holder = f"slack/refresh/{seen.id}", secrets.token_hex(8)
+        if not await state.lease(lease, holder, REFRESH_LEASE_S):
             raise NotDone("oauth.v2.access", "another process exchanges the token", 1.0)
+        try:
+            return await self._refreshed_alone(state, seal, key, seen)
+        finally:
+            await state.lease(lease, holder, 0)
+
+    async def _refreshed_alone(self, state: ChannelState, seal: Seal, key: str, seen: Installation) -> Installation:
         sealed = await state.get(key)
         current = _read(seal, key, sealed) if sealed not in (None, _REMOVED) else None
         if sealed is None or current is None:

@@ -138,28 +138,18 @@ class WeChatKf:
         await puller.note_call(open_kfid, field(fields, "Token"))
         self._called.set()
 
-    async def _hand_over_kept(self, sender_id: str, message_id: str) -> None:
-        """What could not be sent before goes out now that the customer has written again.
-
-        It is collected under the name of that message and sent with the ids it would have had: when the pull dies here,
-        the next one collects and sends the same again, and the customer gets it once.
-        """
+    async def _send_kept(self, sender_id: str) -> None:
+        """What could not be sent before may go out now that the customer has written again; the outbox sends it."""
         assert self._ports is not None
-        if await self._ports.state.get(_kept(sender_id)) is None:
-            return
-        for message in await self._ports.collect(sender_id, f"visit:{message_id}"):
-            try:
-                await self._send(message)
-            except Refused as refused:
-                log.error("wechat_kf.kept_message_refused", extra={"code": refused.code, "row": message.outbox_id})
-        await self._ports.state.take(_kept(sender_id))
+        if await self._ports.state.take(_kept(sender_id)) is not None:
+            await self._ports.hasten(sender_id)
 
     def _use(self, ports: Ports) -> Puller:
         options = self.options
         if self._ports is not ports or self._api is None:
             self._ports = ports
             self._api = corp_api(self._http, ports.state, options.corp_id, options.secret, self._clock)
-        return Puller(options, ports, self._api, self._holder, self._hand_over_kept, self._clock)
+        return Puller(options, ports, self._api, self._holder, self._send_kept, self._clock)
 
 
 def message_key(message: OutboundMessage, part: int) -> str:

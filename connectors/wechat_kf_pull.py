@@ -34,7 +34,7 @@ class Puller:
     """Pulls for every account that a callback has named.
 
     Args:
-        on_visit: called with (sender_id, message id) before a customer's message is stored.
+        on_visit: called with the sender_id after a customer's message was stored.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Puller:
         ports: Ports,
         api: WeChatApi,
         holder: str,
-        on_visit: Callable[[str, str], Awaitable[None]],
+        on_visit: Callable[[str], Awaitable[None]],
         clock: Callable[[], float],
     ) -> None:
         self._options, self._ports, self._api, self._holder = options, ports, api, holder
@@ -94,18 +94,18 @@ class Puller:
             changes = [StateChange(key=_key("cursor", open_kfid), value=cursor)] if cursor else []
             if not has_more:
                 changes.append(StateChange(key=_key("pulled", open_kfid), value=call))
-            await self._ports.receive(await self._messages(page, since), changes)
+            messages = await self._messages(page, since)
+            await self._ports.receive(messages, changes)
+            for sender_id in dict.fromkeys(message.sender_id for message in messages):
+                await self._on_visit(sender_id)
             if not has_more:
                 return
             await self._ports.state.lease(_key("pull", open_kfid), self._holder, LEASE_S)
 
     async def _messages(self, page: Mapping[str, Any], since: float) -> list[InboundMessage]:
         raw = page.get("msg_list")
-        batch = []
-        for entry in self._entries(raw if isinstance(raw, list) else [], since):
-            await self._on_visit(entry.message.sender_id, entry.message.external_id)
-            batch.append(await as_payload(entry.message, entry.menu_id, self._ports))
-        return batch
+        entries = self._entries(raw if isinstance(raw, list) else [], since)
+        return [await as_payload(entry.message, entry.menu_id, self._ports) for entry in entries]
 
     def _entries(self, page: Sequence[object], since: float) -> list[KfEntry]:
         found = []

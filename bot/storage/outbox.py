@@ -22,11 +22,12 @@ from connectors.base import Delivered, DeliveryUnknown, OutboundMessage, RetryLa
 
 @dataclass(frozen=True, kw_only=True)
 class Backoff:
-    """When a message that the channel did not take is tried again: from a second to five minutes, for about an hour.
+    """When a message that the channel did not take is tried again: from a second to five minutes, for an hour at least.
 
     Attributes:
         jitter: the share of each pause that is left to chance, so that what failed together does not return together.
-        attempts: tries in all; then the message is dead.
+        attempts, patience_s: after so many tries and so many seconds the message is dead; one of the two is not enough,
+            for a channel that asks for short pauses uses tries up quickly.
     """
 
     first_s: float = 1.0
@@ -34,6 +35,7 @@ class Backoff:
     ceiling_s: float = 300.0
     jitter: float = 0.5
     attempts: int = 20
+    patience_s: float = 3_600.0
 
     def pause_s(self, attempt: int, rng: random.Random) -> float:
         """Seconds after the try number `attempt` (1, 2, …)."""
@@ -168,13 +170,17 @@ def confirm(conn: Connection, assistant_id: str, sender_id: str, up_to_seq: int,
 # ---- push channels ----
 
 _earlier = outbox.alias("earlier")
+_of_sender = outbox.c.conversation_id == (
+    select(conversations.c.id)
+    .where(conversations.c.assistant_id == bindparam("assistant"), conversations.c.sender_id == bindparam("sender"))
+    .scalar_subquery()
+)
+_PENDING = select(outbox.c.id).where(_of_sender, outbox.c.state == "pending").order_by(outbox.c.seq).with_for_update()
+_HASTEN = update(outbox).where(_of_sender, outbox.c.state == "pending").values(not_before=None)
 _COLLECT = (
     update(outbox)
     .where(
-        outbox.c.conversation_id
-        == select(conversations.c.id)
-        .where(conversations.c.assistant_id == bindparam("assistant"), conversations.c.sender_id == bindparam("sender"))
-        .scalar_subquery(),
+        _of_sender,
         outbox.c.state == "pending",
         outbox.c.lease_until.is_(None),  # what a sender holds may be on its way, and goes before what follows it
         ~select(_earlier.c.id)
@@ -204,6 +210,8 @@ def collect(
 ) -> list[OutboundMessage]:
     """Take the conversation's pending rows out of the senders' hands; all that was ever collected as `reference`."""
     asked = {"assistant": assistant_id, "sender": sender_id, "ref": reference}
+    # A sender that claims in this moment is waited for, and then seen: its message must not be overtaken.
+    conn.execute(_PENDING, asked).all()
     conn.execute(_COLLECT, asked | {"now": now})
     return [_to_message(row) for row in conn.execute(_COLLECTED, asked)]
 
@@ -330,7 +338,8 @@ def settle(
 
     A delivery counts even when it is reported late: the customer has it.
     """
-    if isinstance(result, RetryLater) and held.attempts >= backoff.attempts:
+    waited_s = (now - held.message.created_at).total_seconds()
+    if isinstance(result, RetryLater) and held.attempts >= backoff.attempts and waited_s >= backoff.patience_s:
         result = Undeliverable(reason=f"given up after {held.attempts} tries: {result.reason}")
     changes: dict[str, Any] = {"next_try": None, "ref": None, "why": None, "settled": now}
     if isinstance(result, Delivered):
@@ -344,6 +353,11 @@ def settle(
         changes |= {"new_state": "unknown" if is_unknown else "dead", "why": result.reason}
     changes |= {"row": held.outbox_id, "claimed_attempt": held.attempts, "is_certain": isinstance(result, Delivered)}
     return conn.execute(_SETTLE, changes).rowcount == 1
+
+
+def hasten(conn: Connection, assistant_id: str, sender_id: str) -> int:
+    """What waits for its time in a conversation may be sent now; how many messages that are."""
+    return conn.execute(_HASTEN, {"assistant": assistant_id, "sender": sender_id}).rowcount
 
 
 # ---- what an operator sees and decides ----

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from bot.storage import arrivals, conversations, inbox, outbox, state
 from bot.storage.database import Database
 from bot.storage.hub import Hub
 from bot.storage.notify import Listener
-from connectors.base import ChannelState, InboundMessage, OutboundMessage, Receipt, StateChange, TooBusy
+from connectors.base import BadRequest, ChannelState, InboundMessage, OutboundMessage, Receipt, StateChange, TooBusy
 from connectors.files import FileStore
 
 REREAD_S = 1.0
@@ -26,9 +26,15 @@ REREAD_S = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """max_waiting: accepted but unanswered messages of the assistant, above which receive answers TooBusy."""
+    """What is taken.
+
+    Attributes:
+        max_waiting: accepted but unanswered messages of the assistant, above which receive answers TooBusy.
+        channels: names whose conversations ("name:…") no other channel may open, beside those that are always so.
+    """
 
     max_waiting: int = 2_000
+    channels: Collection[str] = ()
 
 
 class SqlChannelState:
@@ -68,7 +74,8 @@ class SqlPorts:
         self.files = files
         self._db, self._hub, self._assistant_id = db, hub, assistant_id
         self._state = SqlChannelState(db, assistant_id)
-        self._backlog = _Backlog(db, hub, assistant_id, (limits or Limits()).max_waiting)
+        self._limits = limits or Limits()
+        self._backlog = _Backlog(db, hub, assistant_id, self._limits.max_waiting)
 
     @property
     def state(self) -> ChannelState:
@@ -78,6 +85,12 @@ class SqlPorts:
         self, batch: Sequence[InboundMessage], state_changes: Sequence[StateChange] = ()
     ) -> list[Receipt]:
         """Store messages and state in one commit; see `connectors.base.Ports.receive`."""
+        for message in batch:
+            prefix, colon, _ = message.sender_id.partition(":")
+            if colon and prefix != message.channel and prefix in self._limits.channels:
+                raise BadRequest(
+                    f'sender_id: the prefix "{prefix}:" belongs to another channel; send another sender_id'
+                )
         await self._backlog.admit(len(batch))
         receipts = await self._db.write(
             functools.partial(
@@ -124,6 +137,9 @@ class SqlPorts:
     async def collect(self, sender_id: str, reference: str) -> list[OutboundMessage]:
         now = datetime.now(UTC)
         return await self._db.write(lambda conn: outbox.collect(conn, self._assistant_id, sender_id, reference, now))
+
+    async def hasten(self, sender_id: str) -> None:
+        await self._db.write(lambda conn: outbox.hasten(conn, self._assistant_id, sender_id))
 
     def subscribe(self, sender_id: str, wake: Callable[[str], None]) -> Callable[[], None]:
         return self._hub.subscribe(sender_id, wake)

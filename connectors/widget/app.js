@@ -127,6 +127,15 @@ class KefuChat extends HTMLElement {
     this.#visit = Object.fromEntries(Object.entries({ ...this.#visit, ...context }).filter(([, value]) => value !== null && value !== undefined));
   }
 
+  /* Another customer at the same page: what the one before told, wrote or uploaded is not theirs. */
+  #forgetCustomer() {
+    this.#visit = {};
+    this.#toldVisit = null;
+    this.#isPreChatDone = false;
+    this.#uploads?.clear();
+    this.#composer?.clear();
+  }
+
   setLocale(wish) {
     if (!this.#look.speak(wish)) return;
     this.#session.language = this.#look.language;
@@ -178,6 +187,7 @@ class KefuChat extends HTMLElement {
       this.#log.dropPending(id);
     },
     typing: ({ on }) => this.#showTyping(on),
+    forgotten: () => this.#forgetCustomer(),
     resync: ({ last_seq }) => {
       this.#log.clear();
       this.#lastSeq = 0;

@@ -80,6 +80,11 @@ export class Composer {
     this.input.focus({ preventScroll: true });
   }
 
+  clear() {
+    this.input.value = "";
+    this.#changed();
+  }
+
   #textarea() {
     return this.#listen(make("textarea", { class: "kefu-input", rows: "1", dir: "auto", autocomplete: "off", enterkeyhint: "send" }));
   }

@@ -86,7 +86,8 @@ export class Sending {
 
   /* The server's error about an item. */
   failed({ client_msg_id, code, retry_after_s }) {
-    const item = this.#find(client_msg_id);
+    // A frame that is too large is not read, so its error names no message: it is the one on its way.
+    const item = this.#find(client_msg_id ?? (code === "frame_too_large" ? this.#inFlight?.id : undefined));
     if (!item) return;
     if (HOPELESS.has(code)) {
       item.isRefused = true;

@@ -139,20 +139,22 @@ export class Session {
   /* The shop's token for its customer; null when they signed out: then nothing of them stays in this browser. */
   identify(identity) {
     const isSame = subjectOf(identity ?? "") === subjectOf(this.#identity ?? "");
+    const wasSignedIn = this.#identity !== undefined;
     this.#identity = identity ?? undefined;
     if (!identity) this.#storage.remove("visitor");
     const isAnother = !isSame && (this.#isBound || this.#state === "anonymous");
-    if (!identity || isAnother) this.#startOver();
+    if (!identity || isAnother) this.#startOver(wasSignedIn);
     else if (this.#state === "anonymous") this.connect();
     else if (this.#state === "online") this.#write({ type: "identify", identity });
   }
 
   /* Another customer, as far as the server is concerned: nothing of the one before may stay on the screen. */
-  async #startOver() {
+  async #startOver(wasSignedIn) {
     const wasWanted = this.#wanted || this.#state === "anonymous";
     const before = this.outbox;
     this.disconnect();
     this.#lastSeq = this.#seen = this.#attempts = 0;
+    if (wasSignedIn) this.#emit("forgotten", {});
     this.#emit("resync", { last_seq: 0 });
     for (const { id } of before) this.#emit("discarded", { id });
     await this.load();

@@ -56,6 +56,11 @@ export class Uploads {
     return results;
   }
 
+  /* Nothing of these is sent any more. */
+  clear() {
+    for (const row of [...this.#rows]) this.#remove(row);
+  }
+
   relabel() {
     const { texts } = this.#context;
     this.element.setAttribute("aria-label", texts.attach);

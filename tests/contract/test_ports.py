@@ -52,7 +52,8 @@ class InMemory:
 class InSql:
     def __init__(self, database: Database) -> None:
         self.database, self.hub = database, Hub()
-        self.ports: Ports = SqlPorts(database, self.hub, "shop", Limits(max_waiting=MAX_WAITING))
+        limits = Limits(max_waiting=MAX_WAITING, channels={"rest", "sms"})
+        self.ports: Ports = SqlPorts(database, self.hub, "shop", limits)
 
     async def answer_oldest(self, *texts: str, pushed: bool = False) -> None:
         now = datetime.now(UTC)
@@ -358,3 +359,11 @@ async def test_a_lease_has_one_holder_who_can_renew_it(platform: Platform) -> No
 async def test_state_commits_with_its_batch_even_without_messages(platform: Platform) -> None:
     assert await platform.ports.receive([], [StateChange(key="k", value="1"), StateChange(key="k", value="2")]) == []
     assert await platform.ports.state.get("k") == "2"
+
+
+async def test_a_conversation_of_a_channel_of_the_project_s_own_is_not_opened_by_another(platform: Platform) -> None:
+    if isinstance(platform, InMemory):
+        pytest.skip("ports in memory know no channels")
+    with pytest.raises(BadRequest, match="another channel"):
+        await platform.ports.receive([message("x", sender_id="sms:+4915")])
+    await platform.ports.receive([message("x", channel="sms", sender_id="sms:+4915", customer="+4915")])

@@ -381,6 +381,16 @@ async def test_what_is_collected_is_not_sent_and_waits_behind_what_is_on_its_way
     assert await take(pushed, 4) == []
 
 
+async def test_what_waits_for_its_time_may_be_hastened(pushed: Database) -> None:
+    first, *_ = await take(pushed, 0)
+    put_off = RetryLater(reason="not before the next visit", after_s=100_000)
+    await pushed.write(lambda conn: outbox_rows.settle(conn, first, put_off, at(1)))
+    assert "1 ann" not in texts(await take(pushed, 2))
+    assert await pushed.write(lambda conn: outbox_rows.hasten(conn, "other", "ann")) == 0
+    assert await pushed.write(lambda conn: outbox_rows.hasten(conn, SHOP, "ann")) == 2
+    assert texts(await take(pushed, 3))[:1] == ["1 ann"]
+
+
 async def test_answers_kept_back_for_collection_are_sent_when_nobody_came(database: Database) -> None:
     def steps(conn: Connection) -> None:
         accept(conn, "a1")
@@ -393,7 +403,7 @@ async def test_answers_kept_back_for_collection_are_sent_when_nobody_came(databa
 
 
 async def test_a_message_that_is_never_taken_dies_and_an_operator_decides(pushed: Database) -> None:
-    few, refused = outbox_rows.Backoff(attempts=2), RetryLater(reason="HTTP 500")
+    few, refused = outbox_rows.Backoff(attempts=2, patience_s=100), RetryLater(reason="HTTP 500")
     for seconds in (0, 100):
         held = next(one for one in await take(pushed, seconds) if one.message.sender_id == "ann")
         await pushed.write(lambda conn, held=held, s=seconds: outbox_rows.settle(conn, held, refused, at(s), few))

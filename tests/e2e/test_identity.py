@@ -103,6 +103,37 @@ def test_a_token_that_ends_is_asked_for_again_and_nothing_is_lost(strict: ChatPa
     assert bot.texts == ["in time", "after it"]
 
 
+def test_what_a_customer_told_and_began_to_write_is_not_the_next_one_s(
+    page: Page, scripted: Callable[..., ScriptedShop], bot: ShopBot
+) -> None:
+    chat = ChatPage(page, scripted(MemoryPorts(bot), widget_secret=SECRET).url).visit()
+    page.evaluate("Kefu.setContext({ order: 'A-1001' })")  # before signing in: kept
+    identify(chat, token("anna"))
+    chat.open().say("first")
+    chat.hears("You said first")
+    assert bot.received[0].metadata["context"] == {"order": "A-1001"}
+    chat.input.fill("half a secret")
+    identify(chat, None)
+    expect(chat.input).to_have_value("")
+    page.evaluate("Kefu.setContext({ page: '/home' })")
+    chat.say("somebody else")
+    chat.hears("You said somebody else")
+    assert bot.received[1].metadata["context"] == {"page": "/home"}
+
+
+def test_a_message_that_is_too_large_is_refused_and_stops_no_other(
+    page: Page, shop: ScriptedShop, bot: ShopBot
+) -> None:
+    chat = ChatPage(page, shop.url).visit().open()
+    page.evaluate("Kefu.setContext({ blob: 'x'.repeat(70_000) })")
+    chat.say("with far too much")
+    expect(chat.entries("own").last.get_by_role("button", name="Delete")).to_be_visible()
+    page.evaluate("Kefu.setContext({ blob: null })")
+    chat.say("the next one")
+    chat.hears("You said the next one")
+    assert bot.texts == ["the next one"]
+
+
 def test_signing_out_leaves_nothing_in_the_browser(
     page: Page, scripted: Callable[..., ScriptedShop], bot: ShopBot
 ) -> None:

@@ -126,7 +126,7 @@ def stack(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Stack]:
 def proxy(stack: Stack) -> Iterator[str]:
     """The address of Caddy with compose's own configuration, but for where the web processes are."""
     port = free_port()
-    told: str = YAML(typ="safe").load(COMPOSE)["configs"]["caddyfile"]["content"]
+    told = (COMPOSE.parent / YAML(typ="safe").load(COMPOSE)["configs"]["caddyfile"]["file"]).read_text()
     upstreams = " ".join(f"127.0.0.1:{port}" for name, port in stack.ports.items() if name.startswith("web"))
     own = re.sub(r"dynamic a web 8000 \{[^}]*\}", f"to {upstreams}", told).replace(":8000 {", f":{port} {{")
     own = re.sub(r"\n *stream_close_delay .*", "", own)  # Debian's Caddy is older than the image's

@@ -270,6 +270,34 @@ async def test_a_send_with_an_unknown_end_is_repeated_only_where_the_channel_can
     assert rows[0] == state
 
 
+async def test_one_dead_platform_leaves_the_others_their_places(starter: Bot, tmp_path: Path) -> None:
+    gate = asyncio.Event()
+
+    class Dead(Pushed):
+        name = "dead"
+
+        async def send(self, message: OutboundMessage, *, is_repeat: bool) -> SendResult:
+            await gate.wait()
+            return Delivered()
+
+    alive = Pushed()
+    limits = WorkerLimits(poll_s=0.05, sends=4)
+    async with running(starter, tmp_path, Scripted(), connectors=[Dead(), alive], limits=limits) as platform:
+        for number in range(6):
+            await ask(platform, message("thank", number, channel="dead", sender_id=f"d{number}", customer=f"{number}"))
+        await ask(platform, message("thank", 9, channel="pushed", sender_id="pushed:c"))
+        assert await asyncio.wait_for(alive.sent.get(), 10)
+        gate.set()
+
+
+async def test_an_answer_for_a_channel_that_this_worker_lacks_waits_for_one_that_has_it(
+    starter: Bot, tmp_path: Path
+) -> None:
+    async with running(starter, tmp_path, Scripted()) as platform:
+        await ask(platform, message("thank", 1, channel="telegram", sender_id="telegram:1"))
+    assert set(await _outbox_states(tmp_path)) == {"pending"}
+
+
 async def test_answers_are_kept_back_for_a_channel_that_collects_them(starter: Bot, tmp_path: Path) -> None:
     channel = Pushed(hold_s=60)
     async with running(starter, tmp_path, Scripted(), connectors=[channel]) as platform:

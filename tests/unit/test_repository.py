@@ -41,6 +41,7 @@ def requirements(lines: list[str]) -> dict[str, Requirement]:
 RUNTIME = requirements(PROJECT["project"]["dependencies"])
 TRAINING = requirements(EXTRAS["train"])
 POSTGRES = requirements(EXTRAS["postgres"])
+RAY = requirements(EXTRAS["ray"])
 BROKERS = requirements([*EXTRAS["kafka"], *EXTRAS["rabbitmq"]])
 DEVELOPMENT = requirements([*PROJECT["dependency-groups"]["dev"], *PROJECT["build-system"]["requires"], "pip"])
 LOCK_LINES = [
@@ -86,13 +87,13 @@ class TestLock:
         assert TRAINING["torch"].specifier.contains(next(iter(pinned.specifier)).version)
 
     def test_satisfies_every_range_of_pyproject(self) -> None:
-        for name, wanted in {**RUNTIME, **TRAINING, **POSTGRES, **DEVELOPMENT}.items():
+        for name, wanted in {**RUNTIME, **TRAINING, **POSTGRES, **RAY, **DEVELOPMENT}.items():
             if name != "torch":
                 assert wanted.specifier.contains(next(iter(LOCK[name].specifier)).version), str(wanted)
 
     def test_is_what_is_installed_and_complete_for_this_python(self) -> None:
         """Walks what the installed packages say they need; each must be in the lock, at the installed version."""
-        todo = list({**RUNTIME, **TRAINING, **POSTGRES, **DEVELOPMENT}.values())
+        todo = list({**RUNTIME, **TRAINING, **POSTGRES, **RAY, **DEVELOPMENT}.values())
         seen: set[tuple[str, frozenset[str]]] = set()
         while todo:
             wanted = todo.pop()
@@ -140,7 +141,7 @@ class TestImports:
 
     @pytest.mark.parametrize("package", [*PACKAGES, "tests"])
     def test_are_declared(self, package: str) -> None:
-        anywhere = RUNTIME | TRAINING | POSTGRES | BROKERS
+        anywhere = RUNTIME | TRAINING | POSTGRES | BROKERS | RAY
         at_import = RUNTIME | TRAINING if package == "training" else RUNTIME
         if package == "tests":
             anywhere = at_import = anywhere | DEVELOPMENT
@@ -298,6 +299,15 @@ class TestContainer:
                 assert service["user"], name
         assert all(self.compose()["services"][name]["volumes"] == ["kefu-data:/data"] for name in KEFU_SERVICES)
         assert "KEFU_HOME=/data" in self.dockerfile
+
+    def test_every_setting_of_the_env_file_reaches_the_processes(self) -> None:
+        for name in KEFU_SERVICES:
+            assert self.compose()["services"][name]["env_file"] == [{"path": ".env", "required": False}]
+
+    def test_a_read_only_service_gets_its_configuration_as_a_file(self) -> None:
+        """Compose cannot write one that stands in docker-compose.yml itself into a read-only container."""
+        for config in self.compose()["configs"].values():
+            assert (ROOT / str(config["file"])).is_file()
 
     def test_only_the_proxy_is_published_and_only_here(self) -> None:
         services = self.compose()["services"]

@@ -234,7 +234,7 @@ async def test_while_slack_cannot_exchange_it_the_old_token_is_used_as_long_as_i
     async with installable(rotates=True) as bot:
         await bot.install()
         await age(bot, 60)
-        bot.slack.fail("oauth.v2.access", Failure())
+        bot.slack.fail("oauth.v2.access", Failure(), Failure())
         assert isinstance(await bot.send(), Delivered)
         await age(bot, -1)
         assert isinstance(await bot.send(), RetryLater)
