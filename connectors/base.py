@@ -10,7 +10,7 @@ ConnectorError
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
@@ -201,11 +201,16 @@ def check_inbound(message: InboundMessage) -> None:
             raise BadRequest(f"{name} has {len(value)} characters; at most {MAX_ID_CHARS} are allowed")
         if storable_text(value) != value:
             raise BadRequest(f"{name} is not valid text")
-    prefix = message.sender_id.partition(":")[0] if ":" in message.sender_id else ""
-    if prefix in RESERVED_PREFIXES and prefix != message.channel:
-        raise BadRequest(f'sender_id: the prefix "{prefix}:" belongs to another channel; send another sender_id')
+    check_prefix(message, RESERVED_PREFIXES)
     if message.metadata and _is_deeper(message.metadata, MAX_METADATA_DEPTH):
         raise BadRequest(f"metadata is nested more than {MAX_METADATA_DEPTH} levels deep")
+
+
+def check_prefix(message: InboundMessage, channels: Collection[str]) -> None:
+    """Raises BadRequest where the sender_id begins with another of these channels' names and a colon."""
+    prefix, colon, _ = message.sender_id.partition(":")
+    if colon and prefix in channels and prefix != message.channel:
+        raise BadRequest(f'sender_id: the prefix "{prefix}:" belongs to another channel; send another sender_id')
 
 
 def _is_deeper(value: object, levels: int) -> bool:

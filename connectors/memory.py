@@ -24,6 +24,7 @@ from connectors.base import (
     StateChange,
     TooBusy,
     check_inbound,
+    check_prefix,
     storable_text,
 )
 from connectors.files import Correspondent, FileLinks, FileRules, StoredFile, TooOften
@@ -120,9 +121,11 @@ class MemoryPorts:
         answer: Callable[[InboundMessage], Sequence[Mapping[str, Any]]] | None = None,
         max_waiting: int = 2_000,
         files: MemoryFiles | None = None,
+        channels: Collection[str] = (),
     ) -> None:
         self._answer, self._max_waiting = answer, max_waiting
         self.files = files or MemoryFiles()
+        self._channels = channels
         self._state = MemoryState()
         self._conversations: dict[str, _Conversation] = {}
         self._receipts: dict[tuple[str, str, str], tuple[str, Receipt]] = {}
@@ -235,6 +238,7 @@ class MemoryPorts:
         keys = {key: sender_id for key, (sender_id, _) in self._receipts.items()}
         for message in batch:
             check_inbound(message)
+            check_prefix(message, self._channels)
             if keys.setdefault(_key(message), message.sender_id) != message.sender_id:
                 raise BadRequest(
                     f"external_id {message.external_id!r} was used in another conversation of this channel"

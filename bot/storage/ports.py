@@ -18,7 +18,7 @@ from bot.storage import arrivals, conversations, inbox, outbox, state
 from bot.storage.database import Database
 from bot.storage.hub import Hub
 from bot.storage.notify import Listener
-from connectors.base import BadRequest, ChannelState, InboundMessage, OutboundMessage, Receipt, StateChange, TooBusy
+from connectors.base import ChannelState, InboundMessage, OutboundMessage, Receipt, StateChange, TooBusy, check_prefix
 from connectors.files import FileStore
 
 REREAD_S = 1.0
@@ -86,11 +86,7 @@ class SqlPorts:
     ) -> list[Receipt]:
         """Store messages and state in one commit; see `connectors.base.Ports.receive`."""
         for message in batch:
-            prefix, colon, _ = message.sender_id.partition(":")
-            if colon and prefix != message.channel and prefix in self._limits.channels:
-                raise BadRequest(
-                    f'sender_id: the prefix "{prefix}:" belongs to another channel; send another sender_id'
-                )
+            check_prefix(message, self._limits.channels)
         await self._backlog.admit(len(batch))
         receipts = await self._db.write(
             functools.partial(

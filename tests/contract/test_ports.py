@@ -21,6 +21,7 @@ from connectors.memory import MemoryPorts
 from tests.contract.conftest import BOTH, migrated_url
 
 MAX_WAITING = 5
+CHANNELS = ("rest", "sms")
 
 
 class Platform(Protocol):
@@ -35,7 +36,7 @@ class Platform(Protocol):
 
 class InMemory:
     def __init__(self) -> None:
-        self.memory = MemoryPorts(max_waiting=MAX_WAITING)
+        self.memory = MemoryPorts(max_waiting=MAX_WAITING, channels=CHANNELS)
         self.ports: Ports = self.memory
 
     async def answer_oldest(self, *texts: str, pushed: bool = False) -> None:
@@ -52,7 +53,7 @@ class InMemory:
 class InSql:
     def __init__(self, database: Database) -> None:
         self.database, self.hub = database, Hub()
-        limits = Limits(max_waiting=MAX_WAITING, channels={"rest", "sms"})
+        limits = Limits(max_waiting=MAX_WAITING, channels=CHANNELS)
         self.ports: Ports = SqlPorts(database, self.hub, "shop", limits)
 
     async def answer_oldest(self, *texts: str, pushed: bool = False) -> None:
@@ -362,8 +363,6 @@ async def test_state_commits_with_its_batch_even_without_messages(platform: Plat
 
 
 async def test_a_conversation_of_a_channel_of_the_project_s_own_is_not_opened_by_another(platform: Platform) -> None:
-    if isinstance(platform, InMemory):
-        pytest.skip("ports in memory know no channels")
     with pytest.raises(BadRequest, match="another channel"):
         await platform.ports.receive([message("x", sender_id="sms:+4915")])
     await platform.ports.receive([message("x", channel="sms", sender_id="sms:+4915", customer="+4915")])
