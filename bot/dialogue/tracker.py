@@ -112,6 +112,8 @@ class Tracker:
         """Append one event and take its effect."""
         self.events.append(event)
         self.event_count += 1
+        if isinstance(event, SessionStarted):
+            self._drop_earlier_sessions()
         self._take(event)
         if len(self.events) > MAX_EVENTS and isinstance(event, UserUttered):
             self._trim()
@@ -122,7 +124,6 @@ class Tracker:
                 self._restart_from(Situation(self.domain), disclosed=False)
                 self.situation.followup_action = ACTION_SESSION_START
             case SessionStarted():
-                self._drop_earlier_sessions()
                 self._restart_from(Situation(self.domain), disclosed=False)
             case UserUtteranceReverted():
                 self._undo_until(UserUttered)
@@ -207,8 +208,7 @@ class Tracker:
         self._restart_from(before.situation, disclosed=before.is_disclosed)
         self._carried = carried
         self.events = kept
-        for event in kept:
-            self._take(event)
+        self._take_stored(kept)
 
     def _where_to_cut(self) -> int | None:
         """Index of a listening bot before a message, with about `_KEPT_EVENTS` after it.
@@ -219,6 +219,7 @@ class Tracker:
         replay = self._replay(())
         turns, lasting = [], []
         for index, event in enumerate(self.events[:-1]):
+            replay._forget_wish_before(event, self.events[index - 1] if index else None)
             if _is_listen(event) and isinstance(self.events[index + 1], UserUttered) and index >= size - MOST_EVENTS:
                 depth = len(replay._applied)
                 turns.append(index)
@@ -234,8 +235,7 @@ class Tracker:
         replay = Tracker(self.domain, self.sender_id)
         replay._restart_from(self._base, disclosed=self._base_disclosed)
         replay._carried = self._carried
-        for event in events:
-            replay._take(event)
+        replay._take_stored(events)
         return replay
 
     # ---- what policies and actions read ----
@@ -374,10 +374,8 @@ class Tracker:
         tracker = Tracker(domain, snapshot["sender_id"])
         tracker._restart_from(Situation.from_json(domain, snapshot["base"]), disclosed=snapshot["is_disclosed"])
         tracker._carried = tuple(snapshot["carried"])
-        for body in snapshot["events"]:
-            event = from_json(body)
-            tracker.events.append(event)
-            tracker._replay_kept(event)
+        tracker.events = [from_json(body) for body in snapshot["events"]]
+        tracker._take_stored(tracker.events)
         tracker.event_count = snapshot["event_count"]
         tracker.latest_input_channel = snapshot["input_channel"]
         for body in events_after:
@@ -387,17 +385,21 @@ class Tracker:
     def _apply_stored(self, event: Event) -> None:
         """Append an event of an earlier turn. After a `restart` one that begins no session was logged from outside,
         when the restart's wish for a session was forgotten already: see `begin_turn`."""
-        begins = isinstance(event, ActionExecuted) and event.name == ACTION_SESSION_START
-        if self.events and isinstance(self.events[-1], Restarted) and not begins:
-            self.situation.followup_action = ACTION_LISTEN
+        self._forget_wish_before(event, self.events[-1] if self.events else None)
         self.apply(event)
 
-    def _replay_kept(self, event: Event) -> None:
-        """Take an event of the kept window: a session start there has already dropped what came before it."""
-        if isinstance(event, SessionStarted):
-            self._restart_from(Situation(self.domain), disclosed=False)
-        else:
+    def _forget_wish_before(self, event: Event, latest: Event | None) -> None:
+        begins = isinstance(event, ActionExecuted) and event.name == ACTION_SESSION_START
+        if isinstance(latest, Restarted) and not begins:
+            self.situation.followup_action = ACTION_LISTEN
+
+    def _take_stored(self, events: Iterable[Event]) -> None:
+        """Take events that were appended before, as `_apply_stored` would."""
+        latest: Event | None = None
+        for event in events:
+            self._forget_wish_before(event, latest)
             self._take(event)
+            latest = event
 
     @staticmethod
     def fold(domain: Domain, sender_id: str, events: Iterable[Event]) -> Tracker:

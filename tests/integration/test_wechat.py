@@ -184,7 +184,7 @@ async def test_what_wechat_does_not_take_waits_for_the_next_visit(tmp_path: Path
         place.wechat.answers = [45015]
         await late_answer(place)
         assert "45015" in str((await kept(place)).error)
-        assert await place.account.ask(message_xml("bye", 2)) == f"{HELLO}\n\n{BYE}"
+        assert await place.account.answer(message_xml("bye", 2)) == f"{HELLO}\n\n{BYE}"
         assert await place.waiting() == await place.stuck() == []
         assert (place.wechat.calls, place.wechat.sent) == (1, [])
 
@@ -197,7 +197,7 @@ async def test_an_unknown_end_is_shown_to_operators_and_never_sent_again(tmp_pat
         await place.settled()
         [stuck] = await place.stuck()
         assert stuck.state == "unknown"
-        assert await place.account.ask(message_xml("bye", 2)) == BYE
+        assert await place.account.answer(message_xml("bye", 2)) == BYE
         assert place.wechat.texts() == [HELLO]
 
 
@@ -208,7 +208,7 @@ async def test_an_account_that_may_not_send_hands_a_late_answer_to_the_next_mess
         assert outcomes[:2] == [None, None]
         assert "weixin://bizmsgmenu?" in outcomes[2]["Content"]
         place.reader.may_read.set()
-        assert await place.account.ask(message_xml("bye", 2)) == f"{HELLO}\n\n{BYE}"
+        assert await place.account.answer(message_xml("bye", 2)) == f"{HELLO}\n\n{BYE}"
         assert await place.waiting() == []
         assert (place.wechat.calls, place.wechat.fetches) == (0, [])
 
@@ -219,10 +219,10 @@ async def test_a_tap_fetches_the_late_answer_and_tells_the_bot_nothing(tmp_path:
         later = (await place.account.ask_thrice(message_xml("hello")))[2]["Content"]
         [menu_id] = re.findall(r"msgmenuid=([\w.]+)", later)
         tap = message_xml("点这里查看", 2, bizmsgmenuid=menu_id)
-        assert "weixin://bizmsgmenu?" in str(await place.account.ask(tap)), "not ready yet"
+        assert "weixin://bizmsgmenu?" in str(await place.account.answer(tap)), "not ready yet"
         place.reader.may_read.set()
         again = message_xml("点这里查看", 3, bizmsgmenuid=menu_id)
-        assert [await place.account.ask(again) for _ in range(2)] == [HELLO] * 2
+        assert [await place.account.answer(again) for _ in range(2)] == [HELLO] * 2
         assert place.reader.reads == 1
 
 
@@ -264,10 +264,10 @@ async def test_a_tap_on_a_menu_entry_is_its_button_however_old(tmp_path: Path) -
         await late_answer(place, "long")
         [menu] = await place.wechat.has_sent(1)
         assert menu["msgtype"] == "msgmenu"
-        assert await place.account.ask(message_xml("hello", 2)) == HELLO
+        assert await place.account.answer(message_xml("hello", 2)) == HELLO
         entry = menu["msgmenu"]["list"][0]
-        assert await place.account.ask(message_xml(entry["content"], 3, bizmsgmenuid=entry["id"])) == BYE
-        assert await place.account.ask(message_xml("hello", 4, bizmsgmenuid="1.1")) == HELLO
+        assert await place.account.answer(message_xml(entry["content"], 3, bizmsgmenuid=entry["id"])) == BYE
+        assert await place.account.answer(message_xml("hello", 4, bizmsgmenuid="1.1")) == HELLO
 
 
 async def test_a_tap_on_the_accounts_menu_is_its_key(tmp_path: Path) -> None:

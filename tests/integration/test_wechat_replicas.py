@@ -101,6 +101,6 @@ async def test_a_late_answer_goes_out_once_from_one_of_them(tmp_path: Path, data
         assert await ask_in_turn([one, other, other], message_xml("hello", 2), lambda _: None) == [None, None, {}]
         place.gate.set()
         await place.wechat.has_sent(1)
-        assert await one.ask(message_xml("hello", 3)) == HELLO
+        assert await one.answer(message_xml("hello", 3)) == HELLO
         assert place.wechat.texts() == [HELLO]
         assert place.wechat.fetches == [False]

@@ -161,6 +161,7 @@ def _same(one: Tracker, other: Tracker) -> bool:
         and one.moments() == other.moments()
         and (one.event_count, one.is_disclosed) == (other.event_count, other.is_disclosed)
         and one.carried_slots == other.carried_slots
+        and one.situation.followup_action == other.situation.followup_action
     )
 
 
@@ -186,6 +187,14 @@ _EVENTS: st.SearchStrategy[Event] = st.one_of(
         ]
     ),
 )
+
+
+def test_a_restart_from_outside_is_forgotten_by_a_restored_conversation_too(domain: Domain) -> None:
+    events: list[Event] = [*START, user("greet"), Restarted(), ActiveLoop(name=None)]
+    for cut in range(len(events) + 1):
+        restored = Tracker.restore(domain, fold(domain, events[:cut]).snapshot(), [e.to_json() for e in events[cut:]])
+        assert restored.situation.followup_action == "action_listen"
+        assert _same(restored, fold(domain, events))
 
 
 @given(st.lists(_EVENTS, max_size=40), st.data())
