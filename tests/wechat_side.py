@@ -18,6 +18,8 @@ from starlette.routing import Route
 from wechatpy.crypto import PrpCrypto, WeChatCrypto, _get_signature  # type: ignore[import-untyped]
 from wechatpy.utils import WeChatSigner  # type: ignore[import-untyped]
 
+from bot.storage import outbox
+from tests.lab import Lab
 from tests.serving import serving
 
 TOKEN = "AAAAA"
@@ -104,6 +106,14 @@ class Account:
     async def ask_thrice(self, body: str, before_try: Callable[[int], None] = lambda _: None) -> list[Any]:
         """As WeChat does: close a try after a while and make another; None for a try that was closed."""
         return await ask_in_turn([self, self, self], body, before_try)
+
+
+async def settled(lab: Lab) -> None:
+    """Nothing is left to be sent."""
+    assistant_id = lab.platform.bot.assistant.assistant_id
+    async with asyncio.timeout(10):
+        while await lab.platform.db.read(lambda c: outbox.undelivered(c, assistant_id, waiting=True)):
+            await asyncio.sleep(0.02)
 
 
 async def ask_in_turn(tries: Sequence[Account], body: str, before_try: Callable[[int], None]) -> list[Any]:

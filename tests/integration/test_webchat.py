@@ -378,7 +378,9 @@ async def refused_hello(address: str, **hello: Any) -> tuple[dict[str, Any], int
         ({"email": None, "name": "Anna"}, "names nobody"),
     ],
 )
-async def test_strict_refuses_everybody_whom_the_shop_did_not_name(claims: dict[str, Any] | str | None, reason: str) -> None:
+async def test_strict_refuses_everybody_whom_the_shop_did_not_name(
+    claims: dict[str, Any] | str | None, reason: str
+) -> None:
     bot = Bot()
     identity = identity_token(**claims) if isinstance(claims, dict) else claims
     async with shop(MemoryPorts(bot), is_strict=True) as address:

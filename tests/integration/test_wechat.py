@@ -21,7 +21,17 @@ from models.base import Understanding
 from tests.lab import LABBOT, Lab, Read, Reader, labbot, running
 from tests.server import kefu
 from tests.serving import serving
-from tests.wechat_side import AES_KEY, TRY_S, Account, WeChatServer, credentials, event_xml, message_xml, wechat_server
+from tests.wechat_side import (
+    AES_KEY,
+    TRY_S,
+    Account,
+    WeChatServer,
+    credentials,
+    event_xml,
+    message_xml,
+    settled,
+    wechat_server,
+)
 
 TOLD = {"hello": Read(intent="ask_hours"), "bye": Read(intent="goodbye"), "long": Read(intent="chitchat")}
 SHORT: dict[str, Any] = {"try_deadline_s": TRY_S}
@@ -64,10 +74,7 @@ class Shop:
         return await self.lab.platform.db.read(lambda c: outbox.undelivered(c, assistant_id))
 
     async def settled(self) -> None:
-        """Nothing is left to be sent."""
-        async with asyncio.timeout(10):
-            while await self.waiting():
-                await asyncio.sleep(0.02)
+        await settled(self.lab)
 
 
 @asynccontextmanager
@@ -264,6 +271,7 @@ async def test_a_tap_on_a_menu_entry_is_its_button_however_old(tmp_path: Path) -
         await late_answer(place, "long")
         [menu] = await place.wechat.has_sent(1)
         assert menu["msgtype"] == "msgmenu"
+        await place.settled()
         assert await place.account.answer(message_xml("hello", 2)) == HELLO
         entry = menu["msgmenu"]["list"][0]
         assert await place.account.answer(message_xml(entry["content"], 3, bizmsgmenuid=entry["id"])) == BYE

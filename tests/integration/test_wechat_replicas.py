@@ -23,6 +23,7 @@ from tests.wechat_side import (
     ask_in_turn,
     credentials,
     message_xml,
+    settled,
     wechat_server,
 )
 
@@ -101,6 +102,7 @@ async def test_a_late_answer_goes_out_once_from_one_of_them(tmp_path: Path, data
         assert await ask_in_turn([one, other, other], message_xml("hello", 2), lambda _: None) == [None, None, {}]
         place.gate.set()
         await place.wechat.has_sent(1)
+        await settled(place.labs[0])
         assert await one.answer(message_xml("hello", 3)) == HELLO
         assert place.wechat.texts() == [HELLO]
         assert place.wechat.fetches == [False]
