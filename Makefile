@@ -43,8 +43,10 @@ conformance: setup ## Replay what Rasa did; with KEFU_RASA_PYTHON also thousands
 	$(BIN)/python -m pytest tests/integration/test_traces.py tests/conformance -v $(ARGS)
 	$(BIN)/python -m tests.bench.bench_conformance
 
-faults: setup ## Kill the server again and again, count what was lost (minutes)
+faults: setup ## Kill, stop, restart under three channels; count what was lost (an hour); results/faults_*.json
 	$(BIN)/python -m pytest -m fault -v $(ARGS)
+	@set -e; for backend in sqlite postgresql slack-bolt; do $(BIN)/python -m tests.bench.bench_faults $$backend; done
+	$(BIN)/python -m tests.bench.bench_jitter
 
 lock: setup ## Write requirements.lock anew from pyproject.toml
 	$(BIN)/python .ci/environment.py lock

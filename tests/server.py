@@ -61,10 +61,15 @@ def kefu(
 
 @dataclass
 class Server:
-    """Start, kill and restart one serving process over the same KEFU_HOME and port."""
+    """Start, kill and restart one serving process over the same KEFU_HOME and port.
+
+    Attributes:
+        command: "serve", or "web" or "worker" where `env` names a PostgreSQL.
+    """
 
     home: Path
     assistant: Path = STARTER
+    command: str = "serve"
     args: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
@@ -76,14 +81,26 @@ class Server:
 
     @property
     def log(self) -> Path:
-        return self.home / "serve.log"
+        return self.home / ("serve.log" if self.command == "serve" else f"{self.command}-{self.port}.log")
+
+    def argv(self) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "bot.cli",
+            self.command,
+            str(self.assistant),
+            "--port",
+            str(self.port),
+            *self.args,
+        ]
 
     def start(self, timeout_s: float = 90) -> Server:
         """Start and wait until /readyz answers 200."""
         self.home.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bot.cli", "serve", str(self.assistant), "--port", str(self.port), *self.args],
+                self.argv(),
                 env={**os.environ, "KEFU_HOME": str(self.home), **self.env},
                 stdout=log,
                 stderr=log,
@@ -92,7 +109,7 @@ class Server:
         deadline = time.monotonic() + timeout_s
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"kefu serve is not ready\n{self.log.read_text()[-3000:]}")
+                raise AssertionError(f"kefu {self.command} is not ready\n{self.log.read_text()[-3000:]}")
             time.sleep(0.05)
         return self
 

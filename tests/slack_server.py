@@ -64,6 +64,7 @@ class FakeSlack:
         self.failures: dict[str, list[Response | Failure | None]] = {}
         self.answers: dict[str, Any] = {}
         self.address = ""
+        self.on_post: Callable[[Said], None] = lambda said: None
         self.answers_after_s = 0.0  # how long the caller waits to hear what was done
         self.sockets: list[WebSocket] = []
         self.opened = 0  # sockets so far
@@ -155,6 +156,7 @@ class FakeSlack:
             blocks=blocks, metadata=metadata,
         )  # fmt: skip
         self.posts.append(said)
+        self.on_post(said)
         self._news.set()
         return {"ok": True, "channel": said.channel, "ts": said.ts, "message": said.to_json(with_metadata=True)}
 

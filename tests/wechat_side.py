@@ -137,7 +137,7 @@ class WeChatServer:
     Attributes:
         answers: what `message/custom/send` or `kf/send_msg` answers next, before it takes messages: an error number,
             "drop" (closes without an answer), or "hang".
-        sent: what was taken.
+        sent: what was taken; `on_sent` hears of each.
     """
 
     url: str = ""
@@ -148,6 +148,7 @@ class WeChatServer:
     fetch_errors: list[int] = field(default_factory=list)
     answers: list[int | str] = field(default_factory=list)
     sent: list[dict[str, Any]] = field(default_factory=list)
+    on_sent: Callable[[dict[str, Any]], None] = lambda message: None
     menus: list[dict[str, Any]] = field(default_factory=list)
     calls: int = 0
     hang: asyncio.Event | None = None
@@ -187,6 +188,7 @@ class WeChatServer:
             await self.hang.wait()
         if answer in (0, "taken but unsaid"):
             into.append(json.loads(raw))
+            self.on_sent(into[-1])
             self.news.set()
         if answer == "taken but unsaid":
             return Response("", status_code=504)

@@ -92,6 +92,25 @@ def kill(found: Figures) -> str:
     )
 
 
+def faults(found: Figures) -> str:
+    strikes = found["strikes"]
+    others = sum(times for what, times in strikes.items() if not what.startswith("kill"))
+    return (
+        f"{found['lost']} lost, {found['answered_twice']} answered twice, {found['out_of_order']} out of order, "
+        f"{found['resume_gaps']} resume gaps, {found['unknown_percent']:.2f} % shown to an operator as `unknown`, of "
+        f"{found['acknowledged']} acknowledged messages on {', '.join(found['channels'])} "
+        f"({found['sigkills']} SIGKILLs, {others} other faults, {found['seconds'] / 60:.0f} minutes)"
+    )
+
+
+def jitter(found: Figures) -> str:
+    return (
+        f"{found['answered']} of {found['n_messages']} messages answered, {found['lost']} lost, {found['gap']} gaps; "
+        f"{found['replays']} replays, p50 {found['replay_p50_s']:.2f} s, p99 {found['replay_p99_s']:.2f} s "
+        f"({found['connections']} connections, {found['restarts']} restarts)"
+    )
+
+
 def swap(found: Figures) -> str:
     return (
         f"{found['n_messages'] - found['answered']} of {found['n_messages']} dropped, "
@@ -193,6 +212,10 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("`kefu serve` with a trained model, to ready; memory", "start", start),
     ("`make run` from an empty folder to the first answer", "first_run", first_run),
     ("SIGKILLs under 2,000 web-chat messages with reconnecting clients", "kill", kill),
+    ("Faults of all kinds, `kefu serve` on SQLite", "faults_sqlite", faults),
+    ("Faults of all kinds, two web and two workers on PostgreSQL, which is restarted too", "faults_postgresql", faults),
+    ("The same on plain slack_bolt with its default acknowledgement (control)", "faults_slack_bolt", faults),
+    ("1,000 browsers cut off every 15 s for 2–5 s, two restarts", "jitter", jitter),
     ("Model swaps and rollbacks under 20 messages a second", "swap", swap),
     ("Storage alone: accept, claim, finish; 32 customers", "storage", storage),
 )

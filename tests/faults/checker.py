@@ -6,7 +6,7 @@ promises; test_checker.py proves that it finds each kind.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -248,3 +248,106 @@ def _answers(talk: Conversation) -> dict[str, list[Received]]:
         if entry.seq in talk.answers:
             answers[talk.answers[entry.seq]].append(entry)
     return dict(answers)
+
+
+# ---- platforms that push: Slack, WeChat ----
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """One message of a customer on a platform that delivers by HTTP and is written to.
+
+    Attributes:
+        sent_at: when its first delivery began, on the harness's clock.
+        acked_at: when a delivery was answered with 200; None: never, and nothing is promised.
+    """
+
+    message_id: str
+    sent_at: float
+    acked_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Talk:
+    """One customer on such a platform. `heard`: the message that each reply answers, in the order of the replies.
+
+    `unknown`: messages whose reply the server shows to an operator as "may have arrived"; they may be heard or not.
+    """
+
+    client: str
+    told: Sequence[Told]
+    heard: Sequence[str]
+    unknown: frozenset[str] = frozenset()
+
+
+def check_talks(talks: Iterable[Talk]) -> Verdict:
+    """Hold what a platform saw against the contract; there is no sequence, so nothing to find gaps in."""
+    faults: list[Fault] = []
+    sent = acked = answered = received = 0
+    for talk in talks:
+        for find in (_unheard, _heard_twice, _heard_in_disorder, _unasked):
+            faults += find(talk)
+        sent += len(talk.told)
+        accepted = {one.message_id for one in talk.told if one.acked_at is not None}
+        acked += len(accepted)
+        answered += len(accepted & set(talk.heard))
+        received += len(talk.heard)
+    counts: dict[Kind, int] = {kind: sum(fault.kind == kind for fault in faults) for kind in KINDS}
+    return Verdict(
+        faults=tuple(faults), sent=sent, acked=acked, answered=answered, received=received, resyncs=0, counts=counts
+    )
+
+
+def _unheard(talk: Talk) -> list[Fault]:
+    """Acknowledged, and neither answered nor shown to an operator."""
+    known = set(talk.heard) | talk.unknown
+    return [
+        Fault(kind="lost", client=talk.client, detail=f"{one.message_id} was acknowledged and never answered")
+        for one in talk.told
+        if one.acked_at is not None and one.message_id not in known
+    ]
+
+
+def _heard_twice(talk: Talk) -> list[Fault]:
+    return [
+        Fault(kind="twice", client=talk.client, detail=f"{message_id} was answered {count} times")
+        for message_id, count in Counter(talk.heard).items()
+        if count > 1
+    ]
+
+
+def _heard_in_disorder(talk: Talk) -> list[Fault]:
+    """Answered before a message that had been acknowledged when this one was first sent.
+
+    Of two under way at once nobody outside knows which was accepted first. An `unknown` one that an operator let go
+    late says nothing about order.
+    """
+    place = {message_id: number for number, message_id in reversed(list(enumerate(talk.heard)))}
+    accepted = sorted(
+        (one.acked_at, place[one.message_id], one.message_id)
+        for one in talk.told
+        if one.acked_at is not None and one.message_id in place and one.message_id not in talk.unknown
+    )
+    faults, latest, name = [], -1, ""
+    waiting = iter(accepted)
+    upcoming = next(waiting, None)
+    for one in sorted(talk.told, key=lambda told: told.sent_at):
+        while upcoming is not None and upcoming[0] <= one.sent_at:
+            if upcoming[1] > latest:
+                latest, name = upcoming[1], upcoming[2]
+            upcoming = next(waiting, None)
+        mine = place.get(one.message_id)
+        if mine is not None and mine < latest and one.message_id not in talk.unknown:
+            faults.append(
+                Fault(kind="order", client=talk.client, detail=f"{one.message_id} was answered before {name}")
+            )
+    return faults
+
+
+def _unasked(talk: Talk) -> list[Fault]:
+    sent = {one.message_id for one in talk.told}
+    return [
+        Fault(kind="invented", client=talk.client, detail=f"a reply answers {message_id}")
+        for message_id in talk.heard
+        if message_id not in sent
+    ]

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.faults.checker import Acked, Conversation, Event, Received, Resynced, Sent, check
+from tests.faults.checker import (
+    Acked,
+    Conversation,
+    Event,
+    Received,
+    Resynced,
+    Sent,
+    Talk,
+    Told,
+    check,
+    check_talks,
+)
 
 PARTS = (1, 2, 1)  # how many bot messages answer the first, the second, the third message
 
@@ -181,3 +192,42 @@ def test_no_entry_can_vanish_from_any_conversation_unnoticed(parts: tuple[int, .
     talk = clean(parts)
     seq = data.draw(st.integers(1, talk.last_seq))
     assert kinds(without(talk, lambda event: is_entry(event, seq))) >= {"gap"}
+
+
+# ---- platforms that push ----
+
+THREE = (
+    Told(message_id="a", sent_at=0.0, acked_at=1.0),
+    Told(message_id="b", sent_at=2.0, acked_at=3.0),
+    Told(message_id="c", sent_at=2.5, acked_at=2.6),  # under way together with b
+)
+
+
+@pytest.mark.parametrize(
+    ("heard", "unknown", "expected"),
+    [
+        ("abc", "", []),
+        ("acb", "", []),
+        ("ab", "", ["lost"]),
+        ("ab", "c", []),
+        ("abbc", "", ["twice"]),
+        ("bac", "", ["order"]),
+        ("cba", "", ["order", "order"]),
+        ("bac", "a", []),
+        ("bca", "a", []),
+        ("abcd", "", ["invented"]),
+        ("", "", ["lost", "lost", "lost"]),
+    ],
+)
+def test_each_fault_of_a_platform_that_pushes_is_found(heard: str, unknown: str, expected: list[str]) -> None:
+    verdict = check_talks([Talk(client="c", told=THREE, heard=list(heard), unknown=frozenset(unknown))])
+    assert [fault.kind for fault in verdict.faults] == expected
+    assert (verdict.sent, verdict.acked, verdict.received) == (3, 3, len(heard))
+    assert verdict.answered == len(set(heard) & set("abc"))
+
+
+def test_a_message_that_was_never_acknowledged_may_be_answered_or_not() -> None:
+    told = [Told(message_id="a", sent_at=0.0), Told(message_id="b", sent_at=1.0, acked_at=2.0)]
+    for heard in (["b"], ["a", "b"], ["b", "a"]):
+        assert check_talks([Talk(client="c", told=told, heard=heard)]).is_clean
+    assert not check_talks([Talk(client="c", told=told, heard=["a", "b", "a"])]).is_clean

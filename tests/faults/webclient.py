@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ class WebClient:
     """One visitor, online inside `async with` (again and again, if a test likes); `events` is what happened, in order.
 
     Args:
-        url: the server, "http://127.0.0.1:8000".
+        url: the server, "http://127.0.0.1:8000"; of several, each connection goes to any.
         drop_chance: how often, per frame received, the network breaks by itself.
         token: of a visitor who was here before.
         on_change: called after every frame and when the connection breaks.
@@ -45,7 +46,7 @@ class WebClient:
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         name: str,
         *,
         seed: int = 0,
@@ -62,12 +63,16 @@ class WebClient:
         self.unacked: dict[str, Say] = {}
         self.acked = 0
         self.is_connected = False
-        self._url = url.replace("http", "ws", 1) + "/webchat/ws"
+        self.replays_s: list[float] = []  # from each new connection's beginning until it had what was missed
+        urls = [url] if isinstance(url, str) else url
+        self._urls = [one.replace("http", "ws", 1) + "/webchat/ws" for one in urls]
         self._rng = random.Random(f"{name}:{seed}")
         self._drop_chance = drop_chance
         self._on_change = on_change
         self._sent_here: set[str] = set()  # over the present connection
         self._is_resyncing = False
+        self._online_at = self._connecting_at = 0.0
+        self._missed_until = 0
         self._task: asyncio.Task[None] | None = None
         self._socket: ClientConnection | None = None
         self._outgoing = asyncio.Event()
@@ -102,8 +107,9 @@ class WebClient:
                     await self._changed.wait()
         return is_so()
 
-    def drop(self) -> None:
-        """Lose the connection as a phone in a tunnel does: without a word to the server."""
+    def drop(self, offline_s: float = 0.0) -> None:
+        """Lose the connection as a phone in a tunnel does: without a word to the server, and for that long."""
+        self._online_at = time.monotonic() + offline_s
         if self._socket is not None:
             self._socket.transport.abort()
 
@@ -121,10 +127,12 @@ class WebClient:
         wait_s = FIRST_WAIT_S
         while True:
             seen = self.connections
+            await asyncio.sleep(max(0.0, self._online_at - time.monotonic()))
+            self._connecting_at = time.monotonic()
             with suppress(OSError, WebSocketException, TimeoutError):
                 # No pings of the library: an idle test server that is stopped must look idle, not dead.
                 async with connect(
-                    self._url, proxy=None, ping_interval=None, compression=None, close_timeout=1
+                    self._rng.choice(self._urls), proxy=None, ping_interval=None, compression=None, close_timeout=1
                 ) as socket:
                     self._socket = socket
                     await self._converse(socket)
@@ -146,8 +154,9 @@ class WebClient:
                     return
         finally:
             sending.cancel()
-            with suppress(asyncio.CancelledError, WebSocketException, OSError):
-                await sending
+            await asyncio.wait({sending})  # unlike awaiting it, this is ended by being cancelled
+            if not sending.cancelled():
+                sending.exception()
 
     async def _send_forever(self, socket: ClientConnection) -> None:
         confirmed = self.last_seen
@@ -173,6 +182,7 @@ class WebClient:
                     self.errors["became_another_visitor"] += 1
                 self.token, self.conversation = frame["visitor"], frame["conversation"]
                 self.is_connected = True
+                self._missed_until = frame["last_seq"] if frame["last_seq"] > self.last_seen else 0
                 self._outgoing.set()
             case "ack":
                 if self.unacked.pop(frame["client_msg_id"], None) is not None:
@@ -194,6 +204,9 @@ class WebClient:
             self._is_resyncing = False
             self.events.append(Resynced(next_seq=frame["seq"]))
         self.last_seen = frame["seq"]
+        if self._missed_until and self.last_seen >= self._missed_until:
+            self.replays_s.append(time.monotonic() - self._connecting_at)
+            self._missed_until = 0
         self.events.append(
             Received(
                 seq=frame["seq"],
