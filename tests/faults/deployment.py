@@ -125,7 +125,7 @@ def on_postgres(folder: Path, credentials: Mapping[str, Any]) -> Iterator[Deploy
     postgres = PostgresServer(binaries)
     postgres.start()
     env = _environment(folder, assistant) | {"KEFU_DATABASE_URL": postgres.url()}
-    kefu("db", "upgrade", str(assistant), home=folder / "home", timeout=60, check=True, **env)
+    kefu("db", "upgrade", home=folder / "home", timeout=60, check=True, **env)
     deployment = Deployment(
         servers={
             f"{command}-{number}": Server(home=folder / "home", assistant=assistant, command=command, env=env)
