@@ -24,6 +24,7 @@ from bot.commands.learn import retrain, review, train
 from bot.commands.measure import evaluate, explain
 from bot.commands.models import models
 from bot.commands.outbox import outbox
+from bot.commands.privacy import erase
 from bot.commands.rasa import rasa
 from bot.commands.test import run_test
 from bot.commands.wechat import wechat
@@ -307,6 +308,9 @@ def chat(
 
 
 # ---- operation ----
+
+
+app.command("erase")(erase)
 
 
 @app.command()

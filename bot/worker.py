@@ -87,6 +87,7 @@ class Worker:
         self._sends: set[asyncio.Task[None]] = set()
         self._turn_over = asyncio.Event()
         self._to_send = asyncio.Event()
+        self._turnstile = asyncio.Lock()
 
     @property
     def assistant_id(self) -> str:
@@ -269,6 +270,10 @@ class Worker:
 
     async def _drive(self, steps: Steps[Turn]) -> Turn:
         bot = self.bot
+        # The model's batches let many turns go on at once, each for some milliseconds of this loop. They begin one by
+        # one, so that what a channel has to acknowledge in time comes in between.
+        async with self._turnstile:
+            await asyncio.sleep(0)
         return await drive(steps, bot.actions, self._limits.action_deadline_s, bot.nlg)
 
     async def _reading(self, text: str, parse_data: Mapping[str, Any] | None) -> Reading:

@@ -370,6 +370,15 @@ class Ports(Protocol):
         """
         ...
 
+    async def pending(self, sender_id: str, after_seq: int = 0) -> list[OutboundMessage]:
+        """What waits to be pushed in this conversation or is on its way, in order."""
+        ...
+
+    async def doubt(self, sender_id: str, reference: str, reason: str | None) -> None:
+        """Of what was collected as `reference` a part may not have reached the customer: an operator sees all of it as
+        "unknown", with this reason. None: the customer has it after all."""
+        ...
+
     async def hasten(self, sender_id: str) -> None:
         """What waits to be pushed in this conversation need not wait for its time any longer: the customer is back."""
         ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -132,6 +133,7 @@ class MemoryPorts:
         self._replies: dict[int, list[OutboundMessage]] = {}
         self._replied: dict[int, asyncio.Event] = {}
         self._collected: dict[int | None, str] = {}
+        self.doubts: dict[str, str] = {}  # by reference
         self._subscribers: dict[str, list[Callable[[str], None]]] = {}
         self.waiting: dict[int, InboundMessage] = {}
 
@@ -183,6 +185,16 @@ class MemoryPorts:
         entries = [entry for entry in found.entries if entry.outbox_id is not None] if found else []
         return [entry for entry in entries if self._collected.setdefault(entry.outbox_id, reference) == reference]
 
+    async def pending(self, sender_id: str, after_seq: int = 0) -> list[OutboundMessage]:
+        entries = await self.transcript(sender_id, after_seq, sys.maxsize)
+        return [entry for entry in entries if entry.outbox_id is not None and entry.outbox_id not in self._collected]
+
+    async def doubt(self, sender_id: str, reference: str, reason: str | None) -> None:
+        if reason is None:
+            self.doubts.pop(reference, None)
+        else:
+            self.doubts[reference] = reason
+
     async def hasten(self, sender_id: str) -> None:
         """Nothing waits here."""
 
@@ -220,6 +232,10 @@ class MemoryPorts:
         self._replied[inbound_id].set()
         self._wake(message.sender_id, "message")
         return messages
+
+    def delivered(self, message: OutboundMessage) -> None:
+        """The customer has it; it is not pending any more."""
+        self._collected.setdefault(message.outbox_id, "")
 
     def typing(self, sender_id: str) -> None:
         """Tell who watches the conversation that the bot works on an answer."""

@@ -65,6 +65,7 @@ from connectors.wechat_xml import (
 
 log = logging.getLogger("kefu.wechat")
 
+HELD_POLL_S = 0.1
 SUCCESS = "success"
 FORBIDDEN = "forbidden"
 
@@ -230,6 +231,15 @@ class WeChat:
             return None
         reference = f"passive:{receipt.inbound_id}"
         handed = await parts.passive.hand_over(arrival.sender_id, reference, f"kefu.more.{receipt.inbound_id}")
+        # An earlier message may be on its way to the customer: the answer is ready, but must not overtake it.
+        while (is_held := bool(replies and not handed.reply and await ports.pending(arrival.sender_id))) and (
+            left_s := _left(deadline)
+        ):
+            await asyncio.sleep(min(left_s, HELD_POLL_S))
+            handed = await parts.passive.hand_over(arrival.sender_id, reference, f"kefu.more.{receipt.inbound_id}")
+        if is_held and not is_last:
+            await self._until_hung_up(request)
+            return None
         if handed.has_rest and self.options.customer_messages:
             self._push_rest_later(arrival, reference, parts)
         if replies is None and not self.options.customer_messages:

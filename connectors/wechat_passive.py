@@ -7,6 +7,8 @@ Invariant: the tries of one delivery are given the same reply, on any replica; w
 from __future__ import annotations
 
 import json
+import secrets
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from connectors.base import Delivered, DeliveryUnknown, Ports
@@ -16,14 +18,18 @@ from connectors.wechat_rendering import LIMITS, as_text, cut_reply, merged
 from connectors.wechat_together import Together
 from connectors.wechat_xml import Article
 
+PUSH_LEASE_S = 120.0
+"""Longer than it takes to send a rest; who finds it held leaves it to the other."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:
-    """What was handed over as `reference`, and what is left of it."""
+    """What was handed over as `reference`, and what is left of it: of what was collected as one of `sources`."""
 
     reference: str
     first: str
     rest: str
+    sources: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,28 +68,40 @@ class Passive:
             first, rest = cut_reply("\n\n".join(part for part in (before, as_text(whole)) if part), self._more(more_id))
             if not before and not rest:
                 return Handed(reply=first or None)
-            handed = _Kept(reference=reference, first=first, rest=rest)
+            sources = [*(kept.sources if kept and before else ()), reference]
+            handed = _Kept(reference=reference, first=first, rest=rest, sources=sources)
             if await state.compare_and_set(key, text, json.dumps(asdict(handed))):
                 return Handed(reply=first or None, has_rest=bool(rest))
 
     async def push_rest(self, desk: Desk, customer: str, sender_id: str, reference: str) -> None:
-        """Send what was left of this reply; what certainly did not arrive is kept again."""
-        state, key = self._ports.state, _key(sender_id)
+        """Send what was left of this reply; what certainly did not arrive is kept again.
+
+        From before the first piece is sent until the end is known an operator sees the answer as "unknown": that is
+        what is left of a sender that dies.
+        """
+        state, key, holder = self._ports.state, _key(sender_id), secrets.token_hex(8)
+        # Each try of the delivery has left somebody who wants to send it.
+        if not await state.lease(key, holder, PUSH_LEASE_S):
+            return
         text = await state.get(key)
         kept = _Kept(**json.loads(text)) if text else None
-        if text is None or kept is None or kept.reference != reference or not kept.rest:
-            return
-        taken = json.dumps(asdict(replace(kept, rest="")))
-        if not await state.compare_and_set(key, text, taken):
-            return  # the customer's next message has it already
-        pieces: list[str] = []
-        rest = kept.rest
-        while rest:
-            piece, rest = cut_reply(rest)
-            pieces.append(piece)
-        result = await desk.send(customer, pieces)
-        if not isinstance(result, Delivered | DeliveryUnknown):
-            await state.compare_and_set(key, taken, text)
+        if text is not None and kept is not None and kept.reference == reference and kept.rest:
+            await self._doubt(sender_id, kept, "the sender died between sending and settling the rest")
+            taken = json.dumps(asdict(replace(kept, rest="")))
+            if await state.compare_and_set(key, text, taken):
+                result = await desk.send(customer, _pieces(kept.rest))
+                is_certain = isinstance(result, Delivered) or (
+                    not isinstance(result, DeliveryUnknown) and await state.compare_and_set(key, taken, text)
+                )
+                why = "" if isinstance(result, Delivered) else result.reason
+            else:  # the customer's next message has it already
+                is_certain, why = True, ""
+            await self._doubt(sender_id, kept, None if is_certain else f"the rest of the answer: {why}")
+        await state.lease(key, holder, 0)
+
+    async def _doubt(self, sender_id: str, kept: _Kept, reason: str | None) -> None:
+        for source in kept.sources or (kept.reference,):
+            await self._ports.doubt(sender_id, source, reason)
 
     def later(self, handed: str | Article | None, answer_id: str) -> str:
         """The last try's words where the answer is not ready, behind what was waiting before."""
@@ -103,6 +121,14 @@ class Passive:
 def tap_link(words: str, menu_id: str) -> str:
     """A link in a text that, when tapped, sends the words back with the id."""
     return f'<a href="weixin://bizmsgmenu?msgmenucontent={words}&msgmenuid={menu_id}">{words}</a>'
+
+
+def _pieces(text: str) -> list[str]:
+    pieces: list[str] = []
+    while text:
+        piece, text = cut_reply(text)
+        pieces.append(piece)
+    return pieces
 
 
 def _key(sender_id: str) -> str:

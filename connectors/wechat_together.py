@@ -40,12 +40,12 @@ class Together:
         return None
 
     async def riders(self, message: OutboundMessage) -> list[OutboundMessage]:
-        """What was said after the message in the same turn."""
+        """What was said after the message in the same turn and still waits."""
         if self._clock() - message.created_at.timestamp() > FRESH_S:
             return []
         found = []
-        for entry in await self._ports.transcript(message.sender_id, message.seq, MAX_RIDERS):
-            if entry.outbox_id is None or entry.author != message.author or entry.in_reply_to != message.in_reply_to:
+        for entry in (await self._ports.pending(message.sender_id, message.seq))[:MAX_RIDERS]:
+            if entry.author != message.author or entry.in_reply_to != message.in_reply_to:
                 break
             found.append(entry)
         return found

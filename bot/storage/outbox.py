@@ -216,6 +216,27 @@ def collect(
     return [_to_message(row) for row in conn.execute(_COLLECTED, asked)]
 
 
+def pending(conn: Connection, assistant_id: str, sender_id: str, after_seq: int) -> list[OutboundMessage]:
+    """The conversation's rows that wait to be sent or are being sent, after that seq, in order."""
+    waiting = _rows().where(_of_sender, outbox.c.state == "pending", outbox.c.seq > after_seq).order_by(outbox.c.seq)
+    return [_to_message(row) for row in conn.execute(waiting, {"assistant": assistant_id, "sender": sender_id})]
+
+
+def doubt(
+    conn: Connection, assistant_id: str, sender_id: str, reference: str, reason: str | None, now: datetime
+) -> None:
+    """Rows that were collected as `reference` are unknown, for this reason; None: they are delivered after all."""
+    asked = {"assistant": assistant_id, "sender": sender_id}
+    collected = update(outbox).where(_of_sender, outbox.c.external_ref == reference)
+    if reason is None:
+        collected = collected.where(outbox.c.state == "unknown").values(state="delivered", error=None, settled_at=now)
+    else:
+        collected = collected.where(outbox.c.state.in_(("delivered", "unknown"))).values(
+            state="unknown", error=reason, settled_at=now
+        )
+    conn.execute(collected, asked)
+
+
 def claim(
     conn: Connection,
     assistant_id: str,

@@ -134,6 +134,13 @@ class SqlPorts:
         now = datetime.now(UTC)
         return await self._db.write(lambda conn: outbox.collect(conn, self._assistant_id, sender_id, reference, now))
 
+    async def pending(self, sender_id: str, after_seq: int = 0) -> list[OutboundMessage]:
+        return await self._db.read(lambda conn: outbox.pending(conn, self._assistant_id, sender_id, after_seq))
+
+    async def doubt(self, sender_id: str, reference: str, reason: str | None) -> None:
+        now = datetime.now(UTC)
+        await self._db.write(lambda conn: outbox.doubt(conn, self._assistant_id, sender_id, reference, reason, now))
+
     async def hasten(self, sender_id: str) -> None:
         await self._db.write(lambda conn: outbox.hasten(conn, self._assistant_id, sender_id))
 

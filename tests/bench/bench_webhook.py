@@ -59,10 +59,8 @@ class Run:
 class Connection:
     """One keep-alive HTTP/1.1 connection: as little client as possible, the cores belong to the server."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._head = (
-            f"POST /webhooks/rest/webhook HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
-        )
+    def __init__(self, host: str, port: int, path: str = "/webhooks/rest/webhook") -> None:
+        self._head = f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
         self._where = (host, port)
 
     async def __aenter__(self) -> Connection:
@@ -72,9 +70,9 @@ class Connection:
     async def __aexit__(self, *_: object) -> None:
         self._writer.close()
 
-    async def post(self, body: bytes) -> tuple[int, bytes]:
-        """The answer's status and body."""
-        self._writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    async def post(self, body: bytes, headers: str = "") -> tuple[int, bytes]:
+        """The answer's status and body. `headers`: more of them, each with its line's end."""
+        self._writer.write(f"{self._head}{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
         return int(head[9:12]), await self._reader.readexactly(length)

@@ -32,6 +32,7 @@ class Platform(Protocol):
     async def answer_oldest(self, *texts: str, pushed: bool = False) -> None: ...
     def typing(self, sender_id: str) -> None: ...
     async def delivered(self) -> list[int]: ...
+    async def doubted(self) -> list[str]: ...
 
 
 class InMemory:
@@ -48,6 +49,9 @@ class InMemory:
     async def delivered(self) -> list[int]:
         entries = await self.memory.transcript("ann", 0)
         return [entry.seq for entry in entries if entry.author == "bot" and self.memory.is_confirmed("ann", entry.seq)]
+
+    async def doubted(self) -> list[str]:
+        return list(self.memory.doubts.values())
 
 
 class InSql:
@@ -74,6 +78,10 @@ class InSql:
     async def delivered(self) -> list[int]:
         confirmed = outbox.select().where(outbox.c.state == "delivered").order_by(outbox.c.seq)
         return await self.database.read(lambda conn: [row.seq for row in conn.execute(confirmed)])
+
+    async def doubted(self) -> list[str]:
+        unknown = outbox.select().where(outbox.c.state == "unknown").order_by(outbox.c.seq)
+        return await self.database.read(lambda conn: [row.error for row in conn.execute(unknown)])
 
 
 @pytest.fixture(params=["memory", *BOTH])
@@ -304,6 +312,34 @@ async def test_what_waits_to_be_pushed_is_collected_once_and_again_by_the_same_r
     await platform.answer_oldest("to b", pushed=True)
     assert await collect("answer to b") == ["to b"]
     assert await collect("answer to a") == ["to a", "and more"]
+
+
+async def test_what_is_pending_is_no_more_once_it_was_collected(platform: Platform) -> None:
+    async def pending(after_seq: int = 0) -> list[str]:
+        return [entry.body["text"] for entry in await platform.ports.pending("ann", after_seq)]
+
+    assert await pending() == []
+    await send(platform.ports, "a")
+    await platform.answer_oldest("to a", "and more", pushed=True)
+    assert (await pending(), await pending(2)) == (["to a", "and more"], ["and more"])
+    await platform.ports.collect("ann", "answer to a")
+    await send(platform.ports, "b")
+    await platform.answer_oldest("to b", pushed=True)
+    assert await pending() == ["to b"]
+
+
+async def test_what_may_not_have_arrived_is_unknown_until_it_is_known(platform: Platform) -> None:
+    for key in "ab":
+        await send(platform.ports, key)
+        await platform.answer_oldest(f"to {key}", pushed=True)
+        await platform.ports.collect("ann", f"answer to {key}")
+    await platform.ports.doubt("ann", "answer to a", "it broke")
+    await platform.ports.doubt("ann", "answer to a", "it broke here")
+    assert await platform.doubted() == ["it broke here"]
+    assert [entry.body["text"] for entry in await platform.ports.collect("ann", "answer to a")] == ["to a"]
+    await platform.ports.doubt("ann", "answer to b", None)
+    await platform.ports.doubt("ann", "answer to a", None)
+    assert await platform.doubted() == []
 
 
 async def test_who_watches_a_conversation_is_woken_until_it_stops(platform: Platform) -> None:

@@ -256,6 +256,60 @@ async def test_the_rest_of_a_long_answer_follows_as_customer_messages(tmp_path: 
         assert await place.account.ask(message_xml("bye", 2)) == BYE
 
 
+async def test_a_rest_on_its_way_is_unknown_to_operators_until_its_end_is_known(tmp_path: Path) -> None:
+    """What they see meanwhile is what a sender leaves that dies there."""
+    async with shop(tmp_path, try_deadline_s=2.0, says={"text": LONG}) as place:
+        place.wechat.hang = asyncio.Event()
+        first = str(await place.account.ask(message_xml("long", 1)))
+        async with asyncio.timeout(20):
+            while not place.wechat.calls:
+                await asyncio.sleep(0.02)
+        [stuck] = await place.stuck()
+        assert (stuck.state, "died" in str(stuck.error)) == ("unknown", True)
+        place.wechat.hang.set()
+        await place.wechat.has_sent(2)
+        async with asyncio.timeout(10):
+            while await place.stuck():
+                await asyncio.sleep(0.02)
+        assert first + "".join(place.wechat.texts()) == LONG
+
+
+async def test_a_rest_whose_end_is_unknown_is_shown_to_operators(tmp_path: Path) -> None:
+    async with shop(tmp_path, try_deadline_s=2.0, says={"text": LONG}) as place:
+        place.wechat.answers = ["taken but unsaid"]
+        await place.account.ask(message_xml("long", 1))
+        await place.wechat.has_sent(1)
+        async with asyncio.timeout(10):
+            while "did not answer" not in (why := str([row.error for row in await place.stuck()])) and "504" not in why:
+                await asyncio.sleep(0.02)
+        assert await place.account.ask(message_xml("bye", 2)) == BYE, "it is not given again"
+
+
+async def test_a_rest_that_wechat_refuses_comes_with_the_next_message(tmp_path: Path) -> None:
+    async with shop(tmp_path, try_deadline_s=2.0, says={"text": LONG}) as place:
+        place.wechat.answers = [45015]
+        first = str(await place.account.ask(message_xml("long", 1)))
+        async with asyncio.timeout(20):
+            while not place.wechat.calls or await place.stuck():
+                await asyncio.sleep(0.02)
+        second = str(await place.account.ask(message_xml("bye", 2)))
+        assert LONG.startswith(first + second)
+
+
+async def test_an_answer_waits_for_the_one_before_that_is_on_its_way(tmp_path: Path) -> None:
+    async with shop(tmp_path, **SHORT) as place:
+        await late_answer(place)
+        place.wechat.hang = asyncio.Event()
+        async with asyncio.timeout(20):
+            while not place.wechat.calls:
+                await asyncio.sleep(0.02)
+        tries = await place.account.ask_thrice(
+            message_xml("bye", 2), lambda number: place.wechat.hang.set() if number == 2 else None
+        )
+        assert (tries[0], tries[-1]["Content"]) == (None, BYE)
+        assert place.wechat.texts() == [HELLO]
+
+
 # ---- what the customer may choose ----
 
 

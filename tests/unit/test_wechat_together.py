@@ -82,6 +82,16 @@ async def test_another_turn_does_not_ride_along() -> None:
         assert place.wechat.texts() == ["一", "二"]
 
 
+async def test_what_the_customer_has_already_does_not_ride_along() -> None:
+    async with desk() as place:
+        rows = await place.answer("一", "二", "三")
+        assert place.channel.parts is not None
+        # An operator sends the first again: the others went with the reply to a try, but for the last.
+        place.ports.delivered(rows[1])
+        assert await place.send(rows[0]) == Delivered()
+        assert place.wechat.texts() == ["一\n\n三"]
+
+
 async def test_where_the_end_is_unknown_it_is_unknown_for_all() -> None:
     async with desk() as place:
         rows = await place.answer("一", "二")
