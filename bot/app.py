@@ -312,6 +312,7 @@ def build_app(platform: Platform) -> FastAPI:
 
     app = FastAPI(title="Kefu", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(_NoSniff)
+    app.add_middleware(_AsciiOnly)
     for kind in (KefuError, ConnectorError, HTTPException, ModelUnavailable, Exception):
         app.add_exception_handler(kind, _answer_error)
     _add_health(app, platform)
@@ -335,6 +336,19 @@ class _NoSniff:
             await send(message)
 
         await self._app(scope, receive, marked if scope["type"] == "http" else send)
+
+
+class _AsciiOnly:
+    """An address has no other characters (RFC 3986); the framework fails over a query that does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope["query_string"].isascii():
+            await PlainTextResponse("the query must be percent-encoded", 400)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 def rasa_api(platform: Platform) -> Api:
