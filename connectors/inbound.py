@@ -28,7 +28,7 @@ class TooLong(BadRequest):
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The request's bytes. Raises TooLong before more than the limit has been read, ClientDisconnect at an early end."""
+    """The request's bytes. Raises TooLong before more than the limit was read, ClientDisconnect at an early end."""
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced[:20]) > max_bytes:
         raise TooLong(f"the body is larger than {max_bytes} bytes")

@@ -22,6 +22,9 @@ log = logging.getLogger("kefu.socketio")
 class CheckedPacket(Packet):  # type: ignore[misc]
     """A packet that is one of a chat's (connect, event, disconnect), or a wish to be disconnected."""
 
+    packet_type: int
+    data: Any
+
     def __init__(self, *args: Any, encoded_packet: str | bytes | None = None, **kwargs: Any) -> None:
         super().__init__(*args, encoded_packet=encoded_packet, **kwargs)
         if encoded_packet is not None and not encoded_packet:  # the library does not decode nothing

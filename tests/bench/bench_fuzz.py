@@ -3,7 +3,8 @@
 python -m tests.bench.bench_fuzz [--requests 200000] [--seed 0]  →  results/fuzz.json
 
 Websocket frames and Socket.IO packets count as requests. The application, its database and its worker are the real
-ones, called in this process; Slack, WeChat, WeCom and Telegram are the tests' own servers. What is sent is tests/fuzz's.
+ones, called in this process; Slack, WeChat, WeCom and Telegram are the tests' own servers.
+What is sent is made in tests/fuzz.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ class Shop:
 
 
 @asynccontextmanager
-async def open_shop(home: Path) -> AsyncIterator[Shop]:
-    """A server over an empty SQLite in `home`; what a platform would send and take is played here."""
+async def open_shop(home: Path, **changes: Any) -> AsyncIterator[Shop]:
+    """A server over an empty SQLite in `home`, its settings with `changes`; the platforms are played here."""
     telegram = TelegramPlatform()
     async with (
         fake_slack() as (slack, api_url),
@@ -101,7 +101,7 @@ async def open_shop(home: Path) -> AsyncIterator[Shop]:
         settings: dict[str, Any] = {
             "allowed_origins": (ORIGIN,), "widget_secret": WIDGET_SECRET, "api_token": API_TOKEN, "files_max_mb": 0.05
         }  # fmt: skip
-        async with running(home, labbot(credentials=credentials), **settings) as lab:
+        async with running(home, labbot(credentials=credentials), **settings, **changes) as lab:
             yield Shop(
                 lab=lab, home=home, slack=slack, wechat=wechat, kf=kf, telegram=telegram,
                 secret=lab.platform.settings.secret(),

@@ -257,8 +257,8 @@ class WeChatSurface:
             case 2:
                 return self._case("signed, no XML", _encoded(_signed_query(nonce)), m.not_xml(rng, good), "refused")
             case 3:
-                body = self._nameless(rng).encode(errors="replace")
-                return self._case("signed, nobody's", _encoded(_signed_query(nonce)), body, "refused")
+                nameless = self._nameless(rng).encode(errors="replace")
+                return self._case("signed, nobody's", _encoded(_signed_query(nonce)), nameless, "refused")
             case 4:
                 encrypted = _envelope(rng, good.encode(), APP_ID)
                 return self._sealed_case(rng, "sealed, broken inside", encrypted, nonce)
