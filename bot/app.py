@@ -24,15 +24,14 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import generate_latest
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from watchfiles import Change
 
 from bot import __version__
 from bot.assistant.loader import Assistant, load_assistant
 from bot.brokers import Publisher, sink_of
 from bot.channels import connectors_of, public_brand
+from bot.entrance import AsciiQueries, NoSniff, RefusalLimit
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated, StorageError
 from bot.files import Files
 from bot.rasa.action_server import InProcessActions, RemoteActions
@@ -55,6 +54,7 @@ from bot.telemetry import Metrics
 from bot.turns import ActionRunner, Bot, Engine, TurnTrace
 from bot.worker import Worker
 from connectors.base import Background, Connector, ConnectorError, Ports
+from connectors.refusals import Refusals
 from connectors.webchat import WebChat
 from models.base import KIND, ModelUnavailable, Understander
 from models.client import RemoteUnderstander, urls_of
@@ -123,6 +123,7 @@ class Platform:
     connectors: Sequence[Connector]
     metrics: Metrics
     traces: deque[TurnTrace]
+    refusals: Refusals
     role: Role = "all"
     publisher: Publisher | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -153,8 +154,9 @@ class Platform:
         db, hub, metrics = Database.open(settings.database), Hub(), Metrics()
         served = understander or understander_of(settings, Registry(settings.models_dir, assistant_id))
         traces: deque[TurnTrace] = deque(maxlen=DEBUG_TURNS)
+        refusals = Refusals(settings.refusals_per_min)
         if connectors is None:
-            connectors = connectors_of(bot, settings, debug=debug)
+            connectors = connectors_of(bot, settings, debug=debug, refusals=refusals)
         process = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
         sink = sink_of(bot.assistant.endpoints, bot.assistant.root, settings.database, environment())
         files = Files.of(settings, bot.assistant, db)
@@ -184,6 +186,7 @@ class Platform:
             connectors=connectors,
             metrics=metrics,
             traces=traces,
+            refusals=refusals,
             role=role,
             publisher=Publisher(db, assistant_id, sink, process) if sink and role != "web" else None,
         )
@@ -311,7 +314,9 @@ def build_app(platform: Platform) -> FastAPI:
             await platform.stop()
 
     app = FastAPI(title="Kefu", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(_NoSniff)
+    app.add_middleware(RefusalLimit, refusals=platform.refusals)
+    app.add_middleware(NoSniff)
+    app.add_middleware(AsciiQueries)
     for kind in (KefuError, ConnectorError, HTTPException, ModelUnavailable, Exception):
         app.add_exception_handler(kind, _answer_error)
     _add_health(app, platform)
@@ -320,21 +325,6 @@ def build_app(platform: Platform) -> FastAPI:
         app.router.routes.extend(routes)
         app.router.routes.extend(api_routes(rasa_api(platform)))
     return app
-
-
-class _NoSniff:
-    """Every answer is what its Content-Type says: a browser must not look for a page in what a customer typed."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Content-Type-Options"] = "nosniff"
-            await send(message)
-
-        await self._app(scope, receive, marked if scope["type"] == "http" else send)
 
 
 def rasa_api(platform: Platform) -> Api:
@@ -453,6 +443,7 @@ async def serve(
         ws_max_size=128 * 1024,
         timeout_graceful_shutdown=10,
         server_header=False,
+        forwarded_allow_ips=settings.trusted_proxies,
     )
 
     async def tell() -> None:

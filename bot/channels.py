@@ -15,6 +15,7 @@ from bot.own_channels import own_channel
 from bot.settings import Settings, environment
 from bot.turns import Bot
 from connectors.base import Connector
+from connectors.refusals import Refusals
 from connectors.rest import Rest
 from connectors.slack import Slack
 from connectors.slack_options import SlackNotConfigured, SlackOptions
@@ -29,8 +30,10 @@ CHANNELS: Mapping[str, Callable[..., Connector]] = {"telegram": Telegram}
 """Channels that are made of what credentials.yml says under their name, and of nothing else."""
 
 
-def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[Connector]:
-    """The assistant's channels, none of them started.
+def connectors_of(
+    bot: Bot, settings: Settings, *, debug: bool = False, refusals: Refusals | None = None
+) -> list[Connector]:
+    """The assistant's channels, none of them started. `refusals`: where the web chat counts bad identity tokens.
 
     Raises ConfigurationError for credentials that cannot be used.
     """
@@ -49,6 +52,7 @@ def connectors_of(bot: Bot, settings: Settings, *, debug: bool = False) -> list[
             allowed_origins=settings.allowed_origins,
             debug=debug,
             is_strict=settings.widget_strict,
+            refusals=refusals,
         ),
     ]
     if "socketio" in credentials:

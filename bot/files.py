@@ -26,7 +26,7 @@ from bot.settings import Settings
 from bot.storage import files
 from bot.storage.database import Database
 from connectors.file_kinds import DEFAULT_KINDS, KINDS
-from connectors.files import MEGABYTE, Correspondent, FileLinks, FileRules, StoredFile, TooOften
+from connectors.files import GIGABYTE, MEGABYTE, Correspondent, FileLinks, FileRules, StoredFile, StoreFull, TooOften
 
 log = logging.getLogger("kefu.files")
 
@@ -130,6 +130,7 @@ class Files:
             secret=settings.secret(),
             rules=FileRules(
                 max_bytes=int(settings.files_max_mb * MEGABYTE),
+                total_bytes=int(settings.files_total_gb * GIGABYTE),
                 kinds=kinds,
                 link_for_s=int(settings.files_link_min * 60),
                 text=assistant.config.file_text,
@@ -146,12 +147,15 @@ class Files:
         since, mine = self._clock() - timedelta(hours=1), self._assistant_id
         if await self._db.read(lambda c: files.count_since(c, mine, sender_id, since)) >= self._rules.max_per_hour:
             raise TooOften(f"at most {self._rules.max_per_hour} files an hour are taken; try again later")
+        if await self._db.read(lambda c: files.kept_bytes(c, mine)) >= self._rules.total_bytes:
+            log.warning("files.store_full")
+            raise StoreFull
 
     async def put(self, owner: Correspondent, name: str, content: bytes) -> StoredFile:
         shown_name, media_type = await asyncio.to_thread(self._rules.check, name, content)
         file = StoredFile(id=secrets.token_urlsafe(16), name=shown_name, media_type=media_type, size=len(content))
         mine, now = self._assistant_id, self._clock()
-        await self._db.write(lambda c: files.begin(c, mine, owner, file, now))
+        await self._db.write(lambda c: files.begin(c, mine, owner, file, now, self._rules.total_bytes))
         await asyncio.to_thread(self._area.write, mine, file.id, content)
         if not await self._db.write(lambda c: files.finish(c, mine, file.id, self._clock())):
             await asyncio.to_thread(self._area.remove, mine, file.id)

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     )
     threads: int = Field(0, ge=0, description="Inference threads; 0: half of the machine's cores, at most 4.")
     max_waiting: int = Field(2_000, ge=1, description="Unanswered messages above which new ones get 503.")
+    refusals_per_min: int = Field(
+        30, ge=0, description="Refusals (bad signature, token, identity) of one address a minute; then 429. 0: any."
+    )
+    trusted_proxies: str | None = Field(
+        None, description="Comma-separated addresses or networks of proxies; default: those on this machine."
+    )
     files_url: str | None = Field(
         None, description="Folder or fsspec URL where customers' files are kept; default: files under KEFU_HOME."
     )
@@ -58,6 +64,7 @@ class Settings(BaseSettings):
         None, description="Comma-separated kinds of files that are taken; empty: none."
     )
     files_max_mb: float = Field(10, gt=0, le=100, description="Size up to which a file is taken.")
+    files_total_gb: float = Field(10, gt=0, description="Room for all files together; then none is taken.")
     files_keep_days: float = Field(90, gt=0, description="Days after which a file is deleted.")
     files_link_min: float = Field(60, gt=0, le=7 * 24 * 60, description="Minutes that a link to a file works.")
 

@@ -9,6 +9,7 @@ BadRequest
 ├── FileTooLarge      413
 └── UnwantedFile      415, see file_kinds.py
 TooOften              429 with Retry-After
+StoreFull             507
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from connectors.base import BadRequest, ConnectorError
 from connectors.file_kinds import DEFAULT_KINDS, KINDS, clean_name, recognise
 
 MEGABYTE = 1024 * 1024
+GIGABYTE = 1024 * MEGABYTE
 
 
 class FileTooLarge(BadRequest):
@@ -40,6 +42,15 @@ class TooOften(ConnectorError):
 
     http_status = 429
     retry_after_s = 600.0
+
+
+class StoreFull(ConnectorError):
+    """There is no room for more files, of whoever it is."""
+
+    http_status = 507
+
+    def __init__(self) -> None:
+        super().__init__("no more files are taken at the moment; try again later")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +79,14 @@ class FileRules:
     """What is taken.
 
     Attributes:
+        total_bytes: of all files of the assistant that are kept together.
         kinds: names of `file_kinds.KINDS`; none: nothing is taken.
         link_for_s: how long a link opens its file.
         text: what the bot reads where a customer sent files and no words; `{names}` are the files' names.
     """
 
     max_bytes: int = 10 * MEGABYTE
+    total_bytes: int = 10 * GIGABYTE
     kinds: Collection[str] = DEFAULT_KINDS
     max_per_hour: int = 60
     link_for_s: int = 3600
@@ -107,15 +120,17 @@ class FileStore(Protocol):
     async def admit(self, sender_id: str) -> None:
         """Before a file is read from the wire.
 
-        Raises TooOften: the conversation got `rules.max_per_hour` files within the hour.
+        Raises:
+            TooOften: the conversation got `rules.max_per_hour` files within the hour.
+            StoreFull: nothing more is kept, not even a file of one byte.
         """
         ...
 
     async def put(self, owner: Correspondent, name: str, content: bytes) -> StoredFile:
         """Keep a file, durably, under a name that is safe to show. It may come before the first message.
 
-        Raises FileTooLarge, UnwantedFile (not one of `rules.kinds`), or BadRequest (empty, or the conversation is
-        another customer's).
+        Raises FileTooLarge, UnwantedFile (not one of `rules.kinds`), BadRequest (empty, or the conversation is another
+        customer's), or StoreFull (with it, there would be more than `rules.total_bytes`).
         """
         ...
 

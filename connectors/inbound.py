@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.requests import Request
+
 from connectors.base import BadRequest
 
 MAX_DEPTH = 20
@@ -25,10 +27,26 @@ class TooLong(BadRequest):
     http_status = 413
 
 
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The request's bytes. Raises TooLong before more than the limit was read, ClientDisconnect at an early end."""
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and int(announced[:20]) > max_bytes:
+        raise TooLong(f"the body is larger than {max_bytes} bytes")
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > max_bytes:
+            raise TooLong(f"the body is larger than {max_bytes} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
 def parse_json_object(raw: bytes | str) -> dict[str, Any]:
-    """Read a JSON object. Raises BadRequest for anything else, however hostile: bad UTF-8, deep nesting, NaN."""
+    """Read a JSON object. Raises BadRequest for anything else, however hostile: bad UTF-8, deep nesting, NaN,
+    numbers that are read as infinite."""
     try:
-        value = json.loads(raw, parse_constant=_refuse_constant)
+        value = json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise BadRequest("the body is not valid JSON") from error
     if not isinstance(value, dict):
@@ -81,6 +99,13 @@ def _storable(value: Any, depth: int) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise BadRequest("`metadata` holds a number that JSON cannot carry")
     return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
 
 
 def _refuse_constant(name: str) -> None:

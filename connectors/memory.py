@@ -28,7 +28,7 @@ from connectors.base import (
     check_prefix,
     storable_text,
 )
-from connectors.files import Correspondent, FileLinks, FileRules, StoredFile, TooOften
+from connectors.files import Correspondent, FileLinks, FileRules, StoredFile, StoreFull, TooOften
 
 
 @dataclass(kw_only=True)
@@ -83,15 +83,21 @@ class MemoryFiles:
         recent = [at for at in self._put_at.get(sender_id, ()) if at > self._clock() - 3600]
         if len(recent) >= self.rules.max_per_hour:
             raise TooOften(f"at most {self.rules.max_per_hour} files an hour are taken; try again later")
+        self._check_room(1)
 
     async def put(self, owner: Correspondent, name: str, content: bytes) -> StoredFile:
         shown_name, media_type = self.rules.check(name, content)
         if self._owners.setdefault(owner.sender_id, owner) != owner:
             raise BadRequest(f"sender_id {owner.sender_id!r} belongs to another customer or channel")
+        self._check_room(len(content))
         file = StoredFile(id=secrets.token_urlsafe(16), name=shown_name, media_type=media_type, size=len(content))
         self._files[file.id] = owner.sender_id, file, content
         self._put_at.setdefault(owner.sender_id, []).append(self._clock())
         return file
+
+    def _check_room(self, size: int) -> None:
+        if sum(file.size for _, file, _ in self._files.values()) + size > self.rules.total_bytes:
+            raise StoreFull
 
     async def find(self, sender_id: str, ids: Collection[str]) -> dict[str, StoredFile]:
         return {id_: file for id_, (of, file, _) in self._files.items() if of == sender_id and id_ in ids}

@@ -30,7 +30,7 @@ from connectors.base import (
     InboundMessage,
     Ports,
 )
-from connectors.inbound import TooLong, clean_text, customer_metadata, message_text, parse_json_object
+from connectors.inbound import clean_text, customer_metadata, message_text, parse_json_object, read_body
 from connectors.rendering import rasa_messages
 
 log = logging.getLogger("kefu.rest")
@@ -68,7 +68,7 @@ class Rest:
         ]
 
     async def _answer(self, request: Request, ports: Ports) -> Response:
-        message = self._parse(await _body(request), request.headers.get("idempotency-key"))
+        message = self._parse(await read_body(request, MAX_BODY_BYTES), request.headers.get("idempotency-key"))
         receipt = (await ports.receive([message]))[0]
         replies = await ports.wait_for_reply(receipt.inbound_id, self.deadline_s)
         if replies is None:
@@ -118,18 +118,6 @@ async def _confirmed(ports: Ports, sender_id: str, seq: int) -> None:
     except Exception:
         # The answer is out already; a row that stays "ready" is shown to operators.
         log.exception("rest.confirm_failed")
-
-
-async def _body(request: Request) -> bytes:
-    """The request's bytes. Raises TooLong before more than the limit has been read."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise TooLong(f"the body is larger than {MAX_BODY_BYTES} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _sender(value: object) -> str:

@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from connectors.base import BadRequest, ConnectorError
-from connectors.inbound import TooLong, parse_json_object
+from connectors.base import BadRequest, ConnectorError, storable_text
+from connectors.inbound import parse_json_object, read_body
 from connectors.slack_signature import verify
 
 log = logging.getLogger("kefu.slack")
@@ -38,7 +38,7 @@ class SlackRequests:
     async def answer(self, request: Request) -> Response:
         """Verify and handle one request. What the platform itself raises is passed on: nothing is acknowledged."""
         try:
-            body = await _body(request)
+            body = await read_body(request, MAX_BODY_BYTES)
             verify(
                 body,
                 request.headers.get("x-slack-request-timestamp"),
@@ -71,24 +71,9 @@ class SlackRequests:
             challenge = payload.get("challenge")
             if not isinstance(challenge, str):
                 raise BadRequest("`challenge` must be a string")
-            return JSONResponse({"challenge": challenge})
+            return JSONResponse({"challenge": storable_text(challenge)})
         await self._on_event(payload)
         return Response()
-
-
-async def _body(request: Request) -> bytes:
-    """The request's bytes. Raises TooLong before more than the limit has been read."""
-    length = request.headers.get("content-length", "0")
-    if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
-        raise TooLong(f"the body is larger than {MAX_BODY_BYTES} bytes")
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise TooLong(f"the body is larger than {MAX_BODY_BYTES} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _form(body: bytes) -> dict[str, str]:

@@ -37,6 +37,7 @@ from connectors.base import (
 )
 from connectors.inbound import clean_text, customer_metadata, message_text
 from connectors.rendering import rasa_messages
+from connectors.socketio_packets import CheckedPacket, CheckedPolls
 
 log = logging.getLogger("kefu.socketio")
 
@@ -106,12 +107,13 @@ class SocketIo:
             cors_allowed_origins=self._origins,
             max_http_buffer_size=MAX_FRAME_BYTES,
             namespaces=[self.options.namespace],
+            serializer=CheckedPacket,
         )
         _Events(self, server, ports).register()
         path = self.options.socketio_path
         return [
             Route("/webhooks/socketio/", _health, methods=["GET"]),
-            Mount(path, app=socketio.ASGIApp(server, socketio_path=path)),
+            Mount(path, app=CheckedPolls(socketio.ASGIApp(server, socketio_path=path), MAX_FRAME_BYTES)),
         ]
 
     # ---- sessions of this process ----

@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from connectors.base import ChannelState, Delivered, InboundMessage, OutboundMessage, Ports, SendResult, Unauthorized
-from connectors.inbound import clean_text, parse_json_object
+from connectors.inbound import clean_text, parse_json_object, read_body
 from connectors.memory import MemoryState
 from connectors.payloads import full_payload
 from connectors.sending import post_json, send_parts
@@ -34,6 +34,7 @@ log = logging.getLogger("kefu.telegram")
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 REGISTER_AGAIN_S = 30.0
+MAX_BODY_BYTES = 262_144
 
 
 @dataclass(kw_only=True, repr=False)
@@ -78,12 +79,15 @@ class Telegram:
             given = request.headers.get(SECRET_HEADER, "").encode("latin-1")
             if not hmac.compare_digest(given, self._secret.encode()):
                 raise Unauthorized("this is not the secret that the webhook was registered with")
-            update = parse_json_object(await request.body())
+            try:
+                update = parse_json_object(await read_body(request, MAX_BODY_BYTES))
+            except ClientDisconnect:
+                return Response(status_code=400)
             if (message := await self._inbound(update, ports)) is not None:
                 await ports.receive([message])
             match update:
                 case {"callback_query": {"id": str(query)}}:  # a call in the answer: the pressed button stops waiting
-                    return JSONResponse({"method": "answerCallbackQuery", "callback_query_id": query})
+                    return JSONResponse({"method": "answerCallbackQuery", "callback_query_id": clean_text(query)})
             return JSONResponse({})
 
         return [

@@ -21,15 +21,18 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from connectors.base import ChannelLimits, Ports
 from connectors.file_routes import UploadLimits, Uploads, file_routes
+from connectors.refusals import Refusals
 from connectors.visitors import SENDER_PREFIX, Identity, IdentityRefused, new_visitor_id, read_identity, read_visitor
 from connectors.webchat_frames import PROTOCOL, FrameError, Hello, parse_frame, primary_language
 from connectors.webchat_session import (
     CLOSE_ANONYMOUS,
+    CLOSE_TOO_OFTEN,
     Session,
     SessionSetup,
     Socket,
     SocketClosedError,
     SocketLimits,
+    refused_too_often,
 )
 from connectors.widget_files import widget_routes
 
@@ -47,6 +50,7 @@ class WebChat:
         debug: whether the demo page may show why the bot did what it did.
         is_strict: nobody without a valid identity is served, and the conversation belongs to that identity: the same
             customer has it on every device, the next one at the same computer does not.
+        refusals: counts identity tokens that are not valid, by address.
     """
 
     name = "web"
@@ -62,6 +66,7 @@ class WebChat:
         socket_limits: SocketLimits | None = None,
         upload_limits: UploadLimits | None = None,
         is_strict: bool = False,
+        refusals: Refusals | None = None,
     ) -> None:
         self.brand = dict(brand)
         self.secret = secret
@@ -75,6 +80,7 @@ class WebChat:
             is_strict=is_strict,
             channel=self.limits,
             socket=socket_limits or SocketLimits(),
+            refusals=refusals or Refusals(),
         )
 
     def routes(self, ports: Ports) -> list[BaseRoute]:
@@ -173,6 +179,9 @@ class WebChat:
             reason = "the identity token names nobody by `sub`, `email` or `phone`"
         except IdentityRefused as error:
             reason = str(error) if hello.identity else reason
+            if hello.identity and await refused_too_often(socket, self._setup.refusals):
+                await socket.close(CLOSE_TOO_OFTEN, "rate_limited")
+                return None
         await socket.error("identity_required", reason)
         await socket.close(CLOSE_ANONYMOUS, "identity_required")
         return None

@@ -22,6 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from connectors.attachments import entry_parts, fresh_links, linked
 from connectors.base import BadRequest, ChannelLimits, InboundMessage, OutboundMessage, Part, Ports, TooBusy
 from connectors.files import StoredFile, attachment
+from connectors.refusals import Refusals
 from connectors.visitors import SENDER_PREFIX, Identity, IdentityRefused, read_identity, visitor_token
 from connectors.webchat_frames import (
     PROTOCOL,
@@ -42,6 +43,7 @@ log = logging.getLogger("kefu.webchat")
 CLOSE_BAD_HELLO = 4400
 CLOSE_ANONYMOUS = 4401
 CLOSE_TOO_SLOW = 4408
+CLOSE_TOO_OFTEN = 4429
 CLOSE_FAILED = 1011
 
 
@@ -73,6 +75,7 @@ class SessionSetup:
     is_strict: bool
     channel: ChannelLimits
     socket: SocketLimits
+    refusals: Refusals
 
 
 class SocketClosedError(Exception):
@@ -86,6 +89,12 @@ class Socket:
         self._websocket = websocket
         self._send_within_s = send_within_s
         self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def address(self) -> str | None:
+        """Whom it is from; a proxy's word for it where the server believes that proxy."""
+        client = self._websocket.client
+        return None if client is None else client.host
 
     async def receive(self) -> str:
         message = await self._websocket.receive()
@@ -132,6 +141,15 @@ class Socket:
                 await self._websocket.close(code, reason)
         except (TimeoutError, RuntimeError):
             pass
+
+
+async def refused_too_often(socket: Socket, refusals: Refusals) -> bool:
+    """Count an identity token that is not valid; whether the client was told to wait, in place of what was wrong."""
+    wait_s = refusals.note(socket.address)
+    if wait_s is None:
+        return False
+    await socket.error("rate_limited", "too many identity tokens that are not valid", None, round(wait_s, 2))
+    return True
 
 
 @dataclass
@@ -333,9 +351,12 @@ class Session:
             identity = read_identity(token, self.setup.widget_secret)
         except IdentityRefused as error:
             self.identity = None
-            if self.setup.is_strict:
+            has_to_wait = await refused_too_often(self.socket, self.setup.refusals)
+            if self.setup.is_strict and has_to_wait:
+                await self.socket.close(CLOSE_TOO_OFTEN, "rate_limited")
+            elif self.setup.is_strict:
                 await self._refuse_anonymous(str(error))
-            else:
+            elif not has_to_wait:
                 await self.socket.error("identity_invalid", str(error))
             return
         if self.setup.is_strict and identity.visitor_id(self.setup.secret) != self.visitor_id:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, func, or_, select, update
 
 from bot.storage.arrivals import open_conversation
 from bot.storage.tables import conversations, files
-from connectors.files import Correspondent, StoredFile
+from connectors.files import Correspondent, StoredFile, StoreFull
 
 # A writer that has not finished after this long is dead.
 UNFINISHED_AFTER = timedelta(hours=1)
@@ -22,12 +22,18 @@ _SHOWN = (files.c.id, files.c.name, files.c.media_type, files.c.size)
 _IS_THERE = (files.c.stored_at.is_not(None), files.c.deleted_at.is_(None))
 
 
-def begin(conn: Connection, assistant_id: str, owner: Correspondent, file: StoredFile, now: datetime) -> None:
+def begin(
+    conn: Connection, assistant_id: str, owner: Correspondent, file: StoredFile, now: datetime, total_bytes: int
+) -> None:
     """Note a file whose content is about to be written; nobody finds it before `finish`.
 
     Raises:
         BadRequest: the conversation is another customer's.
+        StoreFull: with it there would be more than `total_bytes`. On PostgreSQL, files that begin in the same instant
+            do not see each other, and may together exceed it.
     """
+    if kept_bytes(conn, assistant_id) + file.size > total_bytes:
+        raise StoreFull
     conversation_id, customer_id = open_conversation(conn, assistant_id, owner, now)
     conn.execute(
         files.insert().values(
@@ -41,6 +47,14 @@ def begin(conn: Connection, assistant_id: str, owner: Correspondent, file: Store
             created_at=now,
         )
     )
+
+
+def kept_bytes(conn: Connection, assistant_id: str) -> int:
+    """What all files take up together, those included that are being written."""
+    kept = select(func.coalesce(func.sum(files.c.size), 0)).where(
+        files.c.assistant_id == assistant_id, files.c.deleted_at.is_(None)
+    )
+    return int(conn.execute(kept).scalar_one())
 
 
 def finish(conn: Connection, assistant_id: str, file_id: str, now: datetime) -> bool:

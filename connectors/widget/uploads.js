@@ -119,7 +119,7 @@ export class Uploads {
     row.bar.hidden = false;
     row.element.classList.remove("kefu-is-refused");
     request.upload.onprogress = ({ loaded, total }) => (row.bar.value = total ? (100 * loaded) / total : 0);
-    request.onload = () => (request.status === 200 ? this.#done(row, request.response) : this.#fail(row, request.response?.message, request.status === 429 || request.status >= 500));
+    request.onload = () => (request.status === 200 ? this.#done(row, request.response) : this.#fail(row, request.status === 507 ? this.#context.texts.noRoom : request.response?.message, request.status === 429 || request.status >= 500));
     request.onerror = request.ontimeout = () => this.#fail(row, null, true);
     request.open("POST", this.#url);
     request.responseType = "json";

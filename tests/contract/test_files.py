@@ -19,14 +19,14 @@ from bot.storage.ports import SqlPorts
 from bot.storage.tables import conversations, files
 from connectors.base import BadRequest, InboundMessage
 from connectors.file_kinds import UnwantedFile
-from connectors.files import Correspondent, FileRules, FileStore, FileTooLarge, TooOften
+from connectors.files import Correspondent, FileRules, FileStore, FileTooLarge, StoreFull, TooOften
 from connectors.memory import MemoryFiles
 from tests.contract.conftest import BOTH, migrated_url
 from tests.sample_files import BY_KIND, PROGRAM, png
 
 ANN = Correspondent(channel="web", customer="ann", sender_id="web:ann")
 BOB = Correspondent(channel="web", customer="bob", sender_id="web:bob")
-RULES = FileRules(max_bytes=10_000, max_per_hour=3, link_for_s=60, kinds=("png", "txt"))
+RULES = FileRules(max_bytes=10_000, total_bytes=40_000, max_per_hour=3, link_for_s=60, kinds=("png", "txt"))
 SECRET = b"the secret of this suite"
 
 
@@ -127,6 +127,19 @@ async def test_so_many_files_an_hour_and_conversation(store: FileStore, clock: C
     await store.admit("web:ann")
 
 
+async def test_all_customers_together_have_so_much_room(store: FileStore) -> None:
+    for owner in (ANN, BOB, ANN):
+        await store.put(owner, "a.png", png(10_000))
+    await store.put(BOB, "b.png", png(9_900))
+    await store.admit("web:bob")
+    with pytest.raises(StoreFull):
+        await store.put(BOB, "c.png", png(101))
+    await store.put(ANN, "d.png", png(100))
+    with pytest.raises(StoreFull):
+        await store.admit("web:eve")
+    assert StoreFull.http_status == 507
+
+
 async def test_a_link_opens_one_file_until_it_expires(store: FileStore, clock: Clock) -> None:
     file, other = await store.put(ANN, "a b/ü.png", png()), await store.put(ANN, "b.png", png())
     link = urlsplit(store.link(file))
@@ -218,6 +231,17 @@ async def test_old_files_are_deleted_and_their_rows_say_so(database: Database, a
     rows = await database.read(lambda c: {row.name: row.deleted_at for row in c.execute(files.select())})
     assert rows == {"old.png": clock.now, "young.png": None}
     assert await store.tidy(clock.now) == 0
+
+
+async def test_deleted_files_make_room(database: Database, area: FileArea, clock: Clock) -> None:
+    store = kept(database, area, clock)
+    for _ in range(4):
+        await store.put(ANN, "a.png", png(10_000))
+    clock.pass_(days=91)
+    with pytest.raises(StoreFull):
+        await store.put(BOB, "b.png", png())
+    assert await store.tidy(clock.now) == 4
+    await store.put(BOB, "b.png", png())
 
 
 class Failing(FileArea):

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from connectors.base import ConnectorError
 from connectors.file_kinds import UnwantedFile
-from connectors.files import MEGABYTE, Correspondent, FileRules, StoredFile, TooOften
+from connectors.files import MEGABYTE, Correspondent, FileRules, StoredFile, StoreFull, TooOften
 from connectors.memory import MemoryFiles, MemoryPorts
 from tests.e2e.chat_page import ChatPage
 from tests.e2e.conftest import ScriptedShop, ShopBot
@@ -173,6 +173,13 @@ def test_what_the_server_says_is_shown_and_can_be_tried_again(
     chat.say("the second one")
     chat.hears("You said the second one")
     assert sent(bot) == [["two.pdf"]]
+
+
+def test_a_full_store_is_told_in_the_customers_words(chat: ChatPage, shelf: Shelf) -> None:
+    shelf.refusals.append(StoreFull())
+    attach(chat, pdf("one.pdf"))
+    row = chat.panel.locator(".kefu-upload", has_text="one.pdf")
+    expect(row).to_contain_text("No more files are taken at the moment")
 
 
 TRANSFER = """() => {

@@ -193,7 +193,7 @@ async def test_large_bodies_are_not_read_to_the_end() -> None:
         (b"\xff\xfe\x00", "not valid JSON"),
         (b"[" * 60_000, "not valid JSON"),
         (b'{"sender":"a","message":"x","metadata":{"n":NaN}}', "not valid JSON"),
-        (b'{"sender":"a","message":"x","metadata":{"n":1e999}}', "`metadata`"),
+        (b'{"sender":"a","message":"x","metadata":{"n":1e999}}', "not valid JSON"),
         (b'{"sender":"a","message":"x","metadata":' + b'{"a":' * 30 + b"1" + b"}" * 31, "nested deeper"),
         (b'{"sender":"a","message":"x","metadata":[1]}', "`metadata` must be an object"),
         (b'["hello"]', "must be a JSON object"),

@@ -278,6 +278,12 @@ async def test_so_many_files_an_hour() -> None:
         assert (await here.upload()).status_code == 200
 
 
+async def test_a_full_store_says_so_before_it_reads() -> None:
+    async with shop(FileRules(total_bytes=2_000)) as here:
+        assert (await here.upload(png(2_000))).status_code == 200
+        assert refusal(await here.upload(png(100))) == (507, "StoreFull")
+
+
 async def test_one_visitor_has_so_many_uploads_at_once_and_all_of_them_so_much_room() -> None:
     token = visitor_token(new_visitor_id(), SECRET)
     host_port: list[str]
