@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from sqlalchemy import make_url
 
 USER = "kefu"
 _numbers = itertools.count(1)
@@ -92,9 +93,23 @@ def _unprivileged_user() -> dict[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def new_postgres(server: PostgresServer) -> str:
-    """The URL of a new, empty database."""
+def new_postgres(server: PostgresServer, template: str = "template1") -> str:
+    """The URL of a new database: a copy of the one of that name (nobody may be connected to it), else an empty one."""
     name = f"kefu_{next(_numbers)}"
-    with psycopg.connect(server.url().replace("+psycopg", ""), autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name}")
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     return server.url(name)
+
+
+def drop_postgres(server: PostgresServer, url: str) -> None:
+    """Delete a database of `new_postgres`, whoever is connected to it."""
+    _execute(server, f"DROP DATABASE {name_of(url)} WITH (FORCE)")
+
+
+def name_of(url: str) -> str:
+    """The name of the database that a URL of `PostgresServer.url` is about."""
+    return str(make_url(url).database)
+
+
+def _execute(server: PostgresServer, statement: str) -> None:
+    with psycopg.connect(server.url().replace("+psycopg", ""), autocommit=True) as conn:
+        conn.execute(statement)
