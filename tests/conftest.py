@@ -15,7 +15,7 @@ from tests.server import STARTER, Server, kefu, private_home
 
 REPOSITORY = Path(__file__).parent.parent
 TEST_DATABASE = os.environ.get("KEFU_TEST_DATABASE", "sqlite")
-"""What tests store in that say nothing else: "sqlite" (a file in each KEFU_HOME) or "postgresql" (see `own_database`)."""
+"""What integration tests store in: "sqlite" (a file in each KEFU_HOME) or "postgresql" (see `own_database`)."""
 
 # A busy machine makes inputs slowly and runs them slowly; neither says anything about the code under test.
 settings.register_profile("kefu", deadline=None, suppress_health_check=[HealthCheck.too_slow])

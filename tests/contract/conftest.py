@@ -13,7 +13,10 @@ from bot.storage.database import Database
 from bot.storage.tables import metadata
 from tests.postgres import PostgresServer, new_postgres
 
-BOTH = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
+BOTH = (
+    pytest.param("sqlite", marks=pytest.mark.sqlite("the contract's other half")),
+    pytest.param("postgresql", marks=pytest.mark.postgres),
+)
 
 
 @pytest.fixture(scope="session")

@@ -73,9 +73,11 @@ def shape(conn: Connection) -> dict[str, Any]:
             "primary key": found.get_pk_constraint(table),
             "foreign keys": sorted(found.get_foreign_keys(table), key=str),
             "unique": sorted(found.get_unique_constraints(table), key=str),
-            # Not by name: 0001 named its checks twice over (ck_inbox_ck_inbox_state), and nothing asks for them by name.
+            # Not by name: 0001 named its checks twice over (ck_inbox_ck_inbox_state), and nothing uses the names.
             "checks": sorted(check["sqltext"] for check in found.get_check_constraints(table)),
-            "indexes": sorted(({**index, "dialect_options": _where(index)} for index in found.get_indexes(table)), key=str),
+            "indexes": sorted(
+                ({**index, "dialect_options": _where(index)} for index in found.get_indexes(table)), key=str
+            ),
         }
         for table in found.get_table_names()
         if table != "alembic_version"
@@ -142,7 +144,12 @@ async def test_its_customers_are_served(upgraded_url: str, revision: str, tmp_pa
         left_over = await lab.platform.ports.wait_for_reply(3, 20)
         assert [message.body["text"] for message in left_over or ()] == ["bye"]
         log = await lab.platform.ports.transcript("ann", 0)
-        assert [(entry.seq, entry.author) for entry in log] == [(1, "customer"), (2, "bot"), (3, "customer"), (4, "bot")]
+        assert [(entry.seq, entry.author) for entry in log] == [
+            (1, "customer"),
+            (2, "bot"),
+            (3, "customer"),
+            (4, "bot"),
+        ]
         if revision >= "0002":
             assert await newest(lab.platform.ports, "telegram:7", after_seq=3) == {"text": "reminder fired"}
 

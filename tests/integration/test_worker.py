@@ -318,6 +318,7 @@ async def test_a_turn_longer_than_its_lease_is_answered_once(starter: Bot, tmp_p
     assert sum(entry.author == "customer" for entry in log) == 1
 
 
+@pytest.mark.sqlite("one process owns its file")
 async def test_two_servers_never_share_one_home(starter: Bot, tmp_path: Path) -> None:
     async with running(starter, tmp_path, Scripted()):
         second = Platform.build(load_settings(home=tmp_path), starter, understander=Scripted())
