@@ -153,8 +153,11 @@ async def sampling(url: str, samples: list[Sample]) -> AsyncIterator[None]:
 def postgres_cpu_s(server: PostgresServer) -> float:
     """Processor time of the server and of its connections that are open."""
     main = int((server.folder / "data" / "postmaster.pid").read_text().split()[0])
-    children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
-    return sum(cpu_s(int(pid)) for pid in [main, *children])
+    spent = cpu_s(main)
+    for child in Path(f"/proc/{main}/task/{main}/children").read_text().split():
+        with suppress(FileNotFoundError):  # it ended meanwhile
+            spent += cpu_s(int(child))
+    return spent
 
 
 async def measured(server: PostgresServer, web: Half, workers: list[Half], url: str, seconds: float) -> Step:
