@@ -36,6 +36,8 @@ from connectors.base import (
 from models.base import IntentScore, ModelUnavailable, Understander, Understanding
 from tests.server import STARTER
 
+pytestmark = pytest.mark.both_databases
+
 
 class Scripted:
     """Reads a text as the intent of the same name; `fail` is raised for the next readings."""
