@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from bot.storage.database import Database
-from tests.postgres import PostgresServer, drop_postgres, find_binaries, name_of, new_postgres
+from tests.postgres import PostgresServer, find_binaries, forget_rows, new_postgres
 from tests.server import STARTER, Server, kefu, private_home
 
 REPOSITORY = Path(__file__).parent.parent
@@ -67,13 +67,13 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres_server: PostgresServer) -> str:
-    """The name of a migrated database without a row, to be copied."""
+def migrated_postgres(postgres_server: PostgresServer) -> str:
+    """The URL of a migrated database that the tests use one after the other, emptied before each."""
     url = new_postgres(postgres_server)
     database = Database.open(url)
     database.upgrade()
     database.dispose()
-    return name_of(url)
+    return url
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -92,8 +92,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a KEFU_HOME of this test stores in where the test names nothing: its own file, or a PostgreSQL database.
+def own_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a KEFU_HOME of this test stores in where the test names nothing: its own file, or PostgreSQL, emptied.
 
     KEFU_DATABASE_URL names the latter, so that the processes that the test starts have it too. Tests whose module says
     `both_databases` run once with each; with KEFU_TEST_DATABASE=postgresql all integration tests run with PostgreSQL.
@@ -101,10 +101,7 @@ def own_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     is_integration = Path(str(request.path)).parent.name == "integration"
     kind = getattr(request, "param", TEST_DATABASE if is_integration else "sqlite")
     if kind == "sqlite":
-        yield
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    url = new_postgres(server, request.getfixturevalue("migrated_template"))
+    url: str = request.getfixturevalue("migrated_postgres")
+    forget_rows(url)
     monkeypatch.setenv("KEFU_DATABASE_URL", url)
-    yield
-    drop_postgres(server, url)
