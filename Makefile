@@ -5,10 +5,10 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e check bench conformance faults lock clean
+.PHONY: help setup run test test-postgres e2e check bench conformance faults lock clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Make .venv with the locked packages (again: at once; PYTHON=/path/to/python3.12 chooses the interpreter)
 	@for python in $(or $(PYTHON),$(BIN)/python python3 python3.13 python3.12 python3.11 python); do \
@@ -24,6 +24,9 @@ run: setup ## Serve the starter shop on http://127.0.0.1:8000/demo/, trained fir
 test: setup ## Run every test (ARGS="-k widget -x" goes to pytest)
 	@$(BIN)/python .ci/environment.py browser
 	$(BIN)/python -m pytest $(ARGS)
+
+test-postgres: setup ## The tests of storage and of whole servers, all of them on PostgreSQL (ARGS go to pytest)
+	KEFU_TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/contract tests/integration $(ARGS)
 
 e2e: setup ## Run the browser tests alone
 	@$(BIN)/python .ci/environment.py browser

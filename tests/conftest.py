@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.postgres import PostgresServer, find_binaries
+from bot.storage.database import Database
+from tests.postgres import PostgresServer, find_binaries, forget_rows, new_postgres
 from tests.server import STARTER, Server, kefu, private_home
 
 REPOSITORY = Path(__file__).parent.parent
+TEST_DATABASE = os.environ.get("KEFU_TEST_DATABASE", "sqlite")
+"""What integration tests store in: "sqlite" (a file in each KEFU_HOME) or "postgresql" (see `own_database`)."""
 
 # A busy machine makes inputs slowly and runs them slowly; neither says anything about the code under test.
 settings.register_profile("kefu", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -61,3 +64,44 @@ def postgres_server() -> Iterator[PostgresServer]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: PostgresServer) -> str:
+    """The URL of a migrated database that the tests use one after the other, emptied before each."""
+    url = new_postgres(postgres_server)
+    database = Database.open(url)
+    database.upgrade()
+    database.dispose()
+    return url
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if TEST_DATABASE not in ("sqlite", "postgresql"):
+        raise pytest.UsageError(f"KEFU_TEST_DATABASE={TEST_DATABASE}: sqlite or postgresql")
+    for item in items if TEST_DATABASE == "postgresql" else ():
+        for mark in item.iter_markers("sqlite"):
+            item.add_marker(pytest.mark.skip(reason=f"about SQLite: {mark.args[0]}"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("both_databases") and TEST_DATABASE == "sqlite":
+        postgresql = pytest.param("postgresql", marks=pytest.mark.postgres)
+        about_sqlite = metafunc.definition.get_closest_marker("sqlite")
+        metafunc.parametrize("own_database", ["sqlite"] if about_sqlite else ["sqlite", postgresql], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def own_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a KEFU_HOME of this test stores in where the test names nothing: its own file, or PostgreSQL, emptied.
+
+    KEFU_DATABASE_URL names the latter, so that the processes that the test starts have it too. Tests whose module says
+    `both_databases` run once with each; with KEFU_TEST_DATABASE=postgresql all integration tests run with PostgreSQL.
+    """
+    is_integration = Path(str(request.path)).parent.name == "integration"
+    kind = getattr(request, "param", TEST_DATABASE if is_integration else "sqlite")
+    if kind == "sqlite":
+        return
+    url: str = request.getfixturevalue("migrated_postgres")
+    forget_rows(url)
+    monkeypatch.setenv("KEFU_DATABASE_URL", url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -101,6 +102,20 @@ class Lab:
         return state
 
 
+def limit(platform: Platform, limits: WorkerLimits) -> None:
+    """Replace a platform's worker, before it starts, by one with these limits."""
+    platform.worker = Worker(
+        db=platform.db,
+        hub=platform.hub,
+        bot=platform.bot,
+        understander=platform.understander,
+        connectors=platform.connectors,
+        metrics=platform.metrics,
+        worker_id=f"{os.uname().nodename}:{os.getpid()}:limited",
+        limits=limits,
+    )
+
+
 @asynccontextmanager
 async def running(
     home: Path,
@@ -120,15 +135,7 @@ async def running(
     understander = reader or (None if given.models else Reader())
     platform = Platform.build(given, bot or labbot(), understander=understander)
     if limits is not None:
-        platform.worker = Worker(
-            db=platform.db,
-            hub=platform.hub,
-            bot=platform.bot,
-            understander=platform.understander,
-            connectors=platform.connectors,
-            worker_id="of this test",
-            limits=limits,
-        )
+        limit(platform, limits)
     app = build_app(platform)
     await platform.start()
     try:

@@ -17,6 +17,8 @@ from typing import Any
 
 import psycopg
 
+from bot.storage.tables import metadata
+
 USER = "kefu"
 _numbers = itertools.count(1)
 
@@ -98,3 +100,12 @@ def new_postgres(server: PostgresServer) -> str:
     with psycopg.connect(server.url().replace("+psycopg", ""), autocommit=True) as conn:
         conn.execute(f"CREATE DATABASE {name}")
     return server.url(name)
+
+
+def forget_rows(url: str) -> None:
+    """Delete every row of a migrated database; the next ones are numbered from 1."""
+    with psycopg.connect(url.replace("+psycopg", "")) as conn:
+        for table in reversed(metadata.sorted_tables):  # much quicker than TRUNCATE, which makes new files
+            conn.execute(f"DELETE FROM {table.name}")
+            if table.autoincrement_column is not None:
+                conn.execute(f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), 1, false)")

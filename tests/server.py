@@ -11,10 +11,32 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
+from sqlalchemy import Select, create_engine
 
+from bot.settings import load_settings
+from bot.storage.database import Database
+
+T = TypeVar("T")
 STARTER = Path(__file__).parent.parent / "bot" / "starter"
+
+
+def database_of(home: Path) -> Database:
+    """The database of a KEFU_HOME, migrated; it is the caller's to close."""
+    database = Database.open(load_settings(home=home).database)
+    database.upgrade()
+    return database
+
+
+def stored(home: Path, column: Select[tuple[T]]) -> list[T]:
+    """What a query of one column finds in the database of a KEFU_HOME."""
+    engine = create_engine(load_settings(home=home).database)
+    with engine.connect() as conn:
+        found = [*conn.execute(column).scalars()]
+    engine.dispose()
+    return found
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ from bot.storage.types import to_json
 
 CHANNEL = "kefu"
 _TELL = text("SELECT pg_notify(:channel, :word)")
-_QUIET_S = 1.0  # how long the listener sleeps in the driver before it looks whether to stop
+_QUIET_S = 0.2  # how long the listener sleeps in the driver before it looks whether to stop
 _RECONNECT_S = 1.0
 
 

@@ -6,24 +6,15 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from bot.storage.database import Database
-from bot.storage.tables import metadata
-from tests.postgres import PostgresServer, new_postgres
+from tests.postgres import forget_rows, new_postgres
 
-BOTH = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
-
-
-@pytest.fixture(scope="session")
-def migrated_postgres(postgres_server: PostgresServer) -> str:
-    """The URL of a migrated database that the tests use one after the other, emptied before each."""
-    url = new_postgres(postgres_server)
-    database = Database.open(url)
-    database.upgrade()
-    database.dispose()
-    return url
+BOTH = (
+    pytest.param("sqlite", marks=pytest.mark.sqlite("the contract's other half")),
+    pytest.param("postgresql", marks=pytest.mark.postgres),
+)
 
 
 @pytest.fixture(params=BOTH)
@@ -50,9 +41,7 @@ def migrated_url(request: pytest.FixtureRequest, dialect: str, folder: Path) -> 
         file = shutil.copy(request.getfixturevalue("migrated_sqlite"), folder / "kefu.db")
         return f"sqlite:///{file}"
     url: str = request.getfixturevalue("migrated_postgres")
-    with psycopg.connect(url.replace("+psycopg", "")) as conn:
-        for table in reversed(metadata.sorted_tables):  # much quicker than TRUNCATE, which makes new files
-            conn.execute(f"DELETE FROM {table.name}")
+    forget_rows(url)
     return url
 
 

@@ -19,9 +19,9 @@ from bot.storage.ports import SqlPorts, listen
 from bot.storage.tables import channel_state
 from bot.storage.tables import inbox as inbox_rows
 from connectors.base import StateChange
-from tests.contract.conftest import migrated_url, new_postgres
+from tests.contract.conftest import migrated_url
 from tests.contract.turns import SHOP, accept, at, claim, finish, message
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, new_postgres
 
 WRITER = """
 import asyncio, sys

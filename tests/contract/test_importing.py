@@ -26,8 +26,7 @@ from bot.storage.database import Database
 from bot.storage.predictions import ReviewLimits
 from bot.storage.tables import identities, metadata, outbox
 from connectors.base import InboundMessage
-from tests.contract.conftest import new_postgres
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, new_postgres
 
 TESTS = Path(__file__).parents[1]
 DUMP = TESTS / "rasa" / "tracker_store.sql"

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Connection, select
 
 from bot import brokers
 from bot.app import Platform, build_app, load_bot
@@ -27,8 +28,10 @@ from bot.settings import load_settings
 from bot.storage import event_feed, inbox
 from bot.storage.database import Database
 from bot.storage.event_feed import Due, Numbered
+from bot.storage.tables import channel_state
 from models.base import ModelUnavailable, Understanding
 from tests.contract.turns import SHOP, accept, at, claim, events, turn
+from tests.server import database_of
 
 SECRET = b"between us"
 
@@ -73,8 +76,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database.open(f"sqlite:///{tmp_path / 'kefu.db'}")
-    opened.upgrade()
+    opened = database_of(tmp_path)
     yield opened
     await opened.close()
 
@@ -229,10 +231,15 @@ def rows(file: Path) -> list[tuple[int, str, dict[str, Any]]]:
         return [(n, sender, json.loads(data)) for n, sender, data in conn.execute("SELECT * FROM events ORDER BY id")]
 
 
-def is_noted(db: Database, seq: int) -> bool:
-    """Whether the cursor of the only conversation stands there: the sink has returned by then."""
-    with sqlite3.connect(str(db.url.database)) as conn:
-        return conn.execute("SELECT 1 FROM channel_state WHERE value = ?", (str(seq),)).fetchone() is not None
+async def noted(db: Database, seq: int) -> None:
+    """Return once the cursor of the only conversation stands there: the sink has returned by then."""
+    async with asyncio.timeout(5):
+        while seq not in await db.read(_cursors):
+            await asyncio.sleep(0.005)
+
+
+def _cursors(conn: Connection) -> list[int]:
+    return [int(value) for value in conn.execute(select(channel_state.c.value)).scalars()]
 
 
 async def test_rasas_table_gets_rasas_rows(db: Database, tmp_path: Path) -> None:
@@ -242,7 +249,7 @@ async def test_rasas_table_gets_rasas_rows(db: Database, tmp_path: Path) -> None
     await began(db)
     await talk(db, "ann", 1, "a", "b")
     async with publishing(db, sink):
-        await until(lambda: is_noted(db, 2))
+        await noted(db, 2)
     assert rows(tmp_path / "feed.db") == [
         (1, "ann", {"sender_id": "ann", "event": "action", "name": "a", "timestamp": 1.5}),
         (2, "ann", {"sender_id": "ann", "event": "action", "name": "b", "timestamp": 2.5}),

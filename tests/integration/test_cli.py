@@ -14,15 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from bot.storage import arrivals, inbox, predictions
-from bot.storage.database import Database
 from bot.storage.predictions import Label
+from bot.storage.tables import events
 from models.registry import Registry
 from tests.contract.turns import NOON, finish, message
 from tests.learning import EXAMPLES, SMALL_SHOP, TESTED_SHOP, log_messages, prediction, write_assistant
-from tests.server import STARTER, kefu
+from tests.server import STARTER, database_of, kefu, stored
 
 TESTS = Path(__file__).parents[1]
 COMMANDS = (
@@ -113,6 +113,7 @@ def test_doctor_shows_the_models_licences(tmp_path: Path) -> None:
     assert "MIT" in text
 
 
+@pytest.mark.sqlite("the default")
 def test_db_upgrade_makes_the_schema(tmp_path: Path) -> None:
     kefu("db", "upgrade", home=tmp_path)
     assert (tmp_path / "kefu.db").exists()
@@ -196,8 +197,7 @@ def test_training_after_retraining_unlearns_nothing(tmp_path: Path) -> None:
     folder = str(tmp_path / "shop")
     first = kefu("train", folder, home=tmp_path / "home").stdout
     assert "serves now" in first
-    db = Database.open(f"sqlite:///{tmp_path / 'home' / 'kefu.db'}")
-    db.upgrade()
+    db = database_of(tmp_path / "home")
 
     async def label() -> None:
         one, two = await db.write(
@@ -218,8 +218,7 @@ def test_training_after_retraining_unlearns_nothing(tmp_path: Path) -> None:
 def test_an_export_takes_how_many_and_since_when(tmp_path: Path) -> None:
     folder = str(tmp_path / "shop")
     write_assistant(tmp_path / "shop", SMALL_SHOP)
-    db = Database.open(f"sqlite:///{tmp_path / 'home' / 'kefu.db'}")
-    db.upgrade()
+    db = database_of(tmp_path / "home")
 
     async def log() -> None:
         await db.write(lambda c: log_messages(c, "small-shop", *(prediction(f"message {n}") for n in range(6))))
@@ -237,8 +236,7 @@ def test_an_export_takes_how_many_and_since_when(tmp_path: Path) -> None:
 
 def test_a_handoff_is_listed_with_its_contact_until_a_person_took_it(tmp_path: Path) -> None:
     write_assistant(tmp_path / "shop", SMALL_SHOP)
-    db = Database.open(f"sqlite:///{tmp_path / 'home' / 'kefu.db'}")
-    db.upgrade()
+    db = database_of(tmp_path / "home")
     request = {"event": "handoff", "contact": "[ann]@example.com", "reason": None, "timestamp": 1763900000.0}
 
     def ask(conn: Connection) -> None:
@@ -287,5 +285,4 @@ def test_conversations_of_a_rasa_tracker_store_come_in_once(tmp_path: Path) -> N
     again = json.loads(kefu(*command, home=tmp_path, check=False).stdout)["history"]
     assert (first["new"], first["events"]) == (10, 339)
     assert (again["new"], again["unchanged"], again["events"]) == (0, 10, 0)
-    with closing(sqlite3.connect(tmp_path / "kefu.db")) as db:
-        assert db.execute("SELECT count(*) FROM events").fetchone() == (339,)
+    assert len(stored(tmp_path, select(events.c.seq))) == 339

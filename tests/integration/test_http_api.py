@@ -15,6 +15,8 @@ from bot.storage import conversations
 from connectors.base import InboundMessage
 from tests.lab import Lab, Read, Reader, running
 
+pytestmark = pytest.mark.both_databases
+
 STATE_KEYS = {
     *("sender_id", "slots", "latest_message", "latest_event_time", "followup_action", "paused", "events"),
     *("latest_input_channel", "active_loop", "latest_action", "latest_action_name"),

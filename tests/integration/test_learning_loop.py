@@ -37,6 +37,7 @@ from models.base import KIND
 from models.registry import Registry
 from models.understanding import load_understander
 from tests.learning import EXAMPLES, SMALL_SHOP, TESTED_SHOP, log_messages, nlu, prediction, write_assistant
+from tests.server import database_of
 
 CONVERSATIONS = """
 conversations:
@@ -104,8 +105,7 @@ def serving(shop: Shop) -> str:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database.open(f"sqlite:///{tmp_path / 'kefu.db'}")
-    database.upgrade()
+    database = database_of(tmp_path)
     yield database
     await database.close()
 

@@ -12,12 +12,11 @@ import pytest
 from sqlalchemy import Connection, select
 
 from bot.storage import arrivals, inbox, outbox
-from bot.storage.database import Database
 from bot.storage.tables import outbox as rows
 from connectors.base import DeliveryUnknown, RetryLater, SendResult, Undeliverable
 from tests.contract.turns import NOON, finish, message
 from tests.learning import SMALL_SHOP, write_assistant
-from tests.server import kefu
+from tests.server import database_of, kefu
 
 BLOCKED = Undeliverable(reason="403: Forbidden: bot was blocked by the user")
 BROKEN_OFF = DeliveryUnknown(reason="broken off: ReadTimeout")
@@ -45,7 +44,7 @@ class Shop:
             await db.close()
             return states
 
-        db = Database.open(f"sqlite:///{self.home / 'kefu.db'}")
+        db = database_of(self.home)
         return asyncio.run(read())
 
 
@@ -62,8 +61,7 @@ def _fail_to_send(conn: Connection, sender: str, result: SendResult) -> None:
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     write_assistant(tmp_path / "shop", SMALL_SHOP)
-    db = Database.open(f"sqlite:///{tmp_path / 'home' / 'kefu.db'}")
-    db.upgrade()
+    db = database_of(tmp_path / "home")
 
     async def fill() -> None:
         for sender, result in OUTCOMES.items():

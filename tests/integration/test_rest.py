@@ -17,6 +17,8 @@ from connectors.base import InboundMessage
 from connectors.memory import MemoryPorts
 from connectors.rest import MAX_BODY_BYTES, Rest
 
+pytestmark = pytest.mark.both_databases
+
 PATH = "/webhooks/rest/webhook"
 Answer = Callable[[InboundMessage], Sequence[Mapping[str, Any]]]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -12,8 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import select
 
-from tests.server import STARTER, Server, private_home
+from bot.storage.tables import inbox
+from tests.server import STARTER, Server, private_home, stored
 
 
 def wait_until(is_so: Callable[[], bool], timeout_s: float = 30) -> bool:
@@ -53,6 +54,7 @@ def test_errors_have_rasa_s_shape_and_no_trace(serve: Callable[..., Server], pat
     assert "Traceback" not in answer.text
 
 
+@pytest.mark.sqlite("one process owns its file")
 def test_a_second_server_on_the_same_database_is_refused_in_one_sentence(serve: Callable[..., Server]) -> None:
     first = serve()
     second = Server(home=first.home)
@@ -81,9 +83,7 @@ def test_a_stop_lets_the_turns_in_flight_finish(serve: Callable[..., Server]) ->
     for one in talking:
         one.join(20)
     assert set(outcomes) <= {"answered", "refused"}
-    with sqlite3.connect(server.home / "kefu.db") as db:
-        states = db.execute("SELECT state FROM inbox").fetchall()
-    assert states == [("done",)] * outcomes.count("answered")
+    assert stored(server.home, select(inbox.c.state)) == ["done"] * outcomes.count("answered")
     assert server.start().say("hello", sender="after")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from starlette.responses import JSONResponse
 
 from bot.worker import WorkerLimits
@@ -16,6 +17,8 @@ from tests import slack_people as workspace
 from tests.lab import Lab, labbot, running
 from tests.slack_people import Slacker
 from tests.slack_server import ANNA, APP_TOKEN, BERT, CHANNEL, Failure, FakeSlack, credentials, slack, too_many
+
+pytestmark = pytest.mark.both_databases
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,8 @@ from connectors.webchat_session import CLOSE_ANONYMOUS, CLOSE_BAD_HELLO, CLOSE_T
 from tests.chat_client import chat, said
 from tests.serving import serving
 
+pytestmark = pytest.mark.both_databases
+
 SECRET = b"the server's secret of this test"
 WIDGET_SECRET = "the widget's secret of this test, which is long enough for HS384"
 BRAND = {"name": {"en": "Lantern & Loom", "zh": "灯与织"}}

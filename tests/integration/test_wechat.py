@@ -33,6 +33,8 @@ from tests.wechat_side import (
     wechat_server,
 )
 
+pytestmark = pytest.mark.both_databases
+
 TOLD = {"hello": Read(intent="ask_hours"), "bye": Read(intent="goodbye"), "long": Read(intent="chitchat")}
 SHORT: dict[str, Any] = {"try_deadline_s": TRY_S}
 CHOICE = {

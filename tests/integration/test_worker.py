@@ -36,6 +36,8 @@ from connectors.base import (
 from models.base import IntentScore, ModelUnavailable, Understander, Understanding
 from tests.server import STARTER
 
+pytestmark = pytest.mark.both_databases
+
 
 class Scripted:
     """Reads a text as the intent of the same name; `fail` is raised for the next readings."""
@@ -318,6 +320,7 @@ async def test_a_turn_longer_than_its_lease_is_answered_once(starter: Bot, tmp_p
     assert sum(entry.author == "customer" for entry in log) == 1
 
 
+@pytest.mark.sqlite("one process owns its file")
 async def test_two_servers_never_share_one_home(starter: Bot, tmp_path: Path) -> None:
     async with running(starter, tmp_path, Scripted()):
         second = Platform.build(load_settings(home=tmp_path), starter, understander=Scripted())
