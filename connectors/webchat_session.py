@@ -46,6 +46,11 @@ CLOSE_TOO_SLOW = 4408
 CLOSE_TOO_OFTEN = 4429
 CLOSE_FAILED = 1011
 
+TOO_FAST = "too fast; send again later"
+BUSY_RETRY_S = UNAVAILABLE_RETRY_S = 2.0
+OVERTAKE_AFTER_S = 5.0
+"""How long after it should have come again a message that was put off still holds back those behind it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SocketLimits:
@@ -152,6 +157,15 @@ async def refused_too_often(socket: Socket, refusals: Refusals) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class _PutOff:
+    """A message that was refused for now: what the client sent behind it must not overtake it."""
+
+    client_msg_id: str
+    code: ErrorCode
+    until: float
+
+
 @dataclass
 class _Bucket:
     """A token bucket: `take` says how long to wait, 0 when the frame may pass."""
@@ -198,6 +212,7 @@ class Session:
         self._typing_until = 0.0
         self._frames = _Bucket(limits.frames_per_s, limits.frame_burst)
         self._messages = _Bucket(limits.messages_per_s, limits.message_burst)
+        self._put_off: _PutOff | None = None
 
     async def welcome(self, hello: Hello) -> None:
         """Say who the client is and where its transcript begins."""
@@ -250,10 +265,14 @@ class Session:
             try:
                 frame = parse_frame(await self.socket.receive())
             except FrameError as error:
-                if await self._within_limits(error.client_msg_id, self._frames):
+                if wait_s := self._frames.take():
+                    await self.socket.error("rate_limited", TOO_FAST, error.client_msg_id, wait_s)
+                else:
                     await self.socket.error(error.code, str(error), error.client_msg_id)
                 continue
             client_msg_id = frame.client_msg_id if isinstance(frame, Send) else None
+            if isinstance(frame, Send) and await self._is_behind(frame.client_msg_id):
+                continue
             if not await self._within_limits(client_msg_id, self._frames):
                 continue
             match frame:
@@ -270,9 +289,26 @@ class Session:
 
     async def _within_limits(self, client_msg_id: str | None, bucket: _Bucket) -> bool:
         wait_s = bucket.take()
-        if wait_s:
-            await self.socket.error("rate_limited", "too fast; send again later", client_msg_id, wait_s)
+        if wait_s and client_msg_id is not None:
+            await self._refuse_for_now("rate_limited", TOO_FAST, client_msg_id, wait_s)
+        elif wait_s:
+            await self.socket.error("rate_limited", TOO_FAST, None, wait_s)
         return not wait_s
+
+    async def _refuse_for_now(self, code: ErrorCode, message: str, client_msg_id: str, retry_after_s: float) -> None:
+        until = time.monotonic() + retry_after_s + OVERTAKE_AFTER_S
+        self._put_off = _PutOff(client_msg_id, code, until)
+        await self.socket.error(code, message, client_msg_id, retry_after_s)
+
+    async def _is_behind(self, client_msg_id: str) -> bool:
+        """Refuse a message while one before it was put off, unless the client seems to have given that one up."""
+        first = self._put_off
+        if first is None or first.client_msg_id == client_msg_id or time.monotonic() > first.until:
+            self._put_off = None
+            return False
+        wait_s = max(0.1, first.until - OVERTAKE_AFTER_S - time.monotonic())
+        await self.socket.error(first.code, "a message before this one waits to be sent again", client_msg_id, wait_s)
+        return True
 
     async def _take(self, frame: Send) -> None:
         """Store the message, then acknowledge it; every other end is an error frame that names the message."""
@@ -291,13 +327,14 @@ class Session:
             files = await self._attached(frame)
             receipt = (await self.ports.receive([self._inbound(frame, text, files, context)]))[0]
         except TooBusy as error:
-            await self.socket.error("busy", str(error), frame.client_msg_id, error.retry_after_s)
+            await self._refuse_for_now("busy", str(error), frame.client_msg_id, error.retry_after_s or BUSY_RETRY_S)
         except BadRequest as error:
             await self.socket.error("refused", str(error), frame.client_msg_id)
         except Exception:
             # Whatever failed, the client must hear that the message is not stored.
             log.exception("webchat.receive_failed")
-            await self.socket.error("unavailable", "the message could not be stored", frame.client_msg_id, 2.0)
+            reason = "the message could not be stored"
+            await self._refuse_for_now("unavailable", reason, frame.client_msg_id, UNAVAILABLE_RETRY_S)
         else:
             await self.socket.send({"type": "ack", "client_msg_id": frame.client_msg_id, "seq": receipt.seq})
             self._news.set()

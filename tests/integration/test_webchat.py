@@ -620,6 +620,47 @@ class BrokenPorts(MemoryPorts):
         raise self._error
 
 
+class FailingOnce(MemoryPorts):
+    """The database is away for one message."""
+
+    fails = True
+
+    async def receive(
+        self, batch: Sequence[InboundMessage], state_changes: Sequence[StateChange] = ()
+    ) -> list[Receipt]:
+        if batch and self.fails:
+            self.fails = False
+            raise RuntimeError("no database")
+        return await super().receive(batch, state_changes)
+
+
+async def test_a_message_that_was_put_off_is_not_overtaken_by_those_behind_it() -> None:
+    bot = Bot()
+    async with shop(FailingOnce(bot)) as address, chat(address) as client:
+        for number in range(3):
+            await client.send("send", client_msg_id=f"message-{number}", text=str(number))
+        put_off = [await client.expect("error") for _ in range(3)]
+        assert [(frame["client_msg_id"], frame["code"]) for frame in put_off] == [
+            (f"message-{number}", "unavailable") for number in range(3)
+        ]
+        assert all(0 < frame["retry_after_s"] <= 2 for frame in put_off)
+        for number in range(3):
+            await client.send("send", client_msg_id=f"message-{number}", text=str(number))
+            await client.expect("ack")
+    assert [message.text for message in bot.received] == ["0", "1", "2"]
+
+
+async def test_a_message_that_its_client_gave_up_holds_nothing_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.webchat_session.OVERTAKE_AFTER_S", 0.0)
+    monkeypatch.setattr("connectors.webchat_session.UNAVAILABLE_RETRY_S", 0.05)
+    async with shop(FailingOnce(Bot())) as address, chat(address) as client:
+        await client.send("send", client_msg_id="message-0", text="0")
+        await client.expect("error")
+        await asyncio.sleep(0.1)
+        await client.send("send", client_msg_id="message-1", text="1")
+        await client.expect("ack")
+
+
 @pytest.mark.parametrize(
     ("error", "code"), [(BadRequest("not yours"), "refused"), (RuntimeError("disk is full at /secret"), "unavailable")]
 )
