@@ -271,13 +271,12 @@ class Session:
                     await self.socket.error(error.code, str(error), error.client_msg_id)
                 continue
             client_msg_id = frame.client_msg_id if isinstance(frame, Send) else None
-            if isinstance(frame, Send) and await self._is_behind(frame.client_msg_id):
-                continue
             if not await self._within_limits(client_msg_id, self._frames):
                 continue
             match frame:
                 case Send():
-                    await self._take(frame)
+                    if not await self._is_behind(frame.client_msg_id):
+                        await self._take(frame)
                 case Seen():
                     await self._confirm(frame.seq)
                 case Identify():
@@ -296,8 +295,9 @@ class Session:
         return not wait_s
 
     async def _refuse_for_now(self, code: ErrorCode, message: str, client_msg_id: str, retry_after_s: float) -> None:
-        until = time.monotonic() + retry_after_s + OVERTAKE_AFTER_S
-        self._put_off = _PutOff(client_msg_id, code, until)
+        now, first = time.monotonic(), self._put_off
+        if first is None or first.client_msg_id == client_msg_id or now > first.until:
+            self._put_off = _PutOff(client_msg_id, code, now + retry_after_s + OVERTAKE_AFTER_S)
         await self.socket.error(code, message, client_msg_id, retry_after_s)
 
     async def _is_behind(self, client_msg_id: str) -> bool:

@@ -650,6 +650,20 @@ async def test_a_message_that_was_put_off_is_not_overtaken_by_those_behind_it() 
     assert [message.text for message in bot.received] == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize("limits", [{"messages_per_s": 20, "message_burst": 1}, {"frames_per_s": 20, "frame_burst": 1}])
+async def test_nor_is_one_that_came_too_fast(limits: dict[str, Any]) -> None:
+    bot = Bot()
+    async with shop(MemoryPorts(bot), limits=limits) as address, chat(address) as client:
+        for number in range(3):
+            await client.send("send", client_msg_id=f"message-{number}", text=str(number))
+        assert [(await client.expect("error"))["client_msg_id"] for _ in range(2)] == ["message-1", "message-2"]
+        for number in (2, 1, 2):
+            await asyncio.sleep(0.2)  # there is room again
+            await client.send("send", client_msg_id=f"message-{number}", text=str(number))
+            await client.expect("error" if len(bot.received) == 1 and number == 2 else "ack")
+    assert [message.text for message in bot.received] == ["0", "1", "2"]
+
+
 async def test_a_message_that_its_client_gave_up_holds_nothing_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connectors.webchat_session.OVERTAKE_AFTER_S", 0.0)
     monkeypatch.setattr("connectors.webchat_session.UNAVAILABLE_RETRY_S", 0.05)
