@@ -7,7 +7,7 @@ turn gets a value and ends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -136,20 +136,28 @@ def decisions_json(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
 
 
 async def drive(
-    steps: Steps[Turn], actions: ActionRunner, deadline_s: float, nlg: ResponseServer | None = None
+    steps: Steps[Turn],
+    actions: ActionRunner,
+    deadline_s: float,
+    nlg: ResponseServer | None = None,
+    before_going_on: Callable[[], Awaitable[None]] | None = None,
 ) -> Turn:
     """Run a turn to its end: every effect it yields is carried out and its result sent back.
 
     Args:
         nlg: None where nobody shall be asked; then the domain words the responses of every bot.
+        before_going_on: awaited between an effect's result and the steps that follow it.
     """
     try:
         effect = next(steps)
         while True:
-            effect = steps.send(await _carried_out(effect, actions, nlg, deadline_s))
+            result = await _carried_out(effect, actions, nlg, deadline_s)
+            if before_going_on is not None:
+                await before_going_on()
+            effect = steps.send(result)
     except StopIteration as end:
-        result: Turn = end.value
-        return result
+        done: Turn = end.value
+        return done
 
 
 async def _carried_out(

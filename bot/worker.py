@@ -270,11 +270,13 @@ class Worker:
 
     async def _drive(self, steps: Steps[Turn]) -> Turn:
         bot = self.bot
-        # The model's batches let many turns go on at once, each for some milliseconds of this loop. They begin one by
-        # one, so that what a channel has to acknowledge in time comes in between.
+        return await drive(steps, bot.actions, self._limits.action_deadline_s, bot.nlg, self._one_by_one)
+
+    async def _one_by_one(self) -> None:
+        """A batch of the model, or of actions, lets many turns go on at once, each for some milliseconds of this loop.
+        They pass here one by one, so that what a channel has to acknowledge in time comes in between."""
         async with self._turnstile:
             await asyncio.sleep(0)
-        return await drive(steps, bot.actions, self._limits.action_deadline_s, bot.nlg)
 
     async def _reading(self, text: str, parse_data: Mapping[str, Any] | None) -> Reading:
         if parse_data is not None:
@@ -283,6 +285,7 @@ class Worker:
 
     async def _tracker(self, bot: Bot, claim: Claim) -> tuple[Tracker, int]:
         """The conversation so far, and the event its snapshot stands for: 0 where there is none that fits."""
+        await self._one_by_one()
         domain = bot.assistant.domain
         bodies = claim.events
         if claim.snapshot is not None:

@@ -78,6 +78,7 @@ def figures_of(aftermath: Aftermath, weather: Weather) -> dict[str, Any]:
         "unknown": unknown,
         "unknown_percent": round(100 * unknown / max(1, acked), 3),
         "dead": aftermath.dead,
+        "slack_lookups": aftermath.slack_lookups,
         "resyncs": sum(verdict.resyncs for verdict in verdicts.values()),
         "channels": {
             channel: {

@@ -29,6 +29,7 @@ from tests.wechat_side import credentials as wechat_credentials
 
 WECHAT_DEADLINE_S = 4.5
 SLACK_THINKS_S = 0.05  # between a post and its answer: time to die in
+SLACK_LOOKUPS = ("conversations.history", "conversations.replies")
 DROP_CHANCE = 0.01  # per frame that a web client receives
 SETTLE_WITHIN_S = 180.0  # a sender that was killed is believed dead after its lease of 30 s
 
@@ -54,12 +55,14 @@ class Aftermath:
         unknown: acknowledged, not heard, shown to an operator, by channel.
         dead: replies that the server gave up.
         sigkills: processes killed.
+        slack_lookups: how often Slack was asked whether it has a message already: its sender had died in between.
     """
 
     verdicts: Mapping[str, Verdict]
     unknown: Mapping[str, int]
     dead: int
     sigkills: int
+    slack_lookups: int
     strikes: Mapping[str, int]
     connections: int
     errors: Mapping[str, int]
@@ -238,6 +241,9 @@ async def _judged(world: World, deployment: Deployment, nemesis: Nemesis, second
         },
         dead=dead,
         sigkills=nemesis.sigkills,
+        slack_lookups=sum(
+            method in ("conversations.history", "conversations.replies") for method, _ in world.slack.calls
+        ),
         strikes=dict(nemesis.done),
         connections=sum(client.connections for client in world.web),
         errors=dict(sum((client.errors for client in world.web), Counter())),

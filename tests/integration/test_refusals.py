@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
+import httpx
 import jwt
 import pytest
 
@@ -16,6 +17,7 @@ from tests import slack_people
 from tests.contract.telegram_platform import SECRET_HEADER
 from tests.fuzz.requests import Answered, Asked, Wire
 from tests.fuzz.shop import API_TOKEN, ORIGIN, TELEGRAM_SECRET, WIDGET_SECRET, Shop, open_shop, telegram_update
+from tests.server import Server
 from tests.wechat_side import event_xml
 
 STRANGER, OTHER, LOCAL = ("203.0.113.7", 1), ("203.0.113.8", 1), ("127.0.0.1", 1)
@@ -116,3 +118,16 @@ async def test_where_only_customers_are_served_a_guesser_is_sent_away_and_a_cust
         assert limited["code"] == "rate_limited"
         assert limited["retry_after_s"]
         assert (await greeted(identity(WIDGET_SECRET)))["type"] == "welcome"
+
+
+@pytest.mark.parametrize(("trusted", "last"), [("127.0.0.1", 429), ("192.0.2.1", 401)])
+def test_the_address_is_a_trusted_proxys_word_and_nobody_elses(
+    serve: Callable[..., Server], trusted: str, last: int
+) -> None:
+    """This machine itself is never told to wait, so what counts here is whom the header names."""
+    server = serve(KEFU_TRUSTED_PROXIES=trusted, KEFU_REFUSALS_PER_MIN="2", KEFU_API_TOKEN=API_TOKEN)
+    statuses = [
+        httpx.get(f"{server.url}/status?token=guessed", headers={"X-Forwarded-For": "203.0.113.7"}).status_code
+        for _ in range(3)
+    ]
+    assert statuses == [401, 401, last]

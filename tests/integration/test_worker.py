@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import select
 from starlette.routing import BaseRoute
 
 from bot.app import Platform, load_bot
+from bot.dialogue.effects import AskNlg, EffectResult, NlgFailed
 from bot.errors import ConfigurationError
 from bot.settings import load_settings
 from bot.storage import conversations, inbox
@@ -34,9 +36,11 @@ from connectors.base import (
     SendResult,
 )
 from models.base import IntentScore, ModelUnavailable, Understander, Understanding
+from tests.lab import labbot
 from tests.server import STARTER
 
 pytestmark = pytest.mark.both_databases
+SENDERS = 6
 
 
 class Scripted:
@@ -253,6 +257,46 @@ async def test_a_slow_conversation_holds_up_no_other(starter: Bot, tmp_path: Pat
         said = [await asyncio.wait_for(channel.sent.get(), 10) for _ in range(3)]
         gate.set()
     assert sum("welcome" in text.lower() for text in said) == 2
+
+
+async def test_turns_that_a_batch_of_the_model_frees_let_the_loop_go_on_between_them(tmp_path: Path) -> None:
+    """What else the loop has to do, acknowledging messages first of all, waits for one turn and not for all of them."""
+    happened: list[str] = []
+
+    class Batch(Scripted):
+        """Frees all readings at once."""
+
+        full = asyncio.Event()
+
+        async def understand(self, texts: Sequence[str]) -> list[Understanding]:
+            read = await super().understand(texts)
+            if len(self.seen) == SENDERS:
+                self.full.set()
+            await self.full.wait()
+            return read
+
+    class Words:
+        """An nlg server that is asked once a turn, and leaves the words to the domain."""
+
+        async def ask(self, effect: AskNlg, deadline_s: float) -> EffectResult:
+            happened.append("turn")
+            return NlgFailed(why="no words")
+
+        async def close(self) -> None: ...
+
+    async def go_on() -> None:
+        while True:
+            happened.append("loop")
+            await asyncio.sleep(0)
+
+    async with running(labbot().worded_by(Words()), tmp_path, Batch()) as platform:
+        asking = [message("ask_hours", n, customer=f"{n}", sender_id=f"s{n}") for n in range(SENDERS)]
+        loop = asyncio.create_task(go_on())
+        answers = await asyncio.gather(*(ask(platform, one) for one in asking))
+        loop.cancel()
+    assert answers == [["we are open 9-5"]] * SENDERS
+    assert happened.count("turn") == SENDERS
+    assert ("turn", "turn") not in pairwise(happened)
 
 
 @pytest.mark.parametrize(("can_repeat", "state"), [(False, "unknown"), (True, "pending")])
