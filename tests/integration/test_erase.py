@@ -7,22 +7,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from bot import privacy
 from bot.files import Files
 from bot.storage import arrivals
-from bot.storage.database import Database
 from bot.storage.tables import metadata
 from connectors.base import InboundMessage, StateChange
 from connectors.files import Correspondent
-from tests.contract.conftest import database_url, migrated_postgres, migrated_sqlite  # noqa: F401  fixtures
 from tests.contract.turns import NOON, message
 from tests.lab import Lab, running
 from tests.learning import SMALL_SHOP, write_assistant
 from tests.sample_files import png
-from tests.server import kefu
+from tests.server import database_of, kefu
 
+pytestmark = pytest.mark.both_databases
 SECRETS = ("Zanzibar", "anna-lang", "anna@example.com", "holiday")
 
 
@@ -51,8 +51,8 @@ async def say(lab: Lab, sender: str, text: str, **more: Any) -> None:
     assert await lab.platform.ports.wait_for_reply(receipt.inbound_id, 20) is not None
 
 
-async def test_nothing_is_left_of_an_erased_customer(tmp_path: Path, database_url: str) -> None:  # noqa: F811
-    async with running(tmp_path, database_url=database_url) as lab:
+async def test_nothing_is_left_of_an_erased_customer(tmp_path: Path) -> None:
+    async with running(tmp_path) as lab:
         name = lab.platform.bot.assistant.assistant_id
         files = Files.of(lab.platform.settings, lab.platform.bot.assistant, lab.platform.db)
         await say(lab, "anna-lang", "I am in Zanzibar", identity={"email": "anna@example.com"})
@@ -86,8 +86,7 @@ def test_the_command_says_what_there_is_asks_and_erases(tmp_path: Path) -> None:
     write_assistant(folder, SMALL_SHOP)
 
     async def fill() -> None:
-        db = Database.open(f"sqlite:///{home / 'kefu.db'}")
-        db.upgrade()
+        db = database_of(home)
         await db.write(lambda c: arrivals.accept(c, "small-shop", [message("hello", "anna-lang")], [], NOON))
         await db.close()
 
