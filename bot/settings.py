@@ -10,6 +10,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -77,6 +78,17 @@ class Settings(BaseSettings):
     @classmethod
     def _listed(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str | None) -> str | None:
+        """The server takes whatever is no address for a name, which no request ever comes from."""
+        for part in value.split(",") if value and value != "*" else ():
+            try:
+                ip_network(part.strip())
+            except ValueError as error:
+                raise ValueError(f"{error}; give addresses, networks such as 10.0.0.0/8, or * alone") from error
+        return value or None
 
     @property
     def database(self) -> str:

@@ -34,6 +34,17 @@ def test_a_wrong_value_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> No
         load_settings()
 
 
+@pytest.mark.parametrize("wrong", ["10.0.0.0/99", "proxy.internal", "*,10.0.0.1"])
+def test_a_proxy_that_no_request_would_come_from_is_refused(wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match="KEFU_TRUSTED_PROXIES.*give addresses"):
+        load_settings(trusted_proxies=wrong)
+
+
+@pytest.mark.parametrize("right", ["", "*", "10.0.0.1", "10.0.0.0/8, fd00::/8"])
+def test_trusted_proxies_are_addresses_and_networks(right: str) -> None:
+    assert (load_settings(trusted_proxies=right).trusted_proxies or "") == right
+
+
 def test_secret_is_made_once_and_private(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path)
     first = settings.secret()
