@@ -36,7 +36,7 @@ def test_a_wrong_value_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("wrong", ["10.0.0.0/99", "proxy.internal", "*,10.0.0.1"])
 def test_a_proxy_that_no_request_would_come_from_is_refused(wrong: str) -> None:
-    with pytest.raises(ConfigurationError, match="KEFU_TRUSTED_PROXIES.*give addresses"):
+    with pytest.raises(ConfigurationError, match=r"KEFU_TRUSTED_PROXIES.*give addresses"):
         load_settings(trusted_proxies=wrong)
 
 
