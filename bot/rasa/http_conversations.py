@@ -35,7 +35,7 @@ from bot.rasa.stories import sessions_of, story_file
 from bot.rasa.tracker_views import TrackerView
 from bot.storage import conversations
 from bot.storage.owners import Owner, owner_of
-from connectors.base import InboundMessage, OutboundMessage
+from connectors.base import InboundMessage, OutboundMessage, storable_text
 from connectors.rendering import rasa_messages
 
 _OWN_CHANNEL = "rest"
@@ -197,6 +197,8 @@ class Conversations:
 
 def _conversation_id(request: Request) -> str:
     found: str = request.path_params["conversation_id"]
+    if storable_text(found) != found:
+        raise bad_request("The conversation ID is not valid text.", "conversation_id", "path")
     return found or "default"
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, func, or_, select, update
 
 from bot.storage.arrivals import open_conversation
 from bot.storage.tables import conversations, files
+from connectors.base import storable_text
 from connectors.files import Correspondent, StoredFile, StoreFull
 
 # A writer that has not finished after this long is dead.
@@ -85,7 +86,7 @@ def find(conn: Connection, assistant_id: str, sender_id: str, ids: Collection[st
         .where(
             conversations.c.assistant_id == assistant_id,
             conversations.c.sender_id == sender_id,
-            files.c.id.in_(sorted(ids)),
+            files.c.id.in_(sorted({storable_text(one) for one in ids})),  # PostgreSQL takes no NUL, not even to compare
             *_IS_THERE,
         )
     )

@@ -78,13 +78,13 @@ async def run(shop: Shop, requests: int, seed: int = 0) -> Outcome:
 async def _round(
     shop: Shop, outcome: Outcome, rng: random.Random, surfaces: tuple[Surface, ...], customer: str, number: int
 ) -> None:
-    before = shop.rows()
+    before = await shop.rows()
     cases = [shaken(rng, rng.choice(surfaces).strict(rng)) for _ in range(STRICT_A_ROUND)]
     await _put(shop, outcome, cases)
     await _chat(shop, outcome, rng)
     if number % 4 == 0:
         await _over_a_session(shop, outcome, rng)
-    if (after := shop.rows()) != before:
+    if (after := await shop.rows()) != before:
         outcome.rows_too_many += 1
         kinds = Counter(f"{case.channel}: {case.kind}" for case in cases)
         outcome.problem(f"rows {before} became {after}, seed of round {number}, among {dict(kinds)}")
@@ -94,7 +94,7 @@ async def _round(
         _valid(shop, outcome, customer, number), asyncio.gather(_put(shop, outcome, loose))
     )
     await shop.settled()
-    stored = shop.rows()["inbox"] - after["inbox"]
+    stored = (await shop.rows())["inbox"] - after["inbox"]
     by_customer = 0 if customer == "files" else 1
     outcome.still_valid += max(0, stored - by_customer)
     if stored > taken + by_customer:

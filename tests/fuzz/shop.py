@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -12,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.storage import inbox
+from sqlalchemy import Connection, func, select
+
+from bot.storage import inbox, tables
 from connectors.visitors import new_visitor_id, visitor_token
 from tests import slack_people
 from tests.contract.telegram_platform import SECRET_HEADER, TOKEN, TelegramPlatform
@@ -31,7 +32,10 @@ from tests.wechat_side import credentials as wechat_credentials
 ORIGIN, WIDGET_SECRET, API_TOKEN, TELEGRAM_SECRET = "https://shop.example", "w" * 40, "opensesame", "of-telegram"
 QUESTION, ANSWER = "/ask_hours", "we are open 9-5"
 ANSWERED_WITHIN_S = 60.0
-STATE_TABLES = ("customers", "identities", "conversations", "inbox", "outbox", "events", "reminders", "files")
+STATE_TABLES = (
+    tables.customers, tables.identities, tables.conversations, tables.inbox, tables.outbox, tables.events,
+    tables.reminders, tables.files,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +64,14 @@ class Shop:
         """A token as the server's welcome gives it."""
         return visitor_token(new_visitor_id(), self.secret)
 
-    def rows(self) -> dict[str, int]:
+    async def rows(self) -> dict[str, int]:
         """How many rows hold what customers did and what they are told."""
-        with sqlite3.connect(self.home / "kefu.db") as db:
-            return {name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in STATE_TABLES}
+
+        def count(conn: Connection) -> dict[str, int]:
+            counts = {table.name: select(func.count()).select_from(table) for table in STATE_TABLES}
+            return {name: conn.execute(query).scalar_one() for name, query in counts.items()}
+
+        return await self.lab.platform.db.read(count)
 
     async def settled(self, within_s: float = ANSWERED_WITHIN_S) -> None:
         """Every message that was taken has had its turn."""

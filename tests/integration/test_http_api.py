@@ -335,3 +335,17 @@ async def test_text_that_no_database_stores_is_refused_or_cleaned(lab: Lab) -> N
     assert refusal(half) == BAD_REQUEST
     state = (await lab.http.post(EVENTS, json={"event": "slot", "name": "topic", "value": "a\0b"})).json()
     assert state["slots"]["topic"] == "ab"
+
+
+async def test_an_id_that_no_database_holds_is_nobodys(lab: Lab) -> None:
+    for method, path, body in (
+        ("GET", "tracker", None),
+        ("GET", "story", None),
+        ("POST", "predict", None),
+        ("POST", "execute", {"name": "utter_hours"}),
+        ("POST", "messages", {"text": "/ask_hours", "sender": "user"}),
+        ("POST", "trigger_intent", {"name": "ask_hours"}),
+        ("POST", "tracker/events", {"event": "restart"}),
+    ):
+        answer = await lab.http.request(method, f"/conversations/a%00b/{path}", json=body)
+        assert answer.status_code in {400, 404}, (path, answer.text)
