@@ -34,6 +34,7 @@ from bot.channels import connectors_of, public_brand
 from bot.entrance import AsciiQueries, NoSniff, RefusalLimit
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated, StorageError
 from bot.files import Files
+from bot.platform_files import PlatformFiles
 from bot.rasa.action_server import InProcessActions, RemoteActions
 from bot.rasa.duckling import duckling_of
 from bot.rasa.engine import RasaEngine
@@ -170,6 +171,7 @@ class Platform:
             worker_id=process,
             observer=observer or (traces.append if debug else None),
             chores=[files.tidy],
+            files=PlatformFiles(connectors, files),
         )
         names = [connector.name for connector in connectors]
         ports = SqlPorts(

@@ -29,6 +29,7 @@ from bot.dialogue.manager import (
 )
 from bot.dialogue.tracker import SnapshotOutdated, Tracker
 from bot.errors import StaleConversation, StorageError
+from bot.platform_files import PlatformFiles
 from bot.storage import conversations, inbox, outbox, reminders
 from bot.storage.database import Database
 from bot.storage.hub import Hub
@@ -74,8 +75,10 @@ class Worker:
         limits: WorkerLimits = WorkerLimits(),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         chores: Sequence[Callable[[datetime], Awaitable[object]]] = (),
+        files: PlatformFiles | None = None,
     ) -> None:
         self.bot = bot
+        self._files = files
         self._chores = chores
         self._db, self._hub, self._understander = db, hub, understander
         self._push = {connector.name: connector for connector in connectors if isinstance(connector, PushConnector)}
@@ -148,7 +151,7 @@ class Worker:
             return
         try:
             async with self._lease_kept(claim):
-                record = await self._decide(claim)
+                record = await self._decide(await self._with_files(claim))
             sent = await self._db.write(lambda c: inbox.finish(c, claim, record, self._clock()))
         except StaleConversation:
             self._metrics.turns.labels("stale").inc()
@@ -177,6 +180,16 @@ class Worker:
             renewing.cancel()
             with suppress(asyncio.CancelledError, StorageError):  # `finish` finds out for itself what a renewal met
                 await renewing
+
+    async def _with_files(self, claim: Claim) -> Claim:
+        """Fetch what the customer sent beside the words, where it lies with the platform; once, however often the turn
+        has to run."""
+        attachments = await self._files.collect(claim.message) if self._files else None
+        if attachments is None:
+            return claim
+        metadata = {**claim.message.metadata, "attachments": attachments}
+        await self._db.write(lambda c: inbox.note_metadata(c, claim, metadata))
+        return replace(claim, message=replace(claim.message, metadata=metadata))
 
     async def _decide(self, claim: Claim) -> TurnRecord:
         bot = self.bot

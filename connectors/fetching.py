@@ -1,4 +1,5 @@
-"""Downloads of addresses that a platform, a customer or a bot named: a picture in Slack or WeChat, an attachment.
+"""Downloads of addresses that a platform, a customer or a bot named: a picture in Slack or WeChat, an attachment; and
+what a channel must have whose customers' files lie with the platform (`FileConnector`).
 
 Whoever names an address must not reach what only this machine can reach: its own ports, the network behind it, the
 cloud's metadata. So the name is resolved here, every address it has is checked, and the connection goes to a checked
@@ -16,11 +17,12 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import httpx
 
-from connectors.base import ConnectorError
-from connectors.files import MEGABYTE, size_text
+from connectors.base import Connector, ConnectorError, InboundMessage
+from connectors.files import MEGABYTE, FileTooLarge, size_text
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -45,6 +47,28 @@ class FetchFailed(ConnectorError):
     """The other side did not answer as it should; trying again may help."""
 
     http_status = 502
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformFile:
+    """A file as the platform gave it; both are only its word for it."""
+
+    name: str
+    content: bytes
+
+
+@runtime_checkable
+class FileConnector(Connector, Protocol):
+    """A channel whose customers' files lie with the platform: a worker fetches them before the turn they belong to."""
+
+    async def fetch_file(
+        self, message: InboundMessage, attachment: Mapping[str, Any], max_bytes: int
+    ) -> PlatformFile | None:
+        """Get one entry of `message.metadata["attachments"]`; None where the entry is no file (a place, a link).
+
+        Raises FileTooLarge, FetchRefused or FetchFailed; after the last it is called again.
+        """
+        ...
 
 
 def is_public(address: Address) -> bool:
@@ -115,7 +139,8 @@ async def fetch(url: str, policy: FetchPolicy | None = None, headers: Mapping[st
     Args:
         headers: such as Authorization; they are not handed on when a redirect leads to another server.
     Raises:
-        FetchRefused: the address is not allowed, or the file too large or packed.
+        FetchRefused: the address is not allowed, or the file packed.
+        FileTooLarge: it has more than `policy.max_bytes`.
         FetchFailed: no such name, no connection, another status than 200, or not done in time.
     """
     policy = policy or FetchPolicy()
@@ -226,11 +251,11 @@ async def _taken(response: httpx.Response, url: httpx.URL, policy: FetchPolicy) 
     content = bytearray()
     announced = response.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > policy.max_bytes:
-        raise FetchRefused(f"the file is larger than {size_text(policy.max_bytes)}")
+        raise FileTooLarge(f"the file is larger than {size_text(policy.max_bytes)}")
     async for chunk in response.aiter_raw():
         content += chunk
         if len(content) > policy.max_bytes:
-            raise FetchRefused(f"the file is larger than {size_text(policy.max_bytes)}")
+            raise FileTooLarge(f"the file is larger than {size_text(policy.max_bytes)}")
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     return Fetched(content=bytes(content), media_type=media_type or "application/octet-stream", url=str(url))
 

@@ -64,9 +64,12 @@ KINDS = {
         _kind("odt", f"{_OPEN_DOCUMENT}text"),
         _kind("ods", f"{_OPEN_DOCUMENT}spreadsheet"),
         _kind("odp", f"{_OPEN_DOCUMENT}presentation"),
+        _kind("amr", "audio/amr"),
+        _kind("mp4", "video/mp4", ".m4v", ".mov"),
     )
 }
-DEFAULT_KINDS = tuple(name for name in KINDS if name != "heic")  # few browsers can show it
+# Few browsers can show the first; nobody looks into the others, which WeChat's customers speak and film.
+DEFAULT_KINDS = tuple(name for name in KINDS if name not in {"heic", "amr", "mp4"})
 # Browsers show these without running anything in them.
 SHOWN_INLINE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
@@ -77,6 +80,8 @@ _BEGINNINGS = (
     (re.compile(rb"RIFF.{4}WEBPVP8[ LX]", re.DOTALL), "webp"),
     (re.compile(rb".{4}ftyp(?:heic|heix|heim|heis|mif1)", re.DOTALL), "heic"),
     (re.compile(rb"%PDF-[12]\.\d"), "pdf"),
+    (re.compile(rb"#!AMR(?:-WB)?\n"), "amr"),
+    (re.compile(rb".{4}ftyp(?:isom|iso2|mp4[12]|avc1|M4V |qt  )", re.DOTALL), "mp4"),
 )
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _MARKUP = re.compile(rb"\s*<[!?/a-zA-Z]")

@@ -9,15 +9,19 @@ Invariant: Slack is acknowledged after `receive` returned, over HTTP and over So
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from connectors.base import OutboundMessage, Ports, SendResult
+from connectors.base import InboundMessage, OutboundMessage, Ports, SendResult
+from connectors.fetching import PlatformFile
 from connectors.slack_api import SlackApi
 from connectors.slack_blocks import LIMITS
 from connectors.slack_events import Place
+from connectors.slack_files import SlackFiles
 from connectors.slack_http import SlackRequests
 from connectors.slack_intake import CHANNEL, Intake
 from connectors.slack_oauth import Install
@@ -43,6 +47,7 @@ class Slack:
         self.options = options
         self._api = SlackApi(options.api_url, options.proxy)
         self._workspaces = Workspaces(options, self._api, secret)
+        self._files = SlackFiles(options.api_url, self._api, self._workspaces)
         self._poster = Poster(options, self._api, self._workspaces, secret)
         self._statuses: set[asyncio.Task[None]] = set()
 
@@ -76,6 +81,12 @@ class Slack:
     async def send(self, message: OutboundMessage, *, is_repeat: bool) -> SendResult:
         """Post a message; a repeat is looked for first."""
         return await self._poster.send(message, is_repeat=is_repeat)
+
+    async def fetch_file(
+        self, message: InboundMessage, attachment: Mapping[str, Any], max_bytes: int
+    ) -> PlatformFile | None:
+        """A file that a person posted."""
+        return await self._files.fetch(message, attachment, max_bytes)
 
     def _intake(self, ports: Ports) -> Intake:
         return Intake(self.options, ports, self._api, self._workspaces, self._show_status)

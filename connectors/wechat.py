@@ -14,10 +14,11 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
@@ -34,6 +35,7 @@ from connectors.base import (
     SendResult,
     StateChange,
 )
+from connectors.fetching import PlatformFile
 from connectors.wechat_api import TIMEOUT_S, WeChatApi, official_account_api, push_menu
 from connectors.wechat_budget import Budget
 from connectors.wechat_choices import as_payload
@@ -41,6 +43,7 @@ from connectors.wechat_crypto import Rejected, signature
 from connectors.wechat_desk import KEPT, Desk
 from connectors.wechat_door import Door, Letter
 from connectors.wechat_errors import KEEP_S
+from connectors.wechat_media import fetch_media
 from connectors.wechat_messages import (
     CHANNEL,
     SENDER_PREFIX,
@@ -172,6 +175,13 @@ class WeChat:
         if riders:
             await together.end(message, result)
         return result
+
+    async def fetch_file(
+        self, message: InboundMessage, attachment: Mapping[str, Any], max_bytes: int
+    ) -> PlatformFile | None:
+        """A picture, voice or video that a customer sent."""
+        has_api = self.parts is not None and self.options.app_id and self.options.app_secret
+        return await fetch_media(self._api(self.parts.ports) if self.parts and has_api else None, attachment, max_bytes)
 
     async def push_menu(self, ports: Ports) -> None:
         """Replace the account's menu by the options' one. Raises a ConnectorError where WeChat does not take it."""

@@ -13,16 +13,21 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from email.message import Message
+from typing import Any, TypeVar
 
 import httpx
 
 from connectors.base import ChannelState
+from connectors.fetching import PlatformFile
+from connectors.files import FileTooLarge, size_text
 from connectors.wechat_errors import ALERTS, NO_PERMISSION, NoToken, NotSent, Refused, Unclear
 
 log = logging.getLogger("kefu.wechat")
+T = TypeVar("T")
 
 TIMEOUT_S = 8.0
+MEDIA = "/cgi-bin/media/get"
 LEASE_S = 20.0
 WAIT_S = 10.0
 """Who waits longer for another process's token tells the outbox to come again, before the outbox loses patience."""
@@ -129,15 +134,26 @@ class WeChatApi:
 
     async def call(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """WeChat's answer. Raises Refused, NotSent or Unclear."""
+        return await self._with_token(lambda token: post(self._http, path, body, {"access_token": token}))
+
+    async def media(self, media_id: str, max_bytes: int) -> PlatformFile | str:
+        """A file that a customer sent, or, of some videos, the address where it lies.
+
+        Raises Refused, NotSent or Unclear, or FileTooLarge.
+        """
+        return await self._with_token(
+            lambda token: _download(self._http, {"access_token": token, "media_id": media_id}, max_bytes)
+        )
+
+    async def _with_token(self, ask: Callable[[str], Awaitable[T]]) -> T:
         token = await self._token()
         try:
-            return await post(self._http, path, body, {"access_token": token})
+            return await ask(token)
         except Refused as refused:
             if refused.remedy != "refresh":
                 raise
             log.warning("wechat.token_refused", extra={"code": refused.code})
-        fresh = await self._token(failed=token)
-        return await post(self._http, path, body, {"access_token": fresh})
+        return await ask(await self._token(failed=token))
 
     async def _token(self, failed: str | None = None) -> str:
         """Whatever goes wrong with the token, the message itself was not sent."""
@@ -170,6 +186,37 @@ async def _answered(path: str, request: httpx.Request, http: httpx.AsyncClient) 
     except httpx.HTTPError as error:
         raise Unclear(f"WeChat did not answer ({type(error).__name__})") from error
     return _read(path, answer)
+
+
+async def _download(http: httpx.AsyncClient, query: Mapping[str, str], max_bytes: int) -> PlatformFile | str:
+    # As it is: a few packed bytes can become gigabytes.
+    request = http.build_request("GET", MEDIA, params=query, headers={"Accept-Encoding": "identity"})
+    content = bytearray()
+    try:
+        answer = await http.send(request, stream=True)
+        try:
+            async for chunk in answer.aiter_raw():
+                content += chunk
+                if len(content) > max_bytes:
+                    raise FileTooLarge(f"the file is larger than {size_text(max_bytes)}")
+        finally:
+            await answer.aclose()
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise NotSent(f"WeChat was not reached ({type(error).__name__})") from error
+    except httpx.HTTPError as error:
+        raise Unclear(f"WeChat did not answer ({type(error).__name__})") from error
+    if answer.status_code == 200 and (disposition := answer.headers.get("content-disposition")):
+        return PlatformFile(name=_file_name(disposition), content=bytes(content))
+    told = _read(MEDIA, httpx.Response(answer.status_code, content=bytes(content)))
+    if not isinstance(told.get("video_url"), str):
+        raise Unclear("WeChat gave no file")
+    return str(told["video_url"])
+
+
+def _file_name(disposition: str) -> str:
+    header = Message()
+    header["content-disposition"] = disposition
+    return header.get_filename() or "file"
 
 
 def _read(path: str, answer: httpx.Response) -> dict[str, Any]:

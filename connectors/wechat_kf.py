@@ -13,21 +13,24 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from connectors.base import ConnectorError, Delivered, OutboundMessage, Ports, RetryLater, SendResult
+from connectors.base import ConnectorError, Delivered, InboundMessage, OutboundMessage, Ports, RetryLater, SendResult
+from connectors.fetching import PlatformFile
 from connectors.wechat_api import TIMEOUT_S, WeChatApi, corp_api
 from connectors.wechat_crypto import Rejected
 from connectors.wechat_door import Door
 from connectors.wechat_errors import NotSent, Refused, Unclear, send_result
 from connectors.wechat_kf_messages import CHANNEL, Address
 from connectors.wechat_kf_pull import Puller
+from connectors.wechat_media import fetch_media
 from connectors.wechat_options import WeChatKfOptions
 from connectors.wechat_rendering import LIMITS, kf_message, pushed
 from connectors.wechat_xml import field
@@ -112,6 +115,12 @@ class WeChatKf:
                 await self._ports.state.compare_and_set(_kept(message.sender_id), None, "1")
             return send_result(error)
         return Delivered()
+
+    async def fetch_file(
+        self, message: InboundMessage, attachment: Mapping[str, Any], max_bytes: int
+    ) -> PlatformFile | None:
+        """A picture, voice, video or file that a customer sent."""
+        return await fetch_media(self._api, attachment, max_bytes)
 
     async def _send(self, message: OutboundMessage) -> None:
         assert self._api is not None

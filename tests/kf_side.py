@@ -50,6 +50,7 @@ class KfServer:
     stale_tokens: set[str] = field(default_factory=set)
     pull_errors: list[int] = field(default_factory=list)
     fetches: int = 0
+    media: dict[str, Response] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def write(self, text: str, **changes: Any) -> None:
@@ -103,6 +104,10 @@ class KfServer:
             return Response("", status_code=504)
         return JSONResponse({"errcode": answer, "errmsg": "ok", "msgid": body["msgid"]})
 
+    async def media_get(self, request: Request) -> Response:
+        assert request.query_params["access_token"] == "corp token"
+        return self.media[request.query_params["media_id"]]
+
     def texts(self) -> list[str]:
         return [message["text"]["content"] for message in self.sent.values()]
 
@@ -119,6 +124,7 @@ class KfServer:
                 Route("/cgi-bin/gettoken", self.gettoken, methods=["GET"]),
                 Route("/cgi-bin/kf/sync_msg", self.sync_msg, methods=["POST"]),
                 Route("/cgi-bin/kf/send_msg", self.send_msg, methods=["POST"]),
+                Route("/cgi-bin/media/get", self.media_get, methods=["GET"]),
             ]
         )
 

@@ -19,7 +19,7 @@ from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.blocks import Block
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -63,6 +63,8 @@ class FakeSlack:
         self.used: list[str] = []  # the token of each post
         self.failures: dict[str, list[Response | Failure | None]] = {}
         self.answers: dict[str, Any] = {}
+        self.files: dict[str, Response] = {}  # what the paths under /files-pri/ give to who has a token; others, a page
+        self.file_tokens: list[str] = []  # what was shown to them
         self.address = ""
         self.on_post: Callable[[Said], None] = lambda said: None
         self.answers_after_s = 0.0  # how long the caller waits to hear what was done
@@ -73,7 +75,11 @@ class FakeSlack:
         self._news, self._closing = asyncio.Event(), asyncio.Event()
 
     def routes(self) -> list[BaseRoute]:
-        return [Route("/api/{method}", self._call, methods=["GET", "POST"]), WebSocketRoute("/link", self._link)]
+        return [
+            Route("/api/{method}", self._call, methods=["GET", "POST"]),
+            Route("/files-pri/{name}", self._file),
+            WebSocketRoute("/link", self._link),
+        ]
 
     def close(self) -> None:
         """Let go of the calls that got no answer."""
@@ -122,6 +128,16 @@ class FakeSlack:
         done = self._do(method, fields, request)
         await asyncio.sleep(self.answers_after_s)
         return JSONResponse(done)
+
+    async def _file(self, request: Request) -> Response:
+        """As Slack's: without a token that may read files there is a page to sign in, with status 200."""
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        self.file_tokens.append(token)
+        if (waiting := self.failures.get("files")) and isinstance(failure := waiting.pop(0), Response):
+            return failure
+        if token not in self.tokens:
+            return HTMLResponse("<!DOCTYPE html><html><body>Sign in to Slack</body></html>")
+        return self.files.get(request.path_params["name"], Response(status_code=404))
 
     def _do(self, method: str, fields: Mapping[str, str], request: Request) -> dict[str, Any]:
         if method in self.answers:

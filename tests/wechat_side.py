@@ -150,6 +150,8 @@ class WeChatServer:
     sent: list[dict[str, Any]] = field(default_factory=list)
     on_sent: Callable[[dict[str, Any]], None] = lambda message: None
     menus: list[dict[str, Any]] = field(default_factory=list)
+    media: dict[str, Response] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)  # what lies at the addresses of pictures, for everybody
     calls: int = 0
     hang: asyncio.Event | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -175,6 +177,15 @@ class WeChatServer:
 
     async def menu_create(self, request: Request) -> Response:
         return await self._take(request, self.menus)
+
+    async def media_get(self, request: Request) -> Response:
+        if request.query_params["access_token"] not in self.valid:
+            return JSONResponse({"errcode": 40001, "errmsg": "invalid credential"})
+        unknown = JSONResponse({"errcode": 40007, "errmsg": "invalid media_id"})
+        return self.media.get(request.query_params["media_id"], unknown)
+
+    async def picture(self, request: Request) -> Response:
+        return Response(self.pictures[request.path_params["name"]], media_type="image/jpeg")
 
     async def _take(self, request: Request, into: list[dict[str, Any]]) -> Response:
         self.calls += 1
@@ -210,6 +221,8 @@ class WeChatServer:
                 Route("/cgi-bin/stable_token", self.stable_token, methods=["POST"]),
                 Route("/cgi-bin/message/custom/send", self.custom_send, methods=["POST"]),
                 Route("/cgi-bin/menu/create", self.menu_create, methods=["POST"]),
+                Route("/cgi-bin/media/get", self.media_get, methods=["GET"]),
+                Route("/mmbiz/{name}", self.picture, methods=["GET"]),
             ]
         )
 

@@ -26,10 +26,21 @@ from bot.storage.predictions import add_prediction
 from bot.storage.records import Claim, Delivery, TurnRecord
 from bot.storage.reminders import note_reminders
 from bot.storage.tables import conversations, events, identities, inbox, reminders, snapshots
-from bot.storage.types import Id, UtcDateTime
+from bot.storage.types import Id, Json, UtcDateTime
 from connectors.base import InboundMessage, OutboundMessage
 
-__all__ = ["Claim", "TurnRecord", "claim", "extend", "fail", "finish", "release", "reply_to", "waiting"]
+__all__ = [
+    "Claim",
+    "TurnRecord",
+    "claim",
+    "extend",
+    "fail",
+    "finish",
+    "note_metadata",
+    "release",
+    "reply_to",
+    "waiting",
+]
 
 _due = (
     select(conversations.c.id)
@@ -376,6 +387,26 @@ def extend(conn: Connection, claim: Claim, now: datetime, lease_s: float) -> Non
     held = {"conversation": claim.conversation_id, "claimed_fence": claim.fence, "until": until}
     if conn.execute(_EXTEND, held).rowcount != 1:
         raise StaleConversation(f"conversation {claim.conversation_id} is no longer held by this worker")
+
+
+_BODY = select(inbox.c.body).where(inbox.c.id == bindparam("inbound")).with_for_update()
+_NOTE_BODY = update(inbox).where(inbox.c.id == bindparam("inbound")).values(body=bindparam("new_body", type_=Json))
+
+
+def note_metadata(conn: Connection, claim: Claim, metadata: Mapping[str, Any]) -> None:
+    """What was found out about a message before its turn: a turn that has to run again begins with it.
+
+    Raises:
+        StaleConversation: another worker holds the conversation by now; nothing is changed.
+    """
+    if conn.execute(select(conversations.c.id).where(*_held).with_for_update(), _fence(claim)).one_or_none() is None:
+        raise _moved_on(claim)
+    body = conn.execute(_BODY, {"inbound": claim.inbound_id}).scalar_one()
+    conn.execute(_NOTE_BODY, {"inbound": claim.inbound_id, "new_body": {**body, "metadata": dict(metadata)}})
+
+
+def _fence(claim: Claim) -> dict[str, int]:
+    return {"conversation": claim.conversation_id, "claimed_fence": claim.fence}
 
 
 def release(conn: Connection, assistant_id: str, worker_id: str | None, now: datetime) -> int:

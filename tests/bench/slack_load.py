@@ -29,6 +29,7 @@ EVENTS_PER_S = 100
 WARM_UP_S = 5
 MAX_ACK_P99_MS = 300
 SLACK_WAITS_S = 3.0
+REUSED_WITHIN_S = 3.0
 ANSWERED_WITHIN_S = 120.0
 """After the last event; what has no answer by then counts as unanswered."""
 TEXTS = tuple(step.message for talk in TALKS for step in talk if not step.is_pressed)
@@ -123,7 +124,7 @@ def _events(count: int) -> list[Event]:
 async def _load(port: int, count: int) -> Load:
     """One event each hundredth of a second, whatever became of those before."""
     events, load = _events(count), Load()
-    free: deque[Connection] = deque()
+    free: deque[tuple[Connection, float]] = deque()
     loop = asyncio.get_running_loop()
     began = loop.time() + 0.1
     tasks = []
@@ -132,25 +133,30 @@ async def _load(port: int, count: int) -> Load:
         await asyncio.sleep(max(0.0, due - loop.time()))
         tasks.append(asyncio.create_task(_deliver(port, event, due, free, load)))
     await asyncio.gather(*tasks)
-    for connection in free:
+    for connection, _ in free:
         await connection.__aexit__()
     return load
 
 
-async def _deliver(port: int, event: Event, due: float, free: deque[Connection], load: Load) -> None:
+async def _deliver(port: int, event: Event, due: float, free: deque[tuple[Connection, float]], load: Load) -> None:
     loop = asyncio.get_running_loop()
     load.sent.append(event.channel)
     load.late.append(loop.time() - due)
     try:
-        connection = free.pop() if free else await Connection("127.0.0.1", port, "/webhooks/slack/events").__aenter__()
+        # The youngest; an old one may be about to be closed by the server, which keeps an idle connection for 5 s.
+        connection = free.pop()[0] if free and loop.time() - free[-1][1] < REUSED_WITHIN_S else await _connected(port)
         status, _ = await connection.post(event.body, event.headers)
-    except OSError as error:
+    except (OSError, EOFError) as error:
         load.failed[type(error).__name__] += 1
         return
     load.acks.append(loop.time() - due)
     if status != 200:
         load.failed[f"HTTP {status}"] += 1
-    free.append(connection)
+    free.append((connection, loop.time()))
+
+
+async def _connected(port: int) -> Connection:
+    return await Connection("127.0.0.1", port, "/webhooks/slack/events").__aenter__()
 
 
 async def _answered(fake: FakeSlack, channels: Sequence[str]) -> float:

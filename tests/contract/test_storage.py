@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -77,12 +78,22 @@ async def test_a_lease_that_ran_out_goes_to_another_and_the_late_worker_changes_
         lambda conn: inbox.fail(conn, late, "too late", at(20), NOON),
         lambda conn: inbox.fail(conn, late, "too late", None, NOON, bodies=[{"text": "sorry"}]),
         lambda conn: inbox.extend(conn, late, at(11), 100),
+        lambda conn: inbox.note_metadata(conn, late, {"too": "late"}),
     ):
         with pytest.raises(StaleConversation):
             await database.write(act)
     await database.write(lambda conn: finish(conn, again, "in time"))
     said = await database.read(lambda conn: conversations.transcript(conn, SHOP, "ann", 0))
     assert [entry.body["text"] for entry in said] == ["a1", "in time"]
+
+
+async def test_what_was_noted_about_a_message_is_there_when_it_is_claimed_again(database: Database) -> None:
+    await database.write(lambda conn: accept(conn, "a1"))
+    (held,) = await database.write(lambda conn: claim(conn, at(0), lease_s=10))
+    noted = {"attachments": [{"id": "f1"}]}
+    await database.write(lambda conn: inbox.note_metadata(conn, held, noted))
+    (again,) = await database.write(lambda conn: claim(conn, at(10), worker="w2"))
+    assert again.message == replace(held.message, metadata=noted)
 
 
 async def test_extending_a_lease_keeps_others_away(database: Database) -> None:

@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from connectors.fetching import Address, FetchFailed, FetchPolicy, FetchRefused, fetch, is_public
+from connectors.files import FileTooLarge
 from tests.serving import listen, serving
 
 # A certificate for files.example, made for this file alone and believed by nobody else.
@@ -324,7 +325,8 @@ async def test_a_token_is_not_handed_on_to_another_server() -> None:
 @pytest.mark.parametrize("what", ["large", "endless", "packed"])
 async def test_what_is_too_large_or_packed_is_refused(what: str) -> None:
     async with origin() as (address, _):
-        with pytest.raises(FetchRefused, match="larger than 1000 bytes" if what != "packed" else "packed"):
+        refusal, why = (FetchRefused, "packed") if what == "packed" else (FileTooLarge, "larger than 1000 bytes")
+        with pytest.raises(refusal, match=why):
             await fetch(f"http://{address}/{what}", HERE)
 
 

@@ -17,7 +17,6 @@ from tests.fuzz.requests import Asked
 from tests.fuzz.shop import ANSWER, CUSTOMERS, TELEGRAM_SECRET, Shop, open_shop, over_socketio, socketio_session
 from tests.slack_people import signed
 
-
 pytestmark = pytest.mark.both_databases
 
 

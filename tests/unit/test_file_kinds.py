@@ -48,6 +48,8 @@ def test_a_kind_that_is_not_listed_is_refused_and_the_listed_are_named() -> None
     with pytest.raises(UnwantedFile, match="taken are: png, pdf"):
         recognise(HEIC, "a.heic", ["pdf", "png"])
     assert recognise(HEIC, "a", ["heic"]).media_type == "image/heic"
+    assert recognise(b"#!AMR\n<\x91\x17", "a", ["amr"]).media_type == "audio/amr"
+    assert recognise(b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00", "a", ["mp4"]).media_type == "video/mp4"
     with pytest.raises(UnwantedFile, match="none"):
         recognise(JPEG, "a.jpg", [])
 

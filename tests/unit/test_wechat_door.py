@@ -21,12 +21,14 @@ from connectors.wechat_options import WeChatKfOptions, WeChatOptions
 from tests.wechat_side import AES_KEY, NOW, TOKEN, Account, credentials, message_xml
 
 CORP_ID = "ww5823bf96d3bd56c7"
+# Nothing here calls WeChat; a client of the real network reads the certificates anew for every example.
+NOWHERE = httpx.MockTransport(lambda _: httpx.Response(500))
 
 
 def account(mode: str, now: float = NOW, **changes: Any) -> tuple[Account, MemoryPorts]:
     """An address that thinks it is `now`, and WeChat's side of it."""
     given_keys = {"mode": mode, "replay_window_s": 900, **({} if mode == "plaintext" else {"aes_key": AES_KEY})}
-    channel = WeChat(WeChatOptions.of(credentials(**given_keys | changes), {}), clock=lambda: now)
+    channel = WeChat(WeChatOptions.of(credentials(**given_keys | changes), {}), transport=NOWHERE, clock=lambda: now)
     ports = MemoryPorts(lambda message: [{"text": f"answer to {message.text}"}])
     transport = httpx.ASGITransport(Starlette(routes=channel.routes(ports)))
     return Account(http=httpx.AsyncClient(transport=transport, base_url="http://shop"), mode=mode), ports
@@ -175,7 +177,7 @@ async def test_signatures_of_two_tokens_are_not_confused() -> None:
 
 def kf() -> httpx.AsyncClient:
     options = WeChatKfOptions.of({"corp_id": CORP_ID, "secret": "s", "token": TOKEN, "aes_key": AES_KEY}, {})
-    channel = WeChatKf(options, clock=lambda: NOW)
+    channel = WeChatKf(options, transport=NOWHERE, clock=lambda: NOW)
     transport = httpx.ASGITransport(Starlette(routes=channel.routes(MemoryPorts())))
     return httpx.AsyncClient(transport=transport, base_url="http://shop")
 
