@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,10 @@ settings.load_profile("kefu")
 def starter_home() -> Path:
     """A KEFU_HOME with the starter trained by the real command; kept between runs, so that nothing is trained twice."""
     home = Path(os.environ.get("KEFU_TEST_HOME", REPOSITORY / ".kefu" / "test"))
-    kefu("train", str(STARTER), home=home, timeout=900)
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "training.lock").open("w") as lock:  # `pytest -n 2` has two sessions: one trains, the other finds it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kefu("train", str(STARTER), home=home, timeout=900)
     return home
 
 

@@ -111,6 +111,56 @@ def jitter(found: Figures) -> str:
     )
 
 
+def slack(found: Figures) -> str:
+    part = found["slack"]
+    return (
+        f"acknowledged after p50 {part['ack']['p50_ms']:.0f} ms, p99 {part['ack']['p99_ms']:.0f} ms, at most "
+        f"{part['ack']['max_ms']:.0f} ms; {part['answered']} of {part['n_events']} answered, the last "
+        f"{part['last_answer_after_last_event_s']:.1f} s after the last event"
+    )
+
+
+def wechat(found: Figures) -> str:
+    return "; ".join(
+        f"{label}: {part['tries_as_designed_in_time']} of {part['n_tries']} tries met in time, "
+        f"{part['customers_answered_once_or_unknown'] - part['unknown']} of {found['wechat']['customers']} customers "
+        f"answered once"
+        for label, part in (
+            ("with customer-service messages", found["wechat"]["with_customer_messages"]),
+            ("without", found["wechat"]["without_customer_messages"]),
+        )
+    )
+
+
+def token(found: Figures) -> str:
+    part = found["token"]
+    return (
+        f"{part['token_fetches']} token fetched; {part['delivered_once']} of {part['refused_with_40001_at_once']} "
+        f"messages delivered once"
+    )
+
+
+def workers(found: Figures) -> str:
+    bounds = {name: bound["workers"] for name, bound in found["bounds"].items()}
+    return "; ".join(
+        f"{label}: {' → '.join(format(one['turns_per_s'], '.0f') for one in bounds[name].values())} turns/s, a worker "
+        f"idle while messages wait in {max(one[IDLE] for one in bounds[name].values()):.1%} of the samples"
+        for name, label in (("waiting", "a model elsewhere, 0.4 s a message"), ("processor", "two cores full"))
+    )
+
+
+IDLE = "share_a_worker_idles_while_messages_wait"
+
+
+def fuzz(found: Figures) -> str:
+    return (
+        f"{found['server_errors']} × 5xx, {found['exceptions']} exceptions, {found['hangs']} hangs, "
+        f"{found['rounds_with_rows_too_many']} changes of state by {found['n_malformed']} malformed requests over "
+        f"{len(found['malformed_by_channel'])} surfaces; {found['n_valid_answered']} of {found['n_valid']} valid "
+        f"messages answered"
+    )
+
+
 def swap(found: Figures) -> str:
     return (
         f"{found['n_messages'] - found['answered']} of {found['n_messages']} dropped, "
@@ -216,6 +266,11 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("Faults of all kinds, two web and two workers on PostgreSQL, which is restarted too", "faults_postgresql", faults),
     ("The same on plain slack_bolt with its default acknowledgement (control)", "faults_slack_bolt", faults),
     ("1,000 browsers cut off every 15 s for 2–5 s, two restarts", "jitter", jitter),
+    ("Slack: 100 signed events a second on a `kefu serve` that reads and answers them", "channels", slack),
+    ("WeChat: answers that take 20 s", "channels", wechat),
+    ("WeChat: 100 answers of 40001 at once, two replicas", "channels", token),
+    ("PostgreSQL, 1 → 2 → 4 workers, scripted model", "workers", workers),
+    ("Malformed requests to every channel, valid messages between them", "fuzz", fuzz),
     ("Model swaps and rollbacks under 20 messages a second", "swap", swap),
     ("Storage alone: accept, claim, finish; 32 customers", "storage", storage),
 )
