@@ -28,7 +28,7 @@ def starter_home() -> Path:
     """A KEFU_HOME with the starter trained by the real command; kept between runs, so that nothing is trained twice."""
     home = Path(os.environ.get("KEFU_TEST_HOME", REPOSITORY / ".kefu" / "test"))
     home.mkdir(parents=True, exist_ok=True)
-    with (home / "training.lock").open("w") as lock:  # `pytest -n 2` has two sessions: one trains, the other finds it
+    with (home / "tests.lock").open("w") as lock:  # `pytest -n 2` has two sessions: one trains, the other finds it
         fcntl.flock(lock, fcntl.LOCK_EX)
         kefu("train", str(STARTER), home=home, timeout=900)
     return home

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -27,6 +28,7 @@ class Answering:
     def ask(self) -> None:
         self.chat.say("hello")
         expect(self.chat.entries("own").last).to_contain_text("Sent")
+        expect(self.chat.entries("own").last).to_have_attribute("data-seq", re.compile(r"\d+"))
 
     def answer(self, *texts: str) -> None:
         inbound_id = max(self._ports.waiting)
