@@ -21,9 +21,9 @@ setup: ## Make .venv with the locked packages (again: at once; PYTHON=/path/to/p
 run: setup ## Serve the starter shop on http://127.0.0.1:8000/demo/, trained first where needed (PORT=8077 for another port)
 	@exec $(BIN)/kefu serve --debug --port $(PORT)
 
-test: setup ## Run every test (ARGS="-k widget -x" goes to pytest)
+test: setup ## Run every test, two files at a time (ARGS="-k widget -x" goes to pytest, -n 0: one after the other)
 	@$(BIN)/python .ci/environment.py browser
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-postgres: setup ## The tests of storage and of whole servers, all of them on PostgreSQL (ARGS go to pytest)
 	KEFU_TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/contract tests/integration $(ARGS)

@@ -59,7 +59,7 @@ def test_any_family_of_encoder_is_tuned_and_served(folders: Path, kind: str, tmp
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_every_named_recipe_trains_and_serves(folders: Path, name: str, tmp_path: Path) -> None:
-    recipe = replace(RECIPES[name], threads=1, enough_held_out=5, epochs=min(1, RECIPES[name].epochs))
+    recipe = replace(RECIPES[name], threads=1, enough_held_out=5, epochs=min(3, RECIPES[name].epochs))
     manifest = train(folders, "xlm-r", recipe, tmp_path / "v")
     assert manifest.recipe == name
     assert load_understander(tmp_path / "v", 1).replay_probes() == []
@@ -136,7 +136,7 @@ def test_tuning_learns_what_a_frozen_encoder_cannot(folders: Path, tmp_path: Pat
 @pytest.mark.parametrize("name", ["quick", "full"])
 def test_an_intent_of_a_single_example_is_learned_and_found(folders: Path, name: str, tmp_path: Path) -> None:
     lonely = Utterance(text="sing me a lullaby tonight", label="sing", language="en")
-    recipe = replace(RECIPES[name], threads=1, enough_held_out=5, epochs=min(1, RECIPES[name].epochs))
+    recipe = replace(RECIPES[name], threads=1, enough_held_out=5, epochs=min(3, RECIPES[name].epochs))
     train(folders, "bert", recipe, tmp_path / "v", tiny_data((lonely,)))
     reader = load_understander(tmp_path / "v", 1)
     assert "sing" in reader.manifest.intents
