@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
+from zoneinfo import ZoneInfo
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -28,6 +29,7 @@ from starlette.exceptions import HTTPException
 from watchfiles import Change
 
 from bot import __version__
+from bot.answers.service import Knowledge
 from bot.assistant.loader import Assistant, load_assistant
 from bot.brokers import Publisher, sink_of
 from bot.channels import connectors_of, public_brand
@@ -79,7 +81,9 @@ def load_bot(folder: Path, settings: Settings) -> Bot:
     assistant = load_assistant(folder, environment())
     registry = Registry(settings.models_dir, assistant.assistant_id)
     bot = Bot.of(assistant, actions_of(assistant), learned_policies(assistant, registry))
-    served = replace(bot, values=duckling_of(assistant.duckling), engine=engine_of(bot))
+    served = replace(
+        bot, values=duckling_of(assistant.duckling), engine=engine_of(bot), knowledge=knowledge_of(settings, assistant)
+    )
     return served.worded_by(nlg_server_of(assistant))
 
 
@@ -91,6 +95,19 @@ def understander_of(settings: Settings, registry: Registry) -> ServedUnderstande
         return RemoteUnderstander(urls_of(settings.models, registry.assistant_id))
     except ValueError as error:
         raise ConfigurationError(f"KEFU_MODELS: {error} (see docs/settings.md)") from error
+
+
+def knowledge_of(settings: Settings, assistant: Assistant) -> Knowledge | None:
+    """The assistant's documents, where kefu.yml lets them answer (`answers:`)."""
+    if assistant.config.answers is None:
+        return None
+    return Knowledge(
+        settings.knowledge_dir(assistant.assistant_id),
+        assistant.brand.answer_frames,
+        threads=settings.inference_threads,
+        today=lambda: datetime.now(ZoneInfo(assistant.config.timezone)).date(),
+        intent=assistant.config.answers.intent,
+    )
 
 
 def engine_of(bot: Bot) -> Engine | None:

@@ -20,6 +20,7 @@ from rich.text import Text
 from bot import __version__
 from bot.commands.console import Folder, chosen_folder, err, good, out, progress_bar, with_database
 from bot.commands.import_rasa import import_rasa
+from bot.commands.knowledge import knowledge
 from bot.commands.learn import retrain, review, train
 from bot.commands.measure import evaluate, explain
 from bot.commands.models import models
@@ -52,6 +53,7 @@ app.add_typer(review, name="review")
 app.add_typer(models, name="models")
 app.add_typer(database, name="db")
 app.add_typer(outbox, name="outbox")
+app.add_typer(knowledge, name="knowledge")
 app.add_typer(rasa, name="rasa")
 app.add_typer(wechat, name="wechat")
 

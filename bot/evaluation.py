@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 
-from bot.app import actions_of
+from bot.app import actions_of, knowledge_of
 from bot.assistant.loader import Assistant, TestConversation
 from bot.errors import ConfigurationError
 from bot.learning import Candidate
@@ -255,6 +255,7 @@ def _play(
 
     async def play() -> Sequence[ConversationResult]:
         bot = Bot.of(assistant, actions_of(assistant), learned)
+        bot = replace(bot, knowledge=knowledge_of(settings, assistant))
         try:
             return await play_conversations(bot, Candidate(reader), conversations, progress)
         finally:

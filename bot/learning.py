@@ -24,10 +24,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from bot.app import actions_of
+from bot.app import actions_of, knowledge_of
 from bot.assistant.loader import Assistant, TestConversation
 from bot.dialogue.learned import LearnedPolicy
-from bot.errors import AssistantError
+from bot.errors import AssistantError, KefuError
+from bot.knowing import sync_knowledge
 from bot.lessons import FixedTests, collect_lessons, fixed_tests, training_data
 from bot.rehearsal import ConversationResult, play_conversations
 from bot.review import export_review, import_review
@@ -169,6 +170,7 @@ def train(
             recipe=recipe,
             seed=seed,
         )
+        _read_documents(run)
         lessons = collect_lessons(assistant, labels, tests)
         for notice in (*tests.notices, *lessons.notices):
             run.say(f"note: {notice}")
@@ -254,6 +256,16 @@ def _locked(file: TextIO) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _read_documents(run: _Run) -> None:
+    """The documents that kefu.yml lets answer; without them the bot still does all the rest."""
+    if run.assistant.config.answers is None:
+        return
+    try:
+        sync_knowledge(run.settings, run.assistant, run.progress, run.say)
+    except KefuError as error:
+        run.say(f"note: no document answers: {error}")
 
 
 def _serving(run: _Run) -> str | None:
@@ -430,6 +442,7 @@ def _rehearse(
 
     async def play() -> tuple[ConversationResult, ...]:
         bot = Bot.of(run.assistant, actions_of(run.assistant), run.learned)
+        bot = replace(bot, knowledge=knowledge_of(run.settings, run.assistant))
         try:
             return tuple(await play_conversations(bot, Candidate(reader), conversations, run.progress))
         finally:

@@ -102,6 +102,10 @@ class Settings(BaseSettings):
     def models_dir(self) -> Path:
         return self.home / "models"
 
+    def knowledge_dir(self, assistant_id: str) -> Path:
+        """Where what was read from the assistant's documents lies."""
+        return self.home / "knowledge" / assistant_id
+
     @property
     def bases_dir(self) -> Path:
         return self.home / "bases"

@@ -14,11 +14,15 @@ from typing import Any, Protocol
 from bot.assistant.loader import Assistant
 from bot.dialogue.effects import AskNlg, Effect, EffectResult, NlgFailed, RunAction, Steps
 from bot.dialogue.manager import Decision, DialogueModel, Turn, UserMessage, compile_assistant
-from bot.dialogue.parsing import parse_payload, to_parse_data
+from bot.dialogue.parsing import FALLBACK_INTENT, KNOWLEDGE, answered_by_knowledge, parse_payload, to_parse_data
 from bot.dialogue.policies import Policy
 from bot.dialogue.tracker import Tracker
-from models.base import Understander, Understanding
+from models.base import OUT_OF_SCOPE_INTENTS, Understander, Understanding
+from models.languages import is_asking
 from models.value_options import DUCKLINGS, EXTRACTOR
+
+PASSAGE = "passage"
+"""The entity with which a button asks for a passage of the documents."""
 
 
 class ActionRunner(Protocol):
@@ -45,6 +49,19 @@ class ResponseServer(Protocol):
     async def ask(self, effect: AskNlg, deadline_s: float) -> EffectResult: ...
 
     async def close(self) -> None: ...
+
+
+class KnowledgeSource(Protocol):
+    """Answers from the company's documents."""
+
+    async def look_up(self, text: str, intent: str | None, *, may_offer: bool) -> Mapping[str, Any] | None:
+        """What they say to this message, with a `text` and a `probability`; None where they do not answer it, or where
+        the assistant's own response to `intent` does it better. `may_offer`: headings may be offered instead."""
+        ...
+
+    async def quote(self, passage_id: str) -> Mapping[str, Any] | None:
+        """A passage that the customer chose among those."""
+        ...
 
 
 class Engine(Protocol):
@@ -76,6 +93,7 @@ class Bot:
     values: ValueServer | None = None
     nlg: ResponseServer | None = None
     engine: Engine | None = None
+    knowledge: KnowledgeSource | None = None
 
     async def close(self) -> None:
         """Let go of whatever its actions, its servers and its engine hold."""
@@ -172,7 +190,7 @@ async def read_message(text: str, bot: Bot, understander: Understander) -> Readi
     """`/intent{json}` is taken at its word; anything else goes through the model. Raises ModelUnavailable."""
     payload = parse_payload(text, bot.assistant.domain)
     if payload is not None:
-        return Reading(parse_data=payload, understanding=None)
+        return Reading(parse_data=await _chosen(payload, bot) or payload, understanding=None)
     served, [understanding] = await asyncio.gather(_served_values(text, bot), understander.understand([text]))
     assistant = bot.assistant
     parse_data = to_parse_data(
@@ -180,7 +198,31 @@ async def read_message(text: str, bot: Bot, understander: Understander) -> Readi
     )
     if served is not None:
         parse_data["entities"] = [*(one for one in parse_data["entities"] if not _is_value(one)), *served]
+    if answers := await _answered(text, parse_data, bot):
+        parse_data = answers
     return Reading(parse_data=parse_data, understanding=understanding)
+
+
+async def _chosen(payload: dict[str, Any], bot: Bot) -> dict[str, Any] | None:
+    """The parse data of a button that asks for a passage."""
+    config = bot.assistant.config.answers
+    if bot.knowledge is None or config is None or payload["intent"]["name"] != config.intent:
+        return None
+    names = [str(entity["value"]) for entity in payload["entities"] if entity["entity"] == PASSAGE]
+    found = await bot.knowledge.quote(names[0]) if names else None
+    return None if found is None else {**payload, KNOWLEDGE: dict(found)}
+
+
+async def _answered(text: str, parse_data: Mapping[str, Any], bot: Bot) -> dict[str, Any] | None:
+    """The parse data of a message that the documents answer and nothing else does."""
+    config, intent = bot.assistant.config.answers, parse_data["intent"]["name"]
+    if bot.knowledge is None or config is None:
+        return None
+    is_lost = intent in {FALLBACK_INTENT, *OUT_OF_SCOPE_INTENTS}
+    if not is_lost and intent not in config.instead_of and not (intent in config.before and is_asking(text)):
+        return None
+    found = await bot.knowledge.look_up(text, intent, may_offer=is_lost)
+    return None if found is None else answered_by_knowledge(parse_data, config.intent, found)
 
 
 async def _served_values(text: str, bot: Bot) -> list[dict[str, Any]] | None:

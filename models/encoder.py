@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +56,17 @@ class Encoded:
 
 
 class Encoder:
-    """Loads the encoder files of a folder. Thread-safe; raises ArtifactInvalid where they do not load."""
+    """Loads the encoder files of a folder. Thread-safe; raises ArtifactInvalid where they do not load.
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    Args:
+        max_tokens: another length than the messages' that the files name, for longer texts.
+    """
+
+    def __init__(self, folder: Path, threads: int, max_tokens: int | None = None) -> None:
         try:
             self.spec = EncoderSpec(**json.loads((folder / ENCODER_JSON).read_text(encoding="utf-8")))
+            if max_tokens is not None:
+                self.spec = replace(self.spec, max_tokens=max_tokens)
             self._tokens = load_tokens(folder, self.spec.max_tokens)
             # Mapped, not read: of 250,000 words a shop's customers use a few thousand, and only those become memory.
             self._table: NDArray[np.int8] = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)  # (V, D)
@@ -74,13 +80,16 @@ class Encoder:
         except Exception as error:  # onnxruntime and tokenizers raise bare Exception for a bad file
             raise ArtifactInvalid(f"{folder}: the encoder does not load ({error}); train again") from error
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """B texts → (B, D), in input order; similar lengths share a pass, so that little is spent on padding."""
-        return self.run(self.tokens(texts, with_spans=False)).vectors
+    def embed(self, texts: Sequence[str], prefix: str | None = None) -> NDArray[np.float32]:
+        """B texts → (B, D), in input order; similar lengths share a pass, so that little is spent on padding.
 
-    def tokens(self, texts: Sequence[str], *, with_spans: bool = True) -> list[Tokens]:
+        `prefix` takes the place of the base's own.
+        """
+        return self.run(self.tokens(texts, with_spans=False, prefix=prefix)).vectors
+
+    def tokens(self, texts: Sequence[str], *, with_spans: bool = True, prefix: str | None = None) -> list[Tokens]:
         """B texts as the encoder reads them; spans are in code points of the text without the prefix."""
-        prefix = self.spec.prefix
+        prefix = self.spec.prefix if prefix is None else prefix
         found = self._tokens.encode([prefix + text for text in texts], with_spans=with_spans)
         if not prefix or not with_spans:
             return found

@@ -73,3 +73,17 @@ def _is_english(words: list[str]) -> bool:
         return False
     hits = sum(word in _ENGLISH for word in words)
     return hits > 0 and hits / len(words) >= _ENGLISH_SHARE
+
+
+_ASKING = re.compile(
+    r"[?？]|[吗呢嘛么]\s*$|怎么|什么|多久|多少|几[天点个时号]|哪[里儿个些种]|能不能|可不可以|是不是|有没有|要不要|为什么|如何|请问|会不会|行不行|多[长大高重]"
+    r"|^\s*(?:and |but |so |hi,? |hello,? |ok,? )?"
+    r"(?:what|when|where|which|who|whom|whose|why|how|can|could|do|does|did|is|are|am|was|"
+    r"were|will|would|shall|should|may|must|has|have|any chance)\b",
+    re.IGNORECASE,
+)
+
+
+def is_asking(text: str) -> bool:
+    """Whether a text has the form of a question."""
+    return _ASKING.search(text) is not None

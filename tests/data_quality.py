@@ -14,8 +14,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bot.answers.documents import read_passages
+from bot.answers.gate import read_asked
+from bot.answers.knowledge import Asked
 from bot.assistant.loader import Assistant, AssistantTests, find_repetition, load_assistant, load_tests
-from bot.assistant.quality import Sample, distinct, samples_of
+from bot.assistant.quality import Sample, distinct, grams, pairs_between, pairs_within, samples_of
 from bot.settings import STARTER
 
 REPOSITORY = Path(__file__).parents[1]
@@ -37,6 +40,36 @@ def complaints(assistant: Assistant, tests: AssistantTests) -> Iterator[str]:
         for finding in found:
             where = finding.samples[0].where
             yield f"{where.file}:{where.line}: {kind}: {finding}"
+
+
+def answer_complaints(starter: Path) -> Iterator[str]:
+    """Of the starter's documents and its questions to them: what cannot be read, sections that do not exist, questions
+    that repeat each other or those that measure."""
+    passages, problems = read_passages(starter / "knowledge")
+    yield from map(str, problems)
+    known = {name for each in passages for name in (each.source, f"{each.source}#{each.anchor}")}
+    learned = _questions(sorted((starter / "answers").glob("*.jsonl")))
+    measured = _questions(sorted((REPOSITORY / "tests" / "answers").glob("*.jsonl")))
+    for path, asked in [*learned, *measured]:
+        for source in asked.sources:
+            if source not in known:
+                yield f"{path}: no document is {source} ({asked.question})"
+    grams_of_learned = [grams(asked.question) for _, asked in learned]
+    for i, j in pairs_within(grams_of_learned):
+        yield f"{learned[j][0]}: alike: {learned[i][1].question} / {learned[j][1].question}"
+    for i, j in pairs_between(grams_of_learned, [grams(asked.question) for _, asked in measured]):
+        yield f"{measured[j][0]}: learned from too: {learned[i][1].question} / {measured[j][1].question}"
+
+
+def _questions(files: Sequence[Path]) -> list[tuple[Path, Asked]]:
+    found = []
+    for path in files:
+        if path.name.startswith("contrast"):
+            continue
+        asked, problems = read_asked(path)
+        assert not problems, problems
+        found += [(path, each) for each in asked]
+    return found
 
 
 def figures(assistant: Assistant, tests: AssistantTests) -> dict[str, Any]:
@@ -74,6 +107,7 @@ def main() -> int:
         assistant, tests = load_assistant(folder, {}), load_tests(folder)
         found += complaints(assistant, tests)
         if folder == STARTER:
+            found += answer_complaints(folder)
             RESULT.parent.mkdir(exist_ok=True)
             RESULT.write_text(
                 json.dumps(figures(assistant, tests), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"

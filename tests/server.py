@@ -47,10 +47,11 @@ def free_port() -> int:
 
 
 def private_home(trained: Path, folder: Path) -> Path:
-    """A KEFU_HOME of one test: the trained versions (hard links: they never change) and an empty database."""
+    """A KEFU_HOME of one test: the trained versions and what was read of the documents (hard links: they never change),
+    and an empty database."""
     home = folder / "home"
-    for source in (trained / "models").rglob("*"):
-        target = home / "models" / source.relative_to(trained / "models")
+    for source in [*(trained / "models").rglob("*"), *(trained / "knowledge").rglob("*")]:
+        target = home / source.relative_to(trained)
         if source.is_dir():
             target.mkdir(parents=True, exist_ok=True)
         elif source.name in {"CURRENT", "history.jsonl"}:

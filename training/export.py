@@ -106,6 +106,21 @@ def export_tuned(model: Any, base: BaseModel, out: Path) -> None:
         (Path(work) / ENCODER_ONNX).replace(out / ENCODER_ONNX)
 
 
+def base_tokenizer(base: BaseModel, work: Path) -> Any:
+    """The base's tokenizer as transformers wants it; `work` is a folder to write in."""
+    from transformers import PreTrainedTokenizerFast
+
+    config = Path(base.folder or "") / "tokenizer_config.json"
+    if base.folder is not None and config.is_file():
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(base.folder)
+    tokenizer = _tokenizer(base, work)
+    marks = {"pad_token": ("<pad>", "[PAD]"), "unk_token": ("<unk>", "[UNK]"), "mask_token": ("<mask>", "[MASK]")}
+    known = {name: mark for name, pair in marks.items() for mark in pair if tokenizer.token_to_id(mark) is not None}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **known)  # type: ignore[no-untyped-call]
+
+
 def _tokenizer(base: BaseModel, work: Path) -> Tokenizer:
     assert base.folder is not None  # `exported_encoder` has checked
     if (base.folder / E5_FILE).is_file():

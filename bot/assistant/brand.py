@@ -6,7 +6,7 @@ Invariant: every text exists in English and Chinese; what the file leaves out co
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.assistant.colors import check_colors
 from bot.assistant.hours import OpeningHours, read_hours
@@ -57,6 +57,7 @@ class Brand:
     hours: OpeningHours | None = None
     pre_chat: PreChat | None = None
     csat: Csat | None = None
+    answer_frames: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def disclosure(self, language: str | None) -> str:
         return self.disclosure_text.get(language or "en") or self.disclosure_text["en"]
@@ -77,6 +78,7 @@ DEFAULT_BRAND = Brand(
 
 _KEYS = frozenset(
     {"name", "assistant_name", "greeting", "disclosure", "colors", "hand_off", "avatar", "hours", "pre_chat", "csat"}
+    | {"answers"}
 )
 _PRE_CHAT_TEXT: Texts = {
     "en": "A few words about you, so that we can help at once.",
@@ -108,7 +110,25 @@ def read_brand(root: Node | None, problems: Problems, intents: Collection[str] |
         hours=read_hours(root.get("hours"), problems),
         pre_chat=_read_pre_chat(root.get("pre_chat"), problems),
         csat=_read_csat(root.get("csat"), problems, intents),
+        answer_frames=_read_frames(root.get("answers"), problems),
     )
+
+
+def _read_frames(node: Node | None, problems: Problems) -> Mapping[str, tuple[str, ...]]:
+    """What stands around an answer from a document, by language: texts with `{answer}`, and `{title}` where wanted."""
+    if node is None or node.is_null or not node.expect_map(problems):
+        return {}
+    frames: dict[str, tuple[str, ...]] = {}
+    for language, texts in node.items():
+        found = []
+        for each in texts.elements() if texts.is_list else [texts]:
+            text = each.text(problems)
+            if text and "{answer}" not in text:
+                problems.error(each, "the place of the answer is missing", "Write `{answer}` where it is to stand.")
+            elif text:
+                found.append(text)
+        frames[language] = tuple(found)
+    return frames
 
 
 def _read_pre_chat(node: Node | None, problems: Problems) -> PreChat | None:

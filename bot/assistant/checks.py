@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from bot.assistant.config import Policy
@@ -40,16 +40,35 @@ def check_references(assistant: Assistant, nlu_intents: Mapping[str, Where], pro
         _check_mappings(slot, domain, problems)
     _check_responses(domain, problems)
     _check_actions(assistant, problems)
-    _check_nlu(domain, nlu_intents, problems)
+    answers = assistant.config.answers
+    _check_nlu(domain, nlu_intents, {*DEFAULT_INTENTS, *([answers.intent] if answers else [])}, problems)
     _check_retrieval(domain, nlu_intents, problems)
     _check_policies(assistant, problems)
     check_pipeline(assistant, problems)
+    _check_answers(assistant, problems)
     for entity in assistant.config.values:
         if entity not in domain.entities:
             hint = _nearest(entity, domain.entities) or "Add it under `entities:` in the domain."
             problems.warning(
                 Where(file=assistant.root / "kefu.yml"), f"`values` fills the unknown entity '{entity}'", hint
             )
+
+
+def _check_answers(assistant: Assistant, problems: Problems) -> None:
+    """`answers:` of kefu.yml: its intents exist, and there are documents."""
+    answers, known = assistant.config.answers, assistant.domain.intents
+    if answers is None:
+        return
+    where = Where(file=assistant.root / "kefu.yml")
+    if answers.intent not in known:
+        hint = "Add it under `intents:` in the domain, and a rule: that intent, then action_answer."
+        problems.error(where, f"`answers` gives messages the unknown intent '{answers.intent}'", hint)
+    for name in sorted((answers.instead_of | answers.before) - known.keys()):
+        hint = _nearest(name, known) or "Add it under `intents:` in the domain, or leave it out."
+        problems.warning(where, f"`answers` stands instead of the unknown intent '{name}'", hint)
+    if not (assistant.root / "knowledge").is_dir():
+        hint = "Put Markdown, HTML, PDF, Word or CSV there, then run `kefu knowledge sync`."
+        problems.warning(where, "there is no folder `knowledge/` to answer from", hint)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
@@ -194,14 +213,17 @@ def _check_actions(assistant: Assistant, problems: Problems) -> None:
             report(where, f"the action '{name}' has no response", hint)
 
 
-def _check_nlu(domain: Domain, nlu_intents: Mapping[str, Where], problems: Problems) -> None:
+def _check_nlu(
+    domain: Domain, nlu_intents: Mapping[str, Where], given_otherwise: Collection[str], problems: Problems
+) -> None:
+    """`given_otherwise`: intents that need no examples."""
     bases = {intent.split("/")[0] for intent in nlu_intents}
     for intent, where in nlu_intents.items():
         if intent.split("/")[0] not in domain.intents:
             hint = _nearest(intent, domain.intents) or "Add it under `intents:` in the domain."
             problems.warning(where, f"examples for the intent '{intent}', which the domain does not list", hint)
     for name, listed in domain.intents.items():
-        if nlu_intents and name not in bases and name not in DEFAULT_INTENTS:
+        if nlu_intents and name not in bases and name not in given_otherwise:
             hint = "Only buttons can send it. Add examples to let customers say it."
             problems.warning(listed.where, f"the intent '{name}' has no examples", hint)
 

@@ -104,6 +104,23 @@ class RasaEngineConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswersConfig:
+    """When the documents under `knowledge/` are asked.
+
+    Attributes:
+        intent: what a message gets that they answer.
+        instead_of: intents that give way to it where a document answers the message more closely than their response;
+            messages that nothing else understands always do.
+        before: intents that begin something ("I want to return it"), which only a question gives way from ("can silk
+            be returned?").
+    """
+
+    intent: str = "ask_knowledge"
+    instead_of: frozenset[str] = frozenset()
+    before: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
 class KefuConfig:
     """`kefu.yml`.
 
@@ -114,6 +131,7 @@ class KefuConfig:
         values: entity → Duckling's dimension; such values are found in messages without examples.
         timezone: IANA name of the zone in which the shop's "tomorrow" begins.
         rasa: the Rasa server that decides; None: Kefu's own dialogue does.
+        answers: when the company's documents answer; None: never.
         file_text: what the bot reads where a customer sent files without words; `{names}` are the files' names.
     """
 
@@ -124,12 +142,14 @@ class KefuConfig:
     timezone: str = "UTC"
     rasa: RasaEngineConfig | None = None
     file_text: str = "{names}"
+    answers: AnswersConfig | None = None
 
 
 _ASSISTANT_ID = re.compile(r"[\w-][\w.-]{0,63}")  # it names a folder under KEFU_HOME
 _CONFIG_KEYS = frozenset({"recipe", "assistant_id", "language", "pipeline", "policies", "importers", "version"})
 _KEFU_KEYS = frozenset(
     {"base", "recipe", "close_after_min", "values", "timezone", "dialogue", "rasa_url", "rasa_token", "file_text"}
+    | {"answers"}
 )
 DEFAULT_POLICIES = (
     Policy(name="MemoizationPolicy"),
@@ -348,6 +368,24 @@ def read_kefu_config(root: Node | None, problems: Problems, variables: Mapping[s
         values=_read_values(root.get("values"), problems),
         timezone=_read_zone(root.get("timezone"), problems) or KefuConfig.timezone,
         rasa=_read_engine(root, variables or {}, problems),
+        answers=_read_answers(root.get("answers"), problems),
+    )
+
+
+def _read_answers(node: Node | None, problems: Problems) -> AnswersConfig | None:
+    if node is None or node.is_null or not node.expect_map(problems):
+        return None
+    node.warn_unknown_keys(frozenset({"intent", "instead_of", "before"}), problems)
+    intent = node.get("intent")
+
+    def names(key: str) -> frozenset[str]:
+        listed = node.get(key)
+        return frozenset(text for each in listed.elements() if (text := each.text(problems))) if listed else frozenset()
+
+    return AnswersConfig(
+        intent=(intent.text(problems) if intent else None) or AnswersConfig.intent,
+        instead_of=names("instead_of"),
+        before=names("before"),
     )
 
 

@@ -38,6 +38,8 @@ DEFAULT_ACTIONS = (
     "action_extract_slots",
 )
 HANDOFF_ACTION = "action_handoff"
+ANSWER_ACTION = "action_answer"
+"""Says what the documents under `knowledge/` answered to the last message."""
 OTHER_CATEGORY = "__other__"
 
 
@@ -325,7 +327,15 @@ class _Draft:
             slots.setdefault(REQUESTED_SLOT, Slot(name=REQUESTED_SLOT, type="text", influence_conversation=False))
         slots[SESSION_METADATA_SLOT] = Slot(name=SESSION_METADATA_SLOT, type="any", influence_conversation=False)
         retrieving = {f"utter_{intent}": intent for intent in retrieval}
-        names = {*DEFAULT_ACTIONS, HANDOFF_ACTION, *self.actions, *self.responses, *self.forms, *retrieving}
+        names = {
+            *DEFAULT_ACTIONS,
+            HANDOFF_ACTION,
+            ANSWER_ACTION,
+            *self.actions,
+            *self.responses,
+            *self.forms,
+            *retrieving,
+        }
         return Domain(
             intents=self._finish_intents(retrieval),
             entities=self.entities,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from bot.assistant.domain import DEFAULT_ACTIONS, HANDOFF_ACTION, REQUESTED_SLOT
+from bot.assistant.domain import ANSWER_ACTION, DEFAULT_ACTIONS, HANDOFF_ACTION, REQUESTED_SLOT
 from bot.dialogue.effects import Events, Steps
 from bot.dialogue.events import (
     ACTION_LISTEN,
@@ -22,7 +22,7 @@ from bot.dialogue.events import (
     UserUtteranceReverted,
 )
 from bot.dialogue.forms import FormRun
-from bot.dialogue.parsing import ANY_INTENT
+from bot.dialogue.parsing import ANY_INTENT, KNOWLEDGE
 from bot.dialogue.remote import Crash, RemoteCall
 from bot.dialogue.responses import bot_uttered
 from bot.dialogue.slots import extract_slots
@@ -31,6 +31,7 @@ from bot.dialogue.two_stage import ASK_AFFIRMATION, ASK_REPHRASE, TWO_STAGE, ask
 
 _CONTACT_SLOT = "handoff_contact"
 _REASON_SLOT = "handoff_reason"
+NO_ANSWER = "utter_no_answer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,8 @@ class ActionRun:
         domain = tracker.domain
         if name == HANDOFF_ACTION:
             return [_handoff(tracker)]
+        if name == ANSWER_ACTION and name not in domain.custom_actions:
+            return (yield from self._answer(tracker))
         is_overridden = name in domain.custom_actions or name in domain.responses or name in domain.forms
         if name in DEFAULT_ACTIONS and not is_overridden:
             return (yield from self._built_in(name, tracker))
@@ -67,6 +70,16 @@ class ActionRun:
         """Say a response; nothing where it has no fitting variation."""
         draft = yield from self.call.worded(name, tracker)
         return [] if draft is None else [bot_uttered({**draft, "utter_action": name})]
+
+    def _answer(self, tracker: Tracker) -> Steps[Events]:
+        """Say what the documents answered, as the message's parse data has it; else `utter_no_answer`, if it exists."""
+        message = tracker.situation.message
+        found = message.parse_data.get(KNOWLEDGE) if message else None
+        if not isinstance(found, Mapping) or not isinstance(found.get("text"), str):
+            return (yield from self.utter(NO_ANSWER, tracker))
+        known = {key: found[key] for key in ("kind", "sources", "probability") if key in found}
+        buttons = {"buttons": found["buttons"]} if found.get("buttons") else {}
+        return [bot_uttered({"text": found["text"], **buttons, KNOWLEDGE: known})]
 
     def _utter_selected(self, name: str, tracker: Tracker) -> Steps[Events]:
         """Say the response that was selected for the last message, as its parse data has it."""

@@ -15,6 +15,8 @@ from bot.assistant.domain import Domain
 from models.base import OUT_OF_SCOPE_INTENTS, Entity, IntentScore, Understanding
 
 FALLBACK_INTENT = "nlu_fallback"
+KNOWLEDGE = "knowledge"
+"""Where parse data, and the bot's message after it, say what the documents answered."""
 ANY_INTENT = "default"
 """Rasa's key of a response selected among those of all retrieval intents."""
 RANKING_LENGTH = 10
@@ -65,6 +67,14 @@ def _payload_entities(written: str | None) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def answered_by_knowledge(parse_data: Mapping[str, Any], intent: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The parse data of a message that the documents answer: it asks for that, whatever else it was taken for."""
+    asks = {"name": intent, "confidence": found["probability"]}
+    ranking = [each for each in parse_data.get("intent_ranking", ()) if each["name"] not in (intent, FALLBACK_INTENT)]
+    kept = {key: value for key, value in parse_data.items() if key != "fallback_reason"}
+    return {**kept, "intent": asks, "intent_ranking": [asks, *ranking], KNOWLEDGE: dict(found)}
 
 
 def to_parse_data(

@@ -161,6 +161,30 @@ def fuzz(found: Figures) -> str:
     )
 
 
+def retrieval(found: Figures) -> str:
+    english, chinese, cross = found["faq_retrieval_en"], found["faq_zh"], found["cross"]
+    return (
+        f"faq_retrieval_en within the entity R@1 {english['recall_at_1']:.1%}, R@5 {english['recall_at_5']:.1%} "
+        f"(n = {english['n']}; tf-idf {english['tfidf_recall_at_1']:.1%}, {english['tfidf_recall_at_5']:.1%}); "
+        f"the starter's Chinese articles {chinese['recall_at_1']:.1%}, {chinese['recall_at_5']:.1%} "
+        f"(n = {chinese['n']}; tf-idf {chinese['tfidf_recall_at_1']:.1%}, {chinese['tfidf_recall_at_5']:.1%}); "
+        f"across languages R@5 zh → en {cross['zh']['recall_at_5']:.1%} (n = {cross['zh']['n']}), "
+        f"en → zh {cross['en']['recall_at_5']:.1%} (n = {cross['en']['n']})"
+    )
+
+
+def answers(found: Figures) -> str:
+    parts = []
+    for language in ("en", "zh"):
+        part = found[language]
+        parts.append(
+            f"{language}: {part['right']:.1%} of {part['n']} questions answered with every fact asked for; "
+            f"{part['answered_from_documents']} from the articles, {part['right_of_those']:.1%} of those right; "
+            f"of {part['n_unanswerable']} without an answer {part['answered_anyway']:.1%} answered anyway"
+        )
+    return "; ".join(parts)
+
+
 def swap(found: Figures) -> str:
     return (
         f"{found['n_messages'] - found['answered']} of {found['n_messages']} dropped, "
@@ -251,6 +275,8 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("The starter's fixed tests, `quick`", "starter_quick", starter),
     ("The starter's fixed tests, `full`", "starter_full", starter),
     ("Reading 15-token messages with all heads, 2 threads", "understanding", understanding),
+    ("Finding the passage that answers, default base, before tuning", "retrieval", retrieval),
+    ("The starter on questions by another author, whole replies", "answers", answers),
     ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),
     ("Conversations recorded from Rasa, read by our own models (`quick`)", "traces", traces),
     ("Learned policy, one story left out at a time", "policy", policy),

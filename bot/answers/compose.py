@@ -1,0 +1,176 @@
+"""From the passages that were found to what the bot says: the sentences that answer, in the brand's frame, and whence.
+
+Nothing is said here that a document does not say: sentences are taken over word for word, in their order. What stands
+around them is the brand's (`brand.yml`, `answers`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.answers.documents import Passage, sentences
+from bot.answers.knowledge import Hit
+from models.embeddings import Embedder
+
+MOST_CHARS = {"zh": 220}
+MOST_CHARS_ELSE = 480
+"""A passage that is not longer is quoted whole: what was left out would be missed more often than read past."""
+FRAMES: Mapping[str, Sequence[str]] = {"en": ("{answer}",), "zh": ("{answer}",)}
+SOURCE: Mapping[str, str] = {"en": "(From our help page “{title}”)", "zh": "（摘自帮助页“{title}”）"}
+OTHER_LANGUAGE: Mapping[str, str] = {
+    "en": "Our help page on this is in another language; here it is as it stands:",
+    "zh": "这一条帮助内容目前没有中文版，原文如下：",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What is said, and why it may be.
+
+    Attributes:
+        text: the whole reply.
+        quoted: the document's own sentences in it.
+        probability: that the passage answers the question, as the gate says.
+    """
+
+    text: str
+    quoted: str
+    passage: Passage
+    probability: float
+    hits: Sequence[Hit]
+
+    def to_json(self) -> dict[str, Any]:
+        """What a message's parse data carries, and with it the conversation's log."""
+        return {
+            "text": self.text,
+            "kind": "extracted",
+            "probability": round(self.probability, 4),
+            "sources": [source_json(self.passage)],
+            "passages": [{"id": hit.passage.id, "score": round(hit.score, 4)} for hit in self.hits],
+        }
+
+
+OFFER: Mapping[str, str] = {
+    "en": "I'm not certain I have that right. Is your question one of these?",
+    "zh": "不太确定您问的是哪一条，是下面这些吗？",
+}
+MOST_OFFERED = 3
+LABEL_CHARS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """Headings to choose from, where the best passage may answer and may not: nothing is claimed."""
+
+    passages: Sequence[Passage]
+    probability: float
+    language: str
+    intent: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As `Answer.to_json`; the buttons ask for a passage by its id."""
+        return {
+            "text": OFFER.get(self.language, OFFER["en"]),
+            "buttons": [
+                {"title": _label(passage), "payload": f'/{self.intent}{{"passage": "{passage.id}"}}'}
+                for passage in self.passages
+            ],
+            "kind": "offered",
+            "probability": round(self.probability, 4),
+        }
+
+
+def offer(hits: Sequence[Hit], probability: float, language: str, intent: str) -> Offer:
+    """The best passages, each label once."""
+    by_label = {_label(hit.passage): hit.passage for hit in reversed(hits)}
+    chosen = sorted(by_label.values(), key=[hit.passage for hit in hits].index)[:MOST_OFFERED]
+    return Offer(passages=chosen, probability=probability, language=language, intent=intent)
+
+
+def _label(passage: Passage) -> str:
+    heading = passage.heading.rsplit(" › ", 1)[-1] or passage.title
+    return heading if len(heading) <= LABEL_CHARS else heading[: LABEL_CHARS - 1].rstrip() + "…"
+
+
+def source_json(passage: Passage) -> dict[str, Any]:
+    about = {"title": passage.title, "heading": passage.heading, "source": f"{passage.source}#{passage.anchor}"}
+    return {**about, "url": passage.url} if passage.url else about
+
+
+def compose(
+    question: str, vector: NDArray[np.float32], hits: Sequence[Hit], probability: float, embedder: Embedder,
+    language: str, frames: Mapping[str, Sequence[str]] = FRAMES,
+) -> Answer:  # fmt: skip
+    """Quote what answers best of the best passage.
+
+    Args:
+        language: the customer's.
+        frames: by language, texts with `{answer}`; the same question always gets the same.
+    """
+    passage = hits[0].passage
+    quoted = excerpt(passage.text, vector, embedder, MOST_CHARS.get(passage.language, MOST_CHARS_ELSE))
+    text = framed(question, quoted, passage, language, frames)
+    return Answer(text=text, quoted=quoted, passage=passage, probability=probability, hits=hits)
+
+
+def quote(passage: Passage, frames: Mapping[str, Sequence[str]]) -> Answer:
+    """A whole passage that the customer chose."""
+    text = framed(passage.id, passage.text, passage, passage.language, frames)
+    return Answer(text=text, quoted=passage.text, passage=passage, probability=1.0, hits=())
+
+
+def framed(question: str, quoted: str, passage: Passage, language: str, frames: Mapping[str, Sequence[str]]) -> str:
+    """The quoted words between the brand's, and where they are from."""
+    known = language if language in SOURCE else "en"
+    choice = frames.get(known) or FRAMES[known]
+    place = hashlib.sha256(question.encode(errors="replace")).digest()[0] % len(choice)
+    answer = quoted if passage.language == language else f"{OTHER_LANGUAGE[known]}\n{quoted}"
+    text = choice[place].replace("{answer}", answer).replace("{title}", passage.title)
+    return f"{text}\n{SOURCE[known].format(title=passage.title)}"
+
+
+def excerpt(text: str, vector: NDArray[np.float32], embedder: Embedder, most_chars: int) -> str:
+    """The text, or the neighbouring sentences of it that answer best, in at most so many characters; a single one may
+    be longer. A list stays whole, with the line that introduces it."""
+    if len(text) <= most_chars:
+        return text
+    parts = _units(text)
+    scores = embedder.passages(parts) @ vector
+    first = last = int(scores.argmax())
+    while True:
+        room = most_chars - len(_joined(parts[first : last + 1])) - 1
+        beside = [place for place in (first - 1, last + 1) if 0 <= place < len(parts) and len(parts[place]) <= room]
+        if not beside:
+            return _joined(parts[first : last + 1])
+        best = max(beside, key=lambda place: float(scores[place]))
+        first, last = min(first, best), max(last, best)
+
+
+def _units(text: str) -> list[str]:
+    """Sentences; the items of a list and the sentence before them are one."""
+    units: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("•") and units:
+            units[-1] += f"\n{line}"
+        elif line.strip():
+            units += sentences(line)
+    return units
+
+
+def _joined(parts: Sequence[str]) -> str:
+    text = ""
+    for part in parts:
+        if not text:
+            text = part
+        elif "\n•" in text:
+            text += f"\n{part}"
+        else:
+            text += part if re.search(r"[\u3000-\u9fff，。！？；：]$", text) else f" {part}"
+    return text

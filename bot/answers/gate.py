@@ -1,0 +1,232 @@
+"""Whether a passage that was found answers the question: learned from questions that say where their answer is, or that
+there is none. Measuring the search on such questions is here too.
+
+A question whose document is left out of the search has no answer either: so each that can be answered teaches both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.answers.documents import DocumentProblem
+from bot.answers.knowledge import Asked, Gate, Hit, KnowledgeIndex, is_from, script_of
+from models.embeddings import Embedder
+from models.languages import identify_language, is_asking
+
+Vector = NDArray[np.float32]
+FEWEST = 30
+"""Of answerable questions; with fewer the weights would be chance."""
+MOST_WRONG, MOST_OFFERED = 0.03, 0.3
+"""Of the questions without an answer, these shares may be answered, and may be offered what is nearest, where the gate
+is fitted."""
+# Fitted on the starter's questions with its default base (results/answers_starter.json): for a project without any.
+DEFAULT_GATE = Gate(weights=(0.0,) * 16, bias=-9.0, threshold=0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchScores:
+    """How well an index finds and knows when it does not. Shares of `n` answerable and `n_none` other questions.
+
+    `answered`: the best passage is believed and is the right one; `wrong`: believed and not the right one;
+    `answered_anyway`: of the questions without an answer, how many are answered.
+    """
+
+    n: int
+    recall_at_1: float
+    recall_at_5: float
+    mrr: float
+    answered: float
+    wrong: float
+    n_none: int
+    answered_anyway: float
+
+
+def read_asked(path: Path) -> tuple[list[Asked], list[DocumentProblem]]:
+    """Questions of a `.jsonl` file: {"question": …, "passages": ["returns.md#how-long", …], …} a line.
+
+    No `passages` mean that nothing answers it.
+    """
+    asked: list[Asked] = []
+    problems: list[DocumentProblem] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            asked.append(_asked(json.loads(line)))
+        except ValueError as error:
+            why = "it is not JSON" if isinstance(error, json.JSONDecodeError) else str(error)
+            problems.append(DocumentProblem(path=path, message=f"line {number}: {why}"))
+    return asked, problems
+
+
+def _asked(value: object) -> Asked:
+    if not isinstance(value, dict) or not isinstance(question := value.get("question"), str) or not question.strip():
+        raise ValueError("`question` is missing")
+    sources = value.get("passages") or []
+    if not isinstance(sources, list):
+        raise ValueError("`passages` must be a list")
+    language = str(value.get("language") or identify_language(question))
+    return Asked(question=question, sources=tuple(map(str, sources)), language=language, more=value)
+
+
+def evidence(
+    index: KnowledgeIndex, embedder: Embedder, question: str, vector: Vector, hits: Sequence[Hit]
+) -> list[float]:
+    """What the gate judges: how near the best passage is and its sentences, its lead, which of the question's words it
+    and its document lack, and whether anything was asked."""
+    cosines = index.vectors @ vector
+    best = hits[0]
+    spread = float(cosines.std()) or 1.0
+    nearest = [float((index.sentence_vectors(hit.passage, embedder) @ vector).max()) for hit in hits[:3]]
+    here = index.missing(question, [best.passage])
+    document = index.missing(question, index.beside(best.passage))
+    among_all = index.missing(question, [hit.passage for hit in hits])
+    return [
+        best.cosine,
+        (best.cosine - float(cosines.mean())) / spread,
+        float(np.mean([hit.cosine for hit in hits])),
+        best.score - (hits[1].score if len(hits) > 1 else 0.0),
+        best.score - hits[-1].score,
+        nearest[0],
+        max(nearest),
+        best.coverage,
+        here.heaviest,
+        document.heaviest,
+        document.share,
+        among_all.share,
+        here.unknown,
+        float(here.words),
+        float(is_asking(question)),
+        float(len(question)),
+    ]
+
+
+def fit_gates(
+    index: KnowledgeIndex, embedder: Embedder, asked: Sequence[Asked], told: Sequence[str], day: date
+) -> dict[str, Gate]:
+    """A gate for each script in which enough was asked.
+
+    Args:
+        told: messages that ask for nothing that documents could answer (greetings, complaints, orders).
+    """
+    found = _lessons(index, embedder, asked, told, day)
+    gates = {}
+    for script in sorted({lesson.script for lesson in found}):
+        part = [lesson for lesson in found if lesson.script == script]
+        if sum(lesson.kind == "right" for lesson in part) >= FEWEST:
+            gates[script] = _fitted(part)
+    return gates
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lesson:
+    """`kind`: "right" (its passage was found), "none" (nothing answers it) or "told" (it asks nothing)."""
+
+    kind: str
+    script: str
+    evidence: list[float]
+
+
+def _fitted(lessons: Sequence[_Lesson]) -> Gate:
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+    from sklearn.model_selection import cross_val_predict  # type: ignore[import-untyped]
+    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
+    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+
+    kinds = np.array([lesson.kind for lesson in lessons])
+    x, y = np.array([lesson.evidence for lesson in lessons]), kinds == "right"
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=1_000))
+    held_out = cross_val_predict(model, x, y, cv=5, method="predict_proba")[:, 1]
+    without = held_out[kinds == "none"] if (kinds == "none").any() else held_out[~y]
+    threshold, worth_showing = (
+        round(float(np.quantile(without, 1 - share)), 4) for share in (MOST_WRONG, MOST_OFFERED)
+    )
+    model.fit(x, y)
+    scaler, regression = model[0], model[-1]
+    weights = regression.coef_[0] / scaler.scale_
+    bias = float(regression.intercept_[0] - (weights * scaler.mean_).sum())
+    return Gate(weights=tuple(map(float, weights)), bias=bias, threshold=threshold, worth_showing=worth_showing)
+
+
+def _lessons(
+    index: KnowledgeIndex, embedder: Embedder, asked: Sequence[Asked], told: Sequence[str], day: date
+) -> list[_Lesson]:
+    """Where few questions are said to have no answer, each has none once its document is left out."""
+    has_none = sum(not each.sources for each in asked) >= FEWEST
+    found: list[_Lesson] = []
+
+    def add(kind: str, question: str, vector: Vector, hits: Sequence[Hit]) -> None:
+        if hits:
+            row = evidence(index, embedder, question, vector, hits)
+            found.append(_Lesson(kind=kind, script=script_of(question), evidence=row))
+
+    for each, vector in _embedded(embedder, asked):
+        hits = index.search(each.question, vector, day=day, language=each.language)
+        if not each.sources:
+            add("none", each.question, vector, hits)
+        elif hits and is_from(hits[0].passage, each.sources):
+            add("right", each.question, vector, hits)
+        if each.sources and not has_none:
+            without = each.sources[0].partition("#")[0]
+            left = index.search(each.question, vector, day=day, language=each.language, without=without)
+            add("none", each.question, vector, left)
+    for each, vector in _embedded(embedder, [Asked(question=text) for text in told]):
+        add("told", each.question, vector, index.search(each.question, vector, day=day))
+    return found
+
+
+def judge(
+    index: KnowledgeIndex, embedder: Embedder, question: str, vector: Vector, hits: Sequence[Hit]
+) -> tuple[float, Gate]:
+    """How probable it is that the best passage answers, and the gate that says so."""
+    gate = index.gates.get(script_of(question), DEFAULT_GATE)
+    return gate.probability(evidence(index, embedder, question, vector, hits)), gate
+
+
+def measure(index: KnowledgeIndex, embedder: Embedder, asked: Sequence[Asked], day: date) -> SearchScores:
+    """Search and gate on questions that the gate was not fitted on."""
+    ranks: list[int | None] = []
+    believed_right = believed_wrong = anyway = none = 0
+    for question, vector in _embedded(embedder, asked):
+        hits = index.search(question.question, vector, day=day, language=question.language, limit=10)
+        believed = bool(hits) and _is_believed(*judge(index, embedder, question.question, vector, hits))
+        if not question.sources:
+            none += 1
+            anyway += believed
+            continue
+        rank = next((place for place, hit in enumerate(hits) if is_from(hit.passage, question.sources)), None)
+        ranks.append(rank)
+        believed_right += believed and rank == 0
+        believed_wrong += believed and rank != 0
+    n = len(ranks)
+
+    def share(count: float) -> float:
+        return count / n if n else float("nan")
+
+    return SearchScores(
+        n=n,
+        recall_at_1=share(sum(rank == 0 for rank in ranks)),
+        recall_at_5=share(sum(rank is not None and rank < 5 for rank in ranks)),
+        mrr=share(sum(1 / (rank + 1) for rank in ranks if rank is not None)),
+        answered=share(believed_right),
+        wrong=share(believed_wrong),
+        n_none=none,
+        answered_anyway=anyway / none if none else float("nan"),
+    )
+
+
+def _is_believed(probability: float, gate: Gate) -> bool:
+    return probability >= gate.threshold
+
+
+def _embedded(embedder: Embedder, asked: Sequence[Asked]) -> Iterable[tuple[Asked, Vector]]:
+    for start in range(0, len(asked), 64):
+        part = asked[start : start + 64]
+        yield from zip(part, embedder.questions([each.question for each in part]), strict=True)

@@ -1,0 +1,388 @@
+"""The passages of a company's documents, found by meaning and by words, and how sure it is that one of them answers.
+
+An index is a folder: `passages.jsonl`, `vectors.npy`, `index.json`. `sync` makes a new one beside the old, embedding
+only what changed, and moves `CURRENT` to it; a server that holds the old one goes on with it until it looks again.
+
+Invariant: a folder that `CURRENT` names is complete and never changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
+
+from bot.answers.documents import DocumentProblem, Passage, read_passages, sentences
+from models.base import ArtifactInvalid
+from models.embeddings import Embedder
+
+FORMAT = 2
+CURRENT = "CURRENT"
+KEPT = 2  # indexes beside the current one: a server may still read them
+BATCH = 32
+WORDS_COUNT = 0.1
+"""How much all of a question's words in a passage add to a cosine. Chosen on the starter's training questions."""
+
+Floats = NDArray[np.float32]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A passage that was found.
+
+    Attributes:
+        score: cosine of question and passage, plus what the shared words add; higher is better.
+        coverage: which share of the question's words, by how much they tell, is in the passage; 0–1.
+    """
+
+    passage: Passage
+    score: float
+    cosine: float
+    coverage: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Whether the best passage answers: a logistic regression over the evidence of `bot.answers.gate`.
+
+    From `threshold` on it is believed, from `worth_showing` on it may be offered.
+    """
+
+    weights: tuple[float, ...]
+    bias: float
+    threshold: float
+    worth_showing: float = 1.0
+
+    def probability(self, found: Sequence[float]) -> float:
+        return 1 / (1 + math.exp(-self.bias - sum(w * x for w, x in zip(self.weights, found, strict=True))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncReport:
+    """What `sync` did. `documents` and `passages` are all there are now."""
+
+    documents: int
+    passages: int
+    embedded: int
+    removed: int
+    languages: Mapping[str, int]
+    problems: tuple[DocumentProblem, ...]
+
+
+class KnowledgeIndex:
+    """What was read from one folder of documents. Thread-safe: nothing changes after it was made."""
+
+    def __init__(
+        self, passages: Sequence[Passage], vectors: Floats, embedder: str, gates: Mapping[str, Gate] | None = None
+    ) -> None:
+        self.passages, self.vectors, self.embedder = tuple(passages), vectors, embedder
+        self.gates: Mapping[str, Gate] = gates or {}
+        self._sentences: dict[str, Floats] = {}
+
+    @cached_property
+    def _words(self) -> _Words:
+        return _Words([passage.indexed for passage in self.passages])
+
+    def search(
+        self, question: str, vector: Floats, *, limit: int = 5, day: date, language: str | None = None,
+        without: str | None = None, response_of: str | None = None,
+    ) -> list[Hit]:  # fmt: skip
+        """The passages that answer best, best first.
+
+        Args:
+            vector: the question's, (D,).
+            day: what is not valid then is not found.
+            language: passages in it come before equally good ones in another.
+            without: a document (`Passage.source`) that is left out.
+            response_of: the intent whose response is found too; others' never are.
+        """
+        if not self.passages:
+            return []
+        cosines = self.vectors @ vector
+        coverage = self._words.coverage(question)
+        scores = cosines + WORDS_COUNT * coverage
+        if language is not None:
+            scores = scores + np.array([0.0 if p.language == language else -0.02 for p in self.passages])
+        hits = []
+        for place in np.argsort(-scores, kind="stable"):
+            passage = self.passages[place]
+            is_wanted = passage.response in (None, response_of) and passage.source != without
+            if is_wanted and passage.is_valid(day):
+                found = (float(each[place]) for each in (scores, cosines, coverage))
+                hits.append(Hit(passage=passage, **dict(zip(("score", "cosine", "coverage"), found, strict=True))))
+            if len(hits) == limit:
+                break
+        return hits
+
+    def missing(self, question: str, passages: Sequence[Passage]) -> Missing:
+        """What of the question's words stands in none of these passages."""
+        return self._words.missing(question, [self._row[passage.id] for passage in passages])
+
+    def beside(self, passage: Passage) -> list[Passage]:
+        """All passages of its document, itself among them."""
+        return self._documents[passage.source]
+
+    def sentence_vectors(self, passage: Passage, embedder: Embedder) -> Floats:
+        """(S, D): each sentence under its headings, as a passage of its own; made when first asked for."""
+        if (known := self._sentences.get(passage.id)) is None:
+            above = f"{passage.title} {passage.heading}"
+            known = embedder.passages([f"{above} {sentence}" for sentence in sentences(passage.text)] or [above])
+            self._sentences[passage.id] = known
+        return known
+
+    def find(self, passage_id: str) -> Passage | None:
+        row = self._row.get(passage_id)
+        return None if row is None else self.passages[row]
+
+    @cached_property
+    def _row(self) -> Mapping[str, int]:
+        return {passage.id: row for row, passage in enumerate(self.passages)}
+
+    @cached_property
+    def _documents(self) -> Mapping[str, list[Passage]]:
+        found: dict[str, list[Passage]] = {}
+        for passage in self.passages:
+            found.setdefault(passage.source, []).append(passage)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """Of a question's words, what some passages lack. Weights are inverse document frequencies.
+
+    `share`: of all their weight; `heaviest`: the weight of the one that tells most; `unknown`: the share of words that
+    are in no passage at all; `words`: how many the question has.
+    """
+
+    share: float
+    heaviest: float
+    unknown: float
+    words: int
+
+
+class _Words:
+    """Inverse document frequencies, and which word stands in which passage."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        rows: list[int] = []
+        columns: list[int] = []
+        self._index: dict[str, int] = {}
+        for row, text in enumerate(texts):
+            for term in set(terms(text)):
+                rows.append(row)
+                columns.append(self._index.setdefault(term, len(self._index)))
+        ones = np.ones(len(rows), dtype=np.float32)
+        self._stands = csr_matrix((ones, (columns, rows)), shape=(len(self._index), len(texts)))
+        counts = np.asarray(self._stands.sum(axis=1)).ravel()
+        self._idf = np.log((len(texts) + 1) / (counts + 0.5)).astype(np.float32)
+        self._unknown = math.log((len(texts) + 1) / 0.5)
+        self._n = len(texts)
+
+    def missing(self, question: str, rows: Sequence[int]) -> Missing:
+        found = sorted(set(terms(question)))
+        weights = [self._idf[self._index[term]] if term in self._index else self._unknown for term in found]
+        stands = [term in self._index and bool(self._stands[self._index[term], rows].nnz) for term in found]
+        lacking = [float(weight) for weight, is_there in zip(weights, stands, strict=True) if not is_there]
+        total = float(sum(weights)) or 1.0
+        return Missing(
+            share=sum(lacking) / total,
+            heaviest=max(lacking, default=0.0),
+            unknown=sum(term not in self._index for term in found) / max(1, len(found)),
+            words=len(found),
+        )
+
+    def coverage(self, question: str) -> Floats:
+        """(N,): the share of the question's words in each passage, weighted by how rare they are."""
+        found = Counter(terms(question))
+        places = [self._index[term] for term in found if term in self._index]
+        missing = (len(found) - len(places)) * self._unknown
+        if not places:
+            return np.zeros(self._n, dtype=np.float32)
+        weights = self._idf[places]
+        total = float(weights.sum()) + missing
+        return np.asarray(weights @ self._stands[places].toarray() / total, dtype=np.float32)
+
+
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_LATIN = re.compile(r"[a-z0-9]+(?:[.,][0-9]+)?")
+_RUN = re.compile(r"[\u3400-\u9fff]+")
+_ENDINGS = re.compile(r"(?<=[a-z]{3})(?:ing|ed|es|s|ly)$")
+_COMMON = frozenset(
+    """a an and any are as at be but by can could did do does for from had has have how i if in is it its me my no not
+    of on or our please shall should so than that the their them then there they this to up us was we were what when
+    where which who why will with would you your""".split()  # noqa: SIM905  a list of words, not of literals
+)
+_COMMON_ZH = frozenset("的了吗呢吧啊是我你您们请问一下这那个有没可以能不怎么什")
+
+
+def terms(text: str) -> list[str]:
+    """A text's words for counting: English ones without their endings, Chinese ones as pairs of characters."""
+    folded = text.casefold()
+    words = [_ENDINGS.sub("", word) for word in _LATIN.findall(folded) if word not in _COMMON]
+    for run in _RUN.findall(folded):
+        pairs = [run[start : start + 2] for start in range(len(run) - 1)] or [run]
+        words += [pair for pair in pairs if not _COMMON_ZH.issuperset(pair)]
+    return words
+
+
+def script_of(text: str) -> str:
+    """ "han" where there is a Chinese character in it, else "other": what is near and what is not differs by it."""
+    return "han" if _HAN.search(text) else "other"
+
+
+# ---- on disk ----
+
+
+def load_index(store: Path) -> KnowledgeIndex | None:
+    """The current index; None where there is none yet. Raises ArtifactInvalid where it is damaged."""
+    name = current(store)
+    if name is None:
+        return None
+    folder = store / name
+    try:
+        about = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        if about["format"] != FORMAT:
+            raise ValueError(f"format {about['format']}")
+        lines = (folder / "passages.jsonl").read_text(encoding="utf-8").splitlines()
+        passages = [_passage(json.loads(line)) for line in lines]
+        vectors = np.load(folder / "vectors.npy", allow_pickle=False).astype(np.float32)
+        if len(passages) != len(vectors):
+            raise ValueError(f"{len(passages)} passages and {len(vectors)} vectors")
+        gates = {name: Gate(**{**gate, "weights": tuple(gate["weights"])}) for name, gate in about["gates"].items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactInvalid(f"{folder}: the knowledge index cannot be read ({error}); kefu knowledge sync") from error
+    return KnowledgeIndex(passages, vectors, about["embedder"], gates)
+
+
+def current(store: Path) -> str | None:
+    """The name of the index that counts; another one as soon as `sync` has ended."""
+    try:
+        return (store / CURRENT).read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def _passage(values: Mapping[str, Any]) -> Passage:
+    days = {name: date.fromisoformat(values[name]) for name in ("valid_from", "valid_until") if values[name]}
+    return Passage(**{**values, "valid_from": None, "valid_until": None, **days})
+
+
+def sync(
+    documents: Path, store: Path, embedder: Embedder, fit: Callable[[KnowledgeIndex], Mapping[str, Gate]],
+    responses: Sequence[Passage] = (), progress: Progress = lambda step, done, total: None,
+) -> SyncReport:  # fmt: skip
+    """Bring the index in `store` up to date with the folder of documents.
+
+    Args:
+        fit: makes the gates of the new index, by script (`script_of`).
+        responses: what the assistant says anyway, indexed beside the documents.
+    """
+    read, problems = read_passages(documents)
+    passages = [*{passage.id: passage for passage in (*read, *responses)}.values()]
+    known = _known(store, embedder.name)
+    fresh = [passage for passage in passages if passage.id not in known]
+    vectors = dict(known)
+    for start in range(0, len(fresh), BATCH):
+        progress("knowledge", start, len(fresh))
+        part = fresh[start : start + BATCH]
+        for passage, vector in zip(part, embedder.passages([each.indexed for each in part]), strict=True):
+            vectors[passage.id] = vector
+    if fresh:
+        progress("knowledge", len(fresh), len(fresh))
+    rows = [vectors[passage.id] for passage in passages]
+    table = np.stack(rows).astype(np.float32) if rows else np.zeros((0, 1), dtype=np.float32)
+    index = KnowledgeIndex(passages, table, embedder.name)
+    _write(store, index, fit(index))
+    ids = {passage.id for passage in passages}
+    return SyncReport(
+        documents=len({passage.source for passage in read}),
+        passages=len(read),
+        embedded=len(fresh),
+        removed=len(known.keys() - ids),
+        languages=dict(Counter(passage.language for passage in read)),
+        problems=tuple(problems),
+    )
+
+
+def _known(store: Path, embedder: str) -> dict[str, Floats]:
+    try:
+        index = load_index(store)
+    except ArtifactInvalid:
+        return {}
+    if index is None or index.embedder != embedder:
+        return {}
+    return {passage.id: vector for passage, vector in zip(index.passages, index.vectors, strict=True)}
+
+
+def _write(store: Path, index: KnowledgeIndex, gates: Mapping[str, Gate]) -> None:
+    lines = "".join(json.dumps(asdict(each), ensure_ascii=False, default=str) + "\n" for each in index.passages)
+    found = {name: asdict(gate) for name, gate in gates.items()}
+    about = {"format": FORMAT, "embedder": index.embedder, "gates": found}
+    text = json.dumps(about, indent=2)
+    name = "index-" + hashlib.sha256(f"{lines}{text}".encode()).hexdigest()[:16]
+    store.mkdir(parents=True, exist_ok=True)
+    if not (store / name).is_dir():
+        with tempfile.TemporaryDirectory(dir=store, prefix=".sync-") as work:
+            made = Path(work) / name
+            made.mkdir()
+            (made / "passages.jsonl").write_text(lines, encoding="utf-8")
+            np.save(made / "vectors.npy", index.vectors.astype(np.float16))
+            (made / "index.json").write_text(text, encoding="utf-8")
+            made.rename(store / name)
+    partial = store / f".{CURRENT}.{os.getpid()}"
+    partial.write_text(name + "\n", encoding="utf-8")
+    partial.replace(store / CURRENT)
+    others = sorted(
+        (each for each in store.glob("index-*") if each.name != name), key=lambda each: each.stat().st_mtime
+    )
+    for old in others[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    _forget_encoders(store)
+
+
+def _forget_encoders(store: Path) -> None:
+    """Remove those that made none of the indexes that are left."""
+    used = {json.loads(path.read_text(encoding="utf-8"))["embedder"] for path in store.glob("index-*/index.json")}
+    kept = {encoder_folder(store, name) for name in used}
+    for folder in store.glob("encoder-*"):
+        if folder not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def encoder_folder(store: Path, embedder: str) -> Path:
+    """Beside the indexes: the files of the encoder of that name (`Embedder.name`), which made their vectors."""
+    return store / f"encoder-{embedder.partition('/')[0]}"
+
+
+# ---- whether it answers ----
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A question to judge the search by. `sources`: where its answer is (`returns.md`, `returns.md#how-long`); none:
+    nowhere, it must be left unanswered."""
+
+    question: str
+    sources: tuple[str, ...] = ()
+    language: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_from(passage: Passage, sources: Iterable[str]) -> bool:
+    return any(source in (passage.source, f"{passage.source}#{passage.anchor}") for source in sources)

@@ -1,0 +1,156 @@
+"""`kefu knowledge …`: what the bot may answer from. Thin: `bot.knowing` does the work."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Column, Table
+from rich.text import Text
+
+from bot.commands.console import ModelFolder, chosen_folder, err, good, out, progress_bar
+from bot.errors import AssistantError, KefuError
+from bot.settings import Settings, environment, load_settings
+
+if TYPE_CHECKING:
+    from bot.assistant.loader import Assistant
+
+knowledge = typer.Typer(
+    help="The documents that the bot answers from: `knowledge/` in the assistant's folder (md, html, pdf, docx, csv).",
+    no_args_is_help=True,
+)
+SHOWN_CHARS = 240
+
+
+@knowledge.command("sync")
+def knowledge_sync(folder: ModelFolder = None) -> None:
+    """Read the documents; only what changed is read anew. A running server follows within a message."""
+    from bot.knowing import sync_knowledge
+
+    settings, assistant = _loaded(folder)
+    with progress_bar() as progress:
+        report = sync_knowledge(settings, assistant, progress, lambda text: err.print(Text(text), soft_wrap=True))
+    languages = ", ".join(f"{name} {count}" for name, count in sorted(report.languages.items()))
+    good(
+        f"{report.passages} passages of {report.documents} documents",
+        f" ({languages}): {report.embedded} read anew, {report.removed} gone",
+    )
+
+
+@knowledge.command("add")
+def knowledge_add(
+    files: Annotated[list[Path], typer.Argument(help="Documents.", exists=True, dir_okay=False)],
+    language: Annotated[
+        str | None, typer.Option(help="Put them into this language's folder (en, zh). Default: by their words.")
+    ] = None,
+    folder: ModelFolder = None,
+) -> None:
+    """Copy documents into the assistant's `knowledge/` and read them."""
+    from bot.answers.documents import READERS
+    from bot.knowing import documents_of
+
+    _, assistant = _loaded(folder)
+    target = documents_of(assistant) / language if language else documents_of(assistant)
+    for file in files:
+        if file.suffix.lower() not in READERS:
+            raise AssistantError(f"{file}: not a kind of file that is read ({', '.join(READERS)})")
+        if (target / file.name).exists() and (target / file.name).read_bytes() != file.read_bytes():
+            raise AssistantError(f"{target / file.name} is there already and is another; rename one, or remove the old")
+    target.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        if file.resolve() != (target / file.name).resolve():
+            shutil.copy(file, target / file.name)
+    knowledge_sync(folder)
+
+
+@knowledge.command("search")
+def knowledge_search(
+    question: Annotated[str, typer.Argument(help="As a customer would ask.")],
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="How many passages.")] = 5,
+    folder: ModelFolder = None,
+) -> None:
+    """What is found for a question, how sure it is, and what the bot would say."""
+    from bot.answers.compose import compose
+    from bot.answers.gate import judge
+    from bot.answers.service import loaded
+    from bot.knowing import NOTHING_READ, today_of
+    from models.languages import identify_language
+
+    settings, assistant = _loaded(folder)
+    found = loaded(settings.knowledge_dir(assistant.assistant_id), settings.inference_threads)
+    if found is None:
+        raise KefuError(NOTHING_READ)
+    index, embedder = found
+    vector, language = embedder.questions([question])[0], identify_language(question)
+    hits = index.search(question, vector, limit=n, day=today_of(assistant), language=language)
+    table = Table("score", "where", Column("passage", overflow="fold"))
+    for hit in hits:
+        text = hit.passage.text if len(hit.passage.text) <= SHOWN_CHARS else hit.passage.text[:SHOWN_CHARS] + "…"
+        where = f"{hit.passage.source}#{hit.passage.anchor}"
+        table.add_row(*map(Text, (f"{hit.score:.3f}", where, text)))
+    out.print(table if hits else "no passage is valid today")
+    if not hits:
+        return
+    probability, gate = judge(index, embedder, question, vector, hits)
+    is_answered, is_offered = probability >= gate.threshold, probability >= gate.worth_showing
+    verdict = "answered" if is_answered else "offered as a choice" if is_offered else "left to the other answers"
+    limits = f"answered from {gate.threshold:.2f} on, offered from {gate.worth_showing:.2f}"
+    out.print(f"answers it with a probability of {probability:.2f} ({limits}): {verdict}", soft_wrap=True)
+    if is_answered:
+        said = compose(question, vector, hits, probability, embedder, language, assistant.brand.answer_frames)
+        out.print(Text(said.text), soft_wrap=True)
+
+
+@knowledge.command("evaluate")
+def knowledge_evaluate(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help='Questions, one JSON object a line: {"question": …, "passages": ["returns.md#how-long"]}; without '
+            "passages: nothing answers it. Not those in `answers/`, which the gate has learned from.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ],
+    folder: ModelFolder = None,
+) -> None:
+    """How often the right passage is found, and how often the bot answers what it cannot know."""
+    from bot.knowing import evaluate_knowledge
+
+    settings, assistant = _loaded(folder)
+    names = ("questions", "n", "R@1", "R@5", "MRR", "answered", "wrongly", "n without", "answered anyway")
+    table = Table(*names)
+    for name, found in evaluate_knowledge(settings, assistant, file).items():
+        shares = (found.recall_at_1, found.recall_at_5, found.mrr, found.answered, found.wrong)
+        cells = [name, str(found.n), *(f"{share:.3f}" for share in shares), str(found.n_none)]
+        table.add_row(*cells, f"{found.answered_anyway:.3f}")
+    out.print(table)
+
+
+@knowledge.command("tune")
+def knowledge_tune(folder: ModelFolder = None) -> None:
+    """Fine-tune what finds passages on the questions of `answers/` (minutes); kept only if it finds more of those that
+    were held out."""
+    from bot.knowing import tune_knowledge
+
+    settings, assistant = _loaded(folder)
+    with progress_bar() as progress:
+        outcome = tune_knowledge(settings, assistant, progress, lambda text: err.print(Text(text), soft_wrap=True))
+    table = Table("held-out questions", "n", "R@1", "R@5", "MRR")
+    for name, found in (("before", outcome.before), ("tuned", outcome.after)):
+        shares = (found.recall_at_1, found.recall_at_5, found.mrr)
+        table.add_row(name, str(found.n), *(f"{share:.3f}" for share in shares))
+    out.print(table)
+    if outcome.is_kept:
+        good(f"learned from {outcome.trained_on} questions", "; it reads the documents from now on")
+    else:
+        out.print("it does not find more: the base goes on reading")
+
+
+def _loaded(folder: Path | None) -> tuple[Settings, Assistant]:
+    from bot.assistant.loader import load_assistant
+
+    settings = load_settings()
+    return settings, load_assistant(chosen_folder(settings, folder), environment())

@@ -1,0 +1,260 @@
+"""An assistant's documents brought into its index: the encoder that reads them, what they are judged by, what to tell.
+
+`kefu knowledge sync` and `kefu train` come here; looking up while a server runs is `bot.answers.service`'s.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from bot.answers.documents import DocumentProblem, Passage, of_response
+from bot.answers.gate import SearchScores, fit_gates, measure, read_asked
+from bot.answers.knowledge import (
+    Asked,
+    Gate,
+    KnowledgeIndex,
+    SyncReport,
+    encoder_folder,
+    is_from,
+    load_index,
+    sync,
+)
+from bot.answers.service import loaded
+from bot.assistant.loader import Assistant
+from bot.errors import AssistantError, KefuError
+from bot.settings import Settings
+from models.base import OUT_OF_SCOPE_INTENTS, BaseModelNotFound
+from models.embeddings import EncoderEmbedder
+from models.languages import identify_language
+from models.pretrained import NGRAM, resolve_base
+
+DOCUMENTS = "knowledge"
+TRAINING = "answers"
+"""Folders of an assistant: what is answered from, and questions that say where their answer is (`*.jsonl`)."""
+TOLD_AT_MOST = 400
+TUNED = "TUNED"
+"""A file beside the indexes: the base that was tuned, and the name of what came of it."""
+FEWEST_PAIRS = 50
+NOTHING_READ = "nothing has been read yet; run `kefu knowledge sync`"
+
+Progress = Callable[[str, int, int], None]
+Say = Callable[[str], None]
+
+
+def today_of(assistant: Assistant) -> date:
+    """The day in the shop's time zone: what a document says until a day is true until that day ends there."""
+    return datetime.now(ZoneInfo(assistant.config.timezone)).date()
+
+
+def documents_of(assistant: Assistant) -> Path:
+    return assistant.root / DOCUMENTS
+
+
+def sync_knowledge(
+    settings: Settings, assistant: Assistant, progress: Progress, say: Say, *, from_base: bool = False
+) -> SyncReport:
+    """Read the documents, embed what is new, judge anew when to believe them.
+
+    Args:
+        from_base: with the base's encoder, whatever was tuned; that is then forgotten.
+    Raises:
+        AssistantError: the assistant has no documents.
+        KefuError: no base model can read them here.
+    """
+    documents = documents_of(assistant)
+    if not documents.is_dir():
+        raise AssistantError(
+            f"{assistant.root} has no folder `{DOCUMENTS}/`; put Markdown, HTML, PDF, Word or CSV there"
+        )
+    store = settings.knowledge_dir(assistant.assistant_id)
+    if from_base:
+        (store / TUNED).unlink(missing_ok=True)
+    embedder = _embedder(settings, assistant, progress, say)
+    asked, problems = training_questions(assistant)
+    told = _told(assistant)
+
+    def fit(index: KnowledgeIndex) -> dict[str, Gate]:
+        return fit_gates(index, embedder, asked, told, today_of(assistant))
+
+    report = sync(documents, store, embedder, fit, _responses(assistant), progress)
+    for notice in (*report.problems, *problems, *_unknown_sources(settings, assistant, asked)):
+        say(f"note: {notice}")
+    return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOutcome:
+    """Search on the questions that were held out, with the base and with what was learned from the others.
+
+    `is_kept`: the tuned encoder finds more of them, and reads the documents from now on.
+    """
+
+    before: SearchScores
+    after: SearchScores
+    trained_on: int
+    is_kept: bool
+
+
+def tune_knowledge(settings: Settings, assistant: Assistant, progress: Progress, say: Say) -> TuneOutcome:
+    """Fine-tune the encoder that finds passages on the questions of `answers/`; a part of them, by document, only
+    measures it. What was measured is what serves.
+
+    Raises:
+        KefuError: nothing was read yet, there are too few questions, or packages are missing.
+    """
+    for package in ("sentence_transformers", "datasets"):
+        if importlib.util.find_spec(package) is None:
+            raise KefuError(f"tuning needs {package}: pip install 'kefu[train]'")
+    from training.finetune_retrieval import Pair, RetrievalRecipe, tune_retriever
+
+    sync_knowledge(settings, assistant, progress, say, from_base=True)
+    store, threads = settings.knowledge_dir(assistant.assistant_id), settings.inference_threads
+    found = loaded(store, threads)
+    assert found is not None  # `sync_knowledge` has just written it
+    index, embedder = found
+    asked = [each for each in training_questions(assistant)[0] if each.sources]
+    held_out = [each for each in asked if _is_held_out(each)]
+    learned = [each for each in asked if not _is_held_out(each)]
+    pairs = [
+        Pair(question=each.question, passage=passage.indexed)
+        for each in learned
+        if (passage := next((one for one in index.passages if is_from(one, each.sources[:1])), None))
+    ]
+    if len(pairs) < FEWEST_PAIRS or not held_out:
+        raise KefuError(f"{len(pairs)} questions with a passage to learn from; at least {FEWEST_PAIRS} are needed")
+    day = today_of(assistant)
+    before = measure(index, embedder, held_out, day)
+    with tempfile.TemporaryDirectory(dir=store, prefix=".tuned-") as work:
+        tuned = Path(work) / "encoder"
+        base = resolve_base(assistant.config.base, settings.bases_dir, say)
+        tune_retriever(base, pairs, tuned, RetrievalRecipe(), progress)
+        reader = EncoderEmbedder(tuned, threads)
+        vectors = reader.passages([passage.indexed for passage in index.passages])
+        after = measure(KnowledgeIndex(index.passages, vectors, reader.name), reader, held_out, day)
+        is_kept = after.mrr > before.mrr
+        if is_kept:
+            _placed(tuned, store, threads)
+            (store / TUNED).write_text(f"{base.sha256} {reader.name}\n", encoding="utf-8")
+    sync_knowledge(settings, assistant, progress, say)
+    return TuneOutcome(before=before, after=after, trained_on=len(pairs), is_kept=is_kept)
+
+
+def _is_held_out(asked: Asked) -> bool:
+    """One document in five, by its name: its questions are never learned from, whatever is added around them."""
+    return zlib.crc32(asked.sources[0].partition("#")[0].encode()) % 5 == 0
+
+
+def evaluate_knowledge(settings: Settings, assistant: Assistant, file: Path) -> dict[str, SearchScores]:
+    """The search on the questions of a file, by language and all together ("all")."""
+    found = loaded(settings.knowledge_dir(assistant.assistant_id), settings.inference_threads)
+    if found is None:
+        raise KefuError(NOTHING_READ)
+    index, embedder = found
+    asked, problems = read_asked(file)
+    if problems:
+        raise AssistantError("\n".join(map(str, problems)))
+    languages = sorted({each.language for each in asked if each.language})
+    groups = {"all": asked, **{name: [each for each in asked if each.language == name] for name in languages}}
+    return {name: measure(index, embedder, part, today_of(assistant)) for name, part in groups.items()}
+
+
+def training_questions(assistant: Assistant) -> tuple[list[Asked], list[DocumentProblem]]:
+    """All of `answers/*.jsonl`."""
+    asked: list[Asked] = []
+    problems: list[DocumentProblem] = []
+    for path in sorted((assistant.root / TRAINING).glob("*.jsonl")):
+        found, wrong = read_asked(path)
+        asked += found
+        problems += wrong
+    return asked, problems
+
+
+def _unknown_sources(settings: Settings, assistant: Assistant, asked: Sequence[Asked]) -> list[str]:
+    index = load_index(settings.knowledge_dir(assistant.assistant_id))
+    passages = index.passages if index else ()
+    known = {name for each in passages for name in (each.source, f"{each.source}#{each.anchor}")}
+    unknown = sorted({source for each in asked for source in each.sources if source not in known})
+    return [f"{assistant.root / TRAINING}: no document is {source}" for source in unknown]
+
+
+def _responses(assistant: Assistant) -> list[Passage]:
+    """What is said anyway to the intents that may give way: `utter_<intent>`, every wording once."""
+    config = assistant.config.answers
+    found: dict[str, Passage] = {}
+    for intent in sorted(config.instead_of if config else ()):
+        for variation in assistant.domain.responses.get(f"utter_{intent}", ()):
+            text = variation.body.get("text")
+            if isinstance(text, str) and text.strip():
+                passage = of_response(intent, text, identify_language(text))
+                found[passage.id] = passage
+    return [*found.values()]
+
+
+def _told(assistant: Assistant) -> list[str]:
+    """What customers say that no document answers, from the examples of the other intents; spread evenly."""
+    config = assistant.config.answers
+    asking = {*OUT_OF_SCOPE_INTENTS, *(config.instead_of if config else ())}
+    texts = [example.text for example in assistant.nlu.examples if example.intent not in asking]
+    step = max(1, len(texts) // TOLD_AT_MOST)
+    return texts[::step][:TOLD_AT_MOST]
+
+
+def _embedder(settings: Settings, assistant: Assistant, progress: Progress, say: Say) -> EncoderEmbedder:
+    """The encoder that reads, beside the index: the base's, or what was tuned from it. Serving needs neither the base
+    nor PyTorch."""
+    name, store = assistant.config.base, settings.knowledge_dir(assistant.assistant_id)
+    if name == NGRAM:
+        raise KefuError("kefu.yml: the base `ngram` reads no documents; name a pretrained one")
+    if importlib.util.find_spec("torch") is None and not (settings.bases_dir / "exports").is_dir():
+        raise KefuError("documents are read by a pretrained base, which needs PyTorch once: pip install 'kefu[train]'")
+    from training.export import exported_encoder
+
+    try:
+        base = resolve_base(name, settings.bases_dir, say)
+        if tuned := _tuned(store, base.sha256, settings.inference_threads):
+            return tuned
+        exported = exported_encoder(base, progress)
+    except BaseModelNotFound as error:
+        raise KefuError(f"the documents cannot be read: {error}") from error
+    return _placed(exported, store, settings.inference_threads)
+
+
+def _tuned(store: Path, base_sha256: str, threads: int) -> EncoderEmbedder | None:
+    """The encoder that was tuned from this base, if it is still there."""
+    try:
+        base, name = (store / TUNED).read_text(encoding="utf-8").split()
+    except (FileNotFoundError, ValueError):
+        return None
+    folder = encoder_folder(store, name)
+    return EncoderEmbedder(folder, threads) if base == base_sha256 and folder.is_dir() else None
+
+
+def _placed(encoder: Path, store: Path, threads: int) -> EncoderEmbedder:
+    """The encoder's files in a folder of the store that is named after them."""
+    embedder = EncoderEmbedder(encoder, threads)
+    target = encoder_folder(store, embedder.name)
+    store.mkdir(parents=True, exist_ok=True)
+    if not target.is_dir():
+        with tempfile.TemporaryDirectory(dir=store, prefix=".encoder-") as work:
+            made = Path(work) / target.name
+            made.mkdir()
+            for file in encoder.iterdir():
+                _link(file, made / file.name)
+            made.rename(target)
+    return embedder
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy(source, target)

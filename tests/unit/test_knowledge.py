@@ -1,0 +1,231 @@
+"""The index of a company's documents: what is found, what is embedded anew, what is believed, what is said of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.answers.compose import excerpt
+from bot.answers.documents import of_response
+from bot.answers.gate import fit_gates, measure, read_asked
+from bot.answers.knowledge import Asked, Gate, Hit, KnowledgeIndex, current, load_index, sync, terms
+from bot.answers.service import Knowledge
+from models.base import ArtifactInvalid
+from models.languages import is_asking
+from tests.bag_of_words import BagOfWords
+
+DAY = date(2026, 11, 30)
+ALWAYS = Gate(weights=(0.0,) * 16, bias=9.0, threshold=0.5)
+NEVER = Gate(weights=(0.0,) * 16, bias=-9.0, threshold=0.5)
+DOCUMENTS = {
+    "en/returns.md": "# Returns\n\n## How long\nYou can send a lamp back within 30 days.\n\n"
+    "## Postage\nThe label is free in Germany.",
+    "en/winter.md": "---\nvalid_until: 2026-12-24\n---\n# Christmas parcels\n\n"
+    "Order by 18 December so that it arrives by Christmas.",
+    "zh/fapiao.md": "# 发票\n\n## 电子发票\n签收后在订单页点申请发票，两天之内发到邮箱。",
+}  # fmt: skip
+
+
+def write(folder: Path, documents: dict[str, str]) -> Path:
+    for name, text in documents.items():
+        path = folder / "docs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder / "docs"
+
+
+def synced(
+    folder: Path, embedder: BagOfWords, documents: dict[str, str] = DOCUMENTS, gate: Gate | None = ALWAYS, **more: Any
+) -> KnowledgeIndex:
+    sync(
+        write(folder, documents),
+        folder / "store",
+        embedder,
+        lambda index: {"han": gate, "other": gate} if gate else {},
+        **more,
+    )
+    index = load_index(folder / "store")
+    assert index is not None
+    return index
+
+
+def search(index: KnowledgeIndex, question: str, **more: Any) -> list[str]:
+    vector = BagOfWords().questions([question])[0]
+    hits: Sequence[Hit] = index.search(question, vector, **{"day": DAY, **more})
+    return [f"{hit.passage.source}#{hit.passage.anchor}" for hit in hits]
+
+
+def test_the_passage_that_answers_is_found_in_either_language(tmp_path: Path) -> None:
+    index = synced(tmp_path, BagOfWords())
+    assert search(index, "how long can I send a lamp back?")[0] == "en/returns.md#how-long"
+    assert search(index, "怎么申请发票")[0] == "zh/fapiao.md#电子发票"
+    assert len(search(index, "lamp", limit=2)) == 2
+    assert "en/returns.md#how-long" not in search(index, "send a lamp back", without="en/returns.md")
+
+
+def test_what_is_no_longer_valid_is_not_found(tmp_path: Path) -> None:
+    index = synced(tmp_path, BagOfWords())
+    question = "order by when so that it arrives by Christmas?"
+    assert search(index, question, day=date(2026, 12, 24))[0].startswith("en/winter.md")
+    assert not any(place.startswith("en/winter.md") for place in search(index, question, day=date(2026, 12, 25)))
+
+
+def test_only_what_changed_is_embedded_anew(tmp_path: Path) -> None:
+    embedder = BagOfWords()
+    before = synced(tmp_path, embedder)
+    embedder.embedded.clear()
+    changed = DOCUMENTS | {"en/returns.md": DOCUMENTS["en/returns.md"].replace("30 days", "60 days")}
+    docs = write(tmp_path, changed)
+    (docs / "zh" / "fapiao.md").unlink()
+    report = sync(docs, tmp_path / "store", embedder, lambda index: {"han": ALWAYS, "other": ALWAYS})
+    assert len(embedder.embedded) == 1
+    assert "60 days" in embedder.embedded[0]
+    assert (report.documents, report.passages, report.embedded, report.removed) == (2, 3, 1, 2)
+    after = load_index(tmp_path / "store")
+    assert after is not None
+    kept = {passage.id: tuple(vector) for passage, vector in zip(after.passages, after.vectors, strict=True)}
+    for passage, vector in zip(before.passages, before.vectors, strict=True):
+        assert passage.id not in kept or kept[passage.id] == tuple(vector)
+    other = BagOfWords("another model")
+    assert sync(docs, tmp_path / "store", other, lambda index: {"han": ALWAYS, "other": ALWAYS}).embedded == 3
+
+
+def test_a_damaged_index_says_what_to_do_and_is_made_anew(tmp_path: Path) -> None:
+    synced(tmp_path, BagOfWords())
+    store = tmp_path / "store"
+    name = current(store)
+    assert name is not None
+    (store / name / "vectors.npy").write_bytes(b"no array")
+    with pytest.raises(ArtifactInvalid, match="kefu knowledge sync"):
+        load_index(store)
+    changed = DOCUMENTS | {"en/new.md": "# New\n\nWe now sell candles too."}
+    assert search(synced(tmp_path, BagOfWords(), changed), "candles?")[0].startswith("en/new.md")
+
+
+def test_old_indexes_go_and_what_a_server_may_still_read_stays(tmp_path: Path) -> None:
+    for number in range(6):
+        synced(tmp_path, BagOfWords(), {"en/a.md": f"# A\n\nVersion {number} of this text."})
+    folders = [path for path in (tmp_path / "store").iterdir() if path.is_dir()]
+    assert len(folders) == 3
+
+
+def test_the_assistant_s_own_response_keeps_its_questions(tmp_path: Path) -> None:
+    response = of_response("shipping", "Delivery costs €4.90 in Germany.", "en")
+    synced(tmp_path, BagOfWords(), responses=[response])
+    knowledge = Knowledge(tmp_path / "store", {}, embedder=BagOfWords(), today=lambda: DAY)
+    assert knowledge.answer("what does delivery cost in Germany?", "shipping") is None
+    answer = knowledge.answer("what does delivery cost in Germany?", "another")
+    assert answer is not None
+    assert answer.passage.response is None
+    assert knowledge.answer("how long can I send a lamp back?", "shipping") is not None
+
+
+async def test_an_answer_quotes_and_says_where_from_in_the_brand_s_frame(tmp_path: Path) -> None:
+    synced(tmp_path, BagOfWords())
+    frames = {"en": ["We say: {answer}"], "zh": ["您看：{answer}"]}
+    knowledge = Knowledge(tmp_path / "store", frames, embedder=BagOfWords(), today=lambda: DAY)
+    found = await knowledge.look_up("how long can I send a lamp back?")
+    assert found is not None
+    assert found["text"] == ("We say: You can send a lamp back within 30 days.\n(From our help page “Returns”)")
+    assert found["sources"] == [{"title": "Returns", "heading": "How long", "source": "en/returns.md#how-long"}]
+    assert found["kind"] == "extracted"
+    chinese = await knowledge.look_up("怎么申请发票？")
+    assert chinese is not None
+    assert chinese["text"].startswith("您看：签收后在订单页点申请发票")
+    other = Knowledge(tmp_path / "store", {"en": ["Yo! {answer}"]}, embedder=BagOfWords(), today=lambda: DAY)
+    assert (await other.look_up("how long can I send a lamp back?") or {})["text"].startswith("Yo! You can send")
+
+
+async def test_a_running_server_follows_the_next_sync(tmp_path: Path) -> None:
+    knowledge = Knowledge(tmp_path / "store", {}, embedder=BagOfWords(), today=lambda: DAY)
+    assert await knowledge.look_up("do you sell candles?") is None
+    synced(tmp_path, BagOfWords(), {"en/a.md": "# Candles\n\nWe sell candles in three sizes."})
+    found = await asyncio.gather(*(knowledge.look_up("do you sell candles?") for _ in range(8)))
+    assert {each["sources"][0]["source"] for each in found if each} == {"en/a.md#"}
+    assert None not in found
+    synced(tmp_path, BagOfWords(), {"en/a.md": "# Candles\n\nWe sell candles in three sizes."}, NEVER)
+    assert await knowledge.look_up("do you sell candles?") is None
+
+
+def test_the_gate_learns_when_to_be_silent(tmp_path: Path) -> None:
+    subjects = [
+        *("lamp", "blanket", "curtain", "carpet", "cushion", "napkin", "lantern", "candle", "mirror", "basket", "vase"),
+        *("kettle", "teapot", "bottle", "pillow", "ladder", "hammer", "bucket", "whistle", "trumpet", "violin", "drum"),
+        *("ribbon", "marble", "puzzle", "kite", "globe", "compass", "lens", "easel", "brush", "crayon", "stapler"),
+        *("wagon", "bicycle", "scooter", "helmet", "jacket", "mitten", "scarf", "bonnet", "sandal", "slipper"),
+    ]
+    known, unknown = subjects[:-6], subjects[-6:]
+    documents = {
+        f"en/{name}.md": f"# The {name}\n\nOur {name} costs {len(name)} euros and is washed cold." for name in known
+    }
+    embedder = BagOfWords()
+    index = synced(tmp_path, embedder, documents, None)
+    asked = [
+        *(Asked(question=f"what does the {name} cost?", sources=(f"en/{name}.md",), language="en") for name in known),
+        *(Asked(question=f"what does the {name} weigh when packed for Iceland?", language="en") for name in unknown),
+    ]
+    gates = fit_gates(index, embedder, asked, ["thank you", "hello there", "I am angry", "never mind"] * 5, DAY)
+    fitted = KnowledgeIndex(index.passages, index.vectors, index.embedder, gates)
+    again = [
+        *(
+            Asked(question=f"so what would your {name} cost us?", sources=(f"en/{name}.md",), language="en")
+            for name in known
+        ),
+        *(Asked(question=f"is the {name} painted in Chile?", language="en") for name in unknown),
+    ]
+    scores = measure(fitted, embedder, again, DAY)
+    assert (scores.n, scores.n_none) == (len(known), len(unknown))
+    assert scores.recall_at_1 == 1
+    assert scores.answered > 0.9
+    assert scores.answered_anyway < 0.2
+    assert fit_gates(index, embedder, asked[:5], [], DAY) == {}, "too few to learn from"
+
+
+def test_questions_of_a_file_and_what_is_wrong_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "asked.jsonl"
+    path.write_text(
+        '{"question": "How long?", "passages": ["en/a.md"]}\n\n{"question": "几点？"}\n{"passages": []}\n{\n'
+        '{"question": "x", "passages": "en/a.md"}\n',
+        encoding="utf-8",
+    )
+    asked, problems = read_asked(path)
+    assert [(each.question, each.sources, each.language) for each in asked] == [
+        ("How long?", ("en/a.md",), "en"), ("几点？", (), "zh"),
+    ]  # fmt: skip
+    assert [str(problem).rpartition("line ")[2][:1] for problem in problems] == ["4", "5", "6"]
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("how long do I have to send it back", True),
+        ("And is the postage free", True),
+        ("运费多少", True),
+        ("能不能换个颜色", True),
+        ("the lamp is broken", False),
+        ("太大了，不想要了", False),
+        ("thank you so much", False),
+    ],
+)
+def test_a_question_is_known_by_its_form(text: str, asks: bool) -> None:
+    assert is_asking(text) is asks
+
+
+def test_words_are_counted_without_their_endings() -> None:
+    assert terms("Washing washed WASHES the curtains?") == ["wash", "wash", "wash", "curtain"]
+    assert terms("怎么洗羊毛毯") == ["么洗", "洗羊", "羊毛", "毛毯"]
+
+
+def test_of_a_long_passage_the_part_that_answers_is_quoted_whole(tmp_path: Path) -> None:
+    embedder = BagOfWords()
+    before = " ".join(f"Sentence {number} speaks of other things entirely." for number in range(9))
+    text = f"{before}\n\nRefunds take:\n• cards three days\n• vouchers one day\n\n{before}"
+    quoted = excerpt(text, embedder.questions(["how long do vouchers take"])[0], embedder, 120)
+    assert "Refunds take:\n• cards three days\n• vouchers one day" in quoted
+    assert len(quoted) <= 120
+    assert excerpt("A short one.", embedder.questions(["x"])[0], embedder, 120) == "A short one."
