@@ -114,7 +114,7 @@ class WebChat:
         """Whether a page of this origin may open the chat. A client that is no browser sends no origin and may."""
         if not self.allowed_origins or origin is None:
             return True
-        return origin.lower() in self.allowed_origins or urlsplit(origin).netloc.lower() == host.lower()
+        return origin.lower() in self.allowed_origins or _host_of(origin) == host.lower()
 
     async def _serve(self, websocket: WebSocket, ports: Ports) -> None:
         await websocket.accept()
@@ -184,4 +184,12 @@ class WebChat:
                 return None
         await socket.error("identity_required", reason)
         await socket.close(CLOSE_ANONYMOUS, "identity_required")
+        return None
+
+
+def _host_of(origin: str) -> str | None:
+    """Host and port of an origin; None for what no browser sends."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # "http://["
         return None

@@ -120,8 +120,9 @@ def knowledge_evaluate(
     from bot.knowing import evaluate_knowledge
 
     settings, assistant = _loaded(folder)
-    names = ("questions", "n", "R@1", "R@5", "MRR", "answered", "wrongly", "n without", "answered anyway")
-    table = Table(*names)
+    names = ("questions", "n", "R@1", "R@5", "MRR", "answered", "wrong", "none", "anyway")
+    caption = "answered, wrong: by the right passage, by another; none: questions without an answer; anyway: answered"
+    table = Table(*names, caption=caption)
     for name, found in evaluate_knowledge(settings, assistant, file).items():
         shares = (found.recall_at_1, found.recall_at_5, found.mrr, found.answered, found.wrong)
         cells = [name, str(found.n), *(f"{share:.3f}" for share in shares), str(found.n_none)]

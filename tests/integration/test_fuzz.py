@@ -53,6 +53,10 @@ def over_slack(body: str) -> Asked:
 # Made where they are put: Slack's signature holds for five minutes, and pytest collects long before it runs.
 FOUND: dict[str, tuple[Callable[[], Asked], int]] = {
     "a query that is not ASCII": (lambda: Asked(path="/demo", method="GET", query=b"a=\xd1\xbb"), 400),
+    "an origin that is no address": (
+        lambda: Asked(path="/webchat/brand", method="GET", headers=((b"origin", b"http://["),)),
+        403,
+    ),
     "half an emoji in Slack's challenge": (
         lambda: over_slack('{"type": "url_verification", "challenge": "\\ud83d"}'),
         200,
