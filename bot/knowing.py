@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import tempfile
@@ -85,7 +86,8 @@ def sync_knowledge(
     def fit(index: KnowledgeIndex) -> dict[str, Gate]:
         return fit_gates(index, embedder, asked, told, today_of(assistant))
 
-    report = sync(documents, store, embedder, fit, _responses(assistant), progress)
+    lessons = json.dumps([told, *([each.question, each.sources] for each in asked)], ensure_ascii=False)
+    report = sync(documents, store, embedder, fit, _responses(assistant), lessons, progress)
     for notice in (*report.problems, *problems, *_unknown_sources(settings, assistant, asked)):
         say(f"note: {notice}")
     return report
@@ -212,6 +214,7 @@ def _embedder(settings: Settings, assistant: Assistant, progress: Progress, say:
     """The encoder that reads, beside the index: the base's, or what was tuned from it. Serving needs neither the base
     nor PyTorch."""
     name, store = assistant.config.base, settings.knowledge_dir(assistant.assistant_id)
+    threads = os.cpu_count() or 1
     if name == NGRAM:
         raise KefuError("kefu.yml: the base `ngram` reads no documents; name a pretrained one")
     if importlib.util.find_spec("torch") is None and not (settings.bases_dir / "exports").is_dir():
@@ -220,12 +223,12 @@ def _embedder(settings: Settings, assistant: Assistant, progress: Progress, say:
 
     try:
         base = resolve_base(name, settings.bases_dir, say)
-        if tuned := _tuned(store, base.sha256, settings.inference_threads):
+        if tuned := _tuned(store, base.sha256, threads):
             return tuned
         exported = exported_encoder(base, progress)
     except BaseModelNotFound as error:
         raise KefuError(f"the documents cannot be read: {error}") from error
-    return _placed(exported, store, settings.inference_threads)
+    return _placed(exported, store, threads)
 
 
 def _tuned(store: Path, base_sha256: str, threads: int) -> EncoderEmbedder | None:

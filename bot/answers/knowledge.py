@@ -252,9 +252,10 @@ def script_of(text: str) -> str:
 def load_index(store: Path) -> KnowledgeIndex | None:
     """The current index; None where there is none yet. Raises ArtifactInvalid where it is damaged."""
     name = current(store)
-    if name is None:
-        return None
-    folder = store / name
+    return None if name is None else _read(store / name)
+
+
+def _read(folder: Path) -> KnowledgeIndex:
     try:
         about = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         if about["format"] != FORMAT:
@@ -285,39 +286,50 @@ def _passage(values: Mapping[str, Any]) -> Passage:
 
 def sync(
     documents: Path, store: Path, embedder: Embedder, fit: Callable[[KnowledgeIndex], Mapping[str, Gate]],
-    responses: Sequence[Passage] = (), progress: Progress = lambda step, done, total: None,
+    responses: Sequence[Passage] = (), lessons: str = "", progress: Progress = lambda step, done, total: None,
 ) -> SyncReport:  # fmt: skip
     """Bring the index in `store` up to date with the folder of documents.
 
     Args:
         fit: makes the gates of the new index, by script (`script_of`).
         responses: what the assistant says anyway, indexed beside the documents.
+        lessons: another text whenever `fit` would learn from other questions.
     """
     read, problems = read_passages(documents)
     passages = [*{passage.id: passage for passage in (*read, *responses)}.values()]
     known = _known(store, embedder.name)
     fresh = [passage for passage in passages if passage.id not in known]
-    vectors = dict(known)
-    for start in range(0, len(fresh), BATCH):
-        progress("knowledge", start, len(fresh))
-        part = fresh[start : start + BATCH]
-        for passage, vector in zip(part, embedder.passages([each.indexed for each in part]), strict=True):
-            vectors[passage.id] = vector
-    if fresh:
-        progress("knowledge", len(fresh), len(fresh))
-    rows = [vectors[passage.id] for passage in passages]
-    table = np.stack(rows).astype(np.float32) if rows else np.zeros((0, 1), dtype=np.float32)
-    index = KnowledgeIndex(passages, table, embedder.name)
-    _write(store, index, fit(index))
-    ids = {passage.id for passage in passages}
+    lines = "".join(json.dumps(asdict(each), ensure_ascii=False, default=str) + "\n" for each in passages)
+    made_of = hashlib.sha256(f"{FORMAT}\n{embedder.name}\n{lessons}\n{lines}".encode()).hexdigest()[:16]
+    name = f"index-{made_of}"
+    if not _is_whole(store / name):
+        index = KnowledgeIndex(passages, _embedded(passages, known, embedder, progress), embedder.name)
+        _write(store / name, lines, index, fit(index))
+    _point_to(store, name)
     return SyncReport(
         documents=len({passage.source for passage in read}),
         passages=len(read),
         embedded=len(fresh),
-        removed=len(known.keys() - ids),
+        removed=len(known.keys() - {passage.id for passage in passages}),
         languages=dict(Counter(passage.language for passage in read)),
         problems=tuple(problems),
     )
+
+
+def _embedded(
+    passages: Sequence[Passage], known: Mapping[str, Floats], embedder: Embedder, progress: Progress
+) -> Floats:
+    """The passages' vectors, in order; those that are not known are made."""
+    vectors = dict(known)
+    fresh = [passage for passage in passages if passage.id not in known]
+    for start in range(0, len(fresh), BATCH):
+        progress("knowledge", start, len(fresh))
+        part = fresh[start : start + BATCH]
+        vectors |= zip((each.id for each in part), embedder.passages([each.indexed for each in part]), strict=True)
+    if fresh:
+        progress("knowledge", len(fresh), len(fresh))
+    rows = [vectors[passage.id] for passage in passages]
+    return np.stack(rows).astype(np.float32) if rows else np.zeros((0, 1), dtype=np.float32)
 
 
 def _known(store: Path, embedder: str) -> dict[str, Floats]:
@@ -330,21 +342,33 @@ def _known(store: Path, embedder: str) -> dict[str, Floats]:
     return {passage.id: vector for passage, vector in zip(index.passages, index.vectors, strict=True)}
 
 
-def _write(store: Path, index: KnowledgeIndex, gates: Mapping[str, Gate]) -> None:
-    lines = "".join(json.dumps(asdict(each), ensure_ascii=False, default=str) + "\n" for each in index.passages)
+def _is_whole(folder: Path) -> bool:
+    """Whether an index is there and can be read; a damaged one is removed."""
+    if not folder.is_dir():
+        return False
+    try:
+        _read(folder)
+    except ArtifactInvalid:
+        shutil.rmtree(folder)
+        return False
+    return True
+
+
+def _write(folder: Path, lines: str, index: KnowledgeIndex, gates: Mapping[str, Gate]) -> None:
     found = {name: asdict(gate) for name, gate in gates.items()}
     about = {"format": FORMAT, "embedder": index.embedder, "gates": found}
-    text = json.dumps(about, indent=2)
-    name = "index-" + hashlib.sha256(f"{lines}{text}".encode()).hexdigest()[:16]
-    store.mkdir(parents=True, exist_ok=True)
-    if not (store / name).is_dir():
-        with tempfile.TemporaryDirectory(dir=store, prefix=".sync-") as work:
-            made = Path(work) / name
-            made.mkdir()
-            (made / "passages.jsonl").write_text(lines, encoding="utf-8")
-            np.save(made / "vectors.npy", index.vectors.astype(np.float16))
-            (made / "index.json").write_text(text, encoding="utf-8")
-            made.rename(store / name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sync-") as work:
+        made = Path(work) / folder.name
+        made.mkdir()
+        (made / "passages.jsonl").write_text(lines, encoding="utf-8")
+        np.save(made / "vectors.npy", index.vectors.astype(np.float16))
+        (made / "index.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+        made.rename(folder)
+
+
+def _point_to(store: Path, name: str) -> None:
+    """Let this index count, and forget all but the youngest others."""
     partial = store / f".{CURRENT}.{os.getpid()}"
     partial.write_text(name + "\n", encoding="utf-8")
     partial.replace(store / CURRENT)

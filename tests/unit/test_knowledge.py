@@ -47,6 +47,7 @@ def synced(
         folder / "store",
         embedder,
         lambda index: {"han": gate, "other": gate} if gate else {},
+        lessons=str(gate),
         **more,
     )
     index = load_index(folder / "store")
@@ -229,3 +230,25 @@ def test_of_a_long_passage_the_part_that_answers_is_quoted_whole(tmp_path: Path)
     assert "Refunds take:\n• cards three days\n• vouchers one day" in quoted
     assert len(quoted) <= 120
     assert excerpt("A short one.", embedder.questions(["x"])[0], embedder, 120) == "A short one."
+
+
+def test_what_did_not_change_is_not_judged_anew(tmp_path: Path) -> None:
+    docs, embedder = write(tmp_path, DOCUMENTS), BagOfWords()
+    fitted: list[str] = []
+
+    def sync_with(lessons: str) -> None:
+        def fit(index: KnowledgeIndex) -> dict[str, Gate]:
+            fitted.append(lessons)
+            return {"other": ALWAYS}
+
+        sync(docs, tmp_path / "store", embedder, fit, lessons=lessons)
+
+    for lessons in ("first", "first", "second", "first"):
+        sync_with(lessons)
+    assert fitted == ["first", "second"]
+    name = current(tmp_path / "store")
+    assert name is not None
+    (tmp_path / "store" / name / "vectors.npy").write_bytes(b"damaged")
+    sync_with("first")
+    assert fitted == ["first", "second", "first"]
+    assert load_index(tmp_path / "store") is not None
