@@ -67,9 +67,9 @@ LABEL_CHARS = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """Headings to choose from, where the best passage may answer and may not: nothing is claimed."""
+    """Passages to choose from by their labels, where the best may answer and may not: nothing is claimed."""
 
-    passages: Sequence[Passage]
+    passages: Mapping[str, Passage]
     probability: float
     language: str
     intent: str
@@ -79,8 +79,8 @@ class Offer:
         return {
             "text": OFFER.get(self.language, OFFER["en"]),
             "buttons": [
-                {"title": _label(passage), "payload": f'/{self.intent}{{"passage": "{passage.id}"}}'}
-                for passage in self.passages
+                {"title": label, "payload": f'/{self.intent}{{"passage": "{passage.id}"}}'}
+                for label, passage in self.passages.items()
             ],
             "kind": "offered",
             "probability": round(self.probability, 4),
@@ -88,15 +88,17 @@ class Offer:
 
 
 def offer(hits: Sequence[Hit], probability: float, language: str, intent: str) -> Offer:
-    """The best passages, each label once."""
-    by_label = {_label(hit.passage): hit.passage for hit in reversed(hits)}
-    chosen = sorted(by_label.values(), key=[hit.passage for hit in hits].index)[:MOST_OFFERED]
-    return Offer(passages=chosen, probability=probability, language=language, intent=intent)
+    """The best passages under their documents' titles; two of one document under their headings."""
+    chosen = [hit.passage for hit in hits if hit.passage.response is None][:MOST_OFFERED]
+    titles = [passage.title for passage in chosen]
+    labels = [one.title if titles.count(one.title) == 1 else one.heading.rsplit(" › ", 1)[-1] for one in chosen]
+    passages = {_short(label or one.title): one for label, one in reversed(list(zip(labels, chosen, strict=True)))}
+    in_order = dict(reversed(list(passages.items())))
+    return Offer(passages=in_order, probability=probability, language=language, intent=intent)
 
 
-def _label(passage: Passage) -> str:
-    heading = passage.heading.rsplit(" › ", 1)[-1] or passage.title
-    return heading if len(heading) <= LABEL_CHARS else heading[: LABEL_CHARS - 1].rstrip() + "…"
+def _short(label: str) -> str:
+    return label if len(label) <= LABEL_CHARS else label[: LABEL_CHARS - 1].rstrip() + "…"
 
 
 def source_json(passage: Passage) -> dict[str, Any]:

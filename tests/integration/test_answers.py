@@ -152,7 +152,7 @@ async def test_where_it_is_not_sure_it_offers_headings_and_a_press_quotes_the_pa
         (offered,) = (await lab.http.post("/webhooks/rest/webhook", json=body)).json()
         assert offered["text"].startswith("I'm not certain")
         titles = [button["title"] for button in offered["buttons"]]
-        assert titles == ["Wool", "Packstation"]
+        assert titles == ["Care", "Parcels"]
         assert await lab.say(offered["buttons"][0]["payload"]) == [ANSWER]
         assert await lab.say('/ask_knowledge{"passage": "gone"}') == ["Not in our pages."]
 
