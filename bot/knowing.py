@@ -27,6 +27,7 @@ from bot.answers.knowledge import (
     encoder_folder,
     is_from,
     load_index,
+    only_writer,
     sync,
 )
 from bot.answers.service import loaded
@@ -60,13 +61,9 @@ def documents_of(assistant: Assistant) -> Path:
     return assistant.root / DOCUMENTS
 
 
-def sync_knowledge(
-    settings: Settings, assistant: Assistant, progress: Progress, say: Say, *, from_base: bool = False
-) -> SyncReport:
+def sync_knowledge(settings: Settings, assistant: Assistant, progress: Progress, say: Say) -> SyncReport:
     """Read the documents, embed what is new, judge anew when to believe them.
 
-    Args:
-        from_base: with the base's encoder, whatever was tuned; that is then forgotten.
     Raises:
         AssistantError: the assistant has no documents.
         KefuError: no base model can read them here.
@@ -77,17 +74,17 @@ def sync_knowledge(
             f"{assistant.root} has no folder `{DOCUMENTS}/`; put Markdown, HTML, PDF, Word or CSV there"
         )
     store = settings.knowledge_dir(assistant.assistant_id)
-    if from_base:
-        (store / TUNED).unlink(missing_ok=True)
-    embedder = _embedder(settings, assistant, progress, say)
     asked, problems = training_questions(assistant)
     told = _told(assistant)
 
-    def fit(index: KnowledgeIndex) -> dict[str, Gate]:
-        return fit_gates(index, embedder, asked, told, today_of(assistant))
-
     lessons = json.dumps([told, *([each.question, each.sources] for each in asked)], ensure_ascii=False)
-    report = sync(documents, store, embedder, fit, _responses(assistant), lessons, progress)
+    with only_writer(store):
+        embedder = _embedder(settings, assistant, progress, say)
+
+        def fit(index: KnowledgeIndex) -> dict[str, Gate]:
+            return fit_gates(index, embedder, asked, told, today_of(assistant))
+
+        report = sync(documents, store, embedder, fit, _responses(assistant), lessons, progress)
     for notice in (*report.problems, *problems, *_unknown_sources(settings, assistant, asked)):
         say(f"note: {notice}")
     return report
@@ -95,7 +92,7 @@ def sync_knowledge(
 
 @dataclass(frozen=True, kw_only=True)
 class TuneOutcome:
-    """Search on the questions that were held out, with the base and with what was learned from the others.
+    """Search on the questions that were held out, with what served and with what was learned from the others.
 
     `is_kept`: the tuned encoder finds more of them, and reads the documents from now on.
     """
@@ -118,8 +115,8 @@ def tune_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
             raise KefuError(f"tuning needs {package}: pip install 'kefu[train]'")
     from training.finetune_retrieval import Pair, RetrievalRecipe, tune_retriever
 
-    sync_knowledge(settings, assistant, progress, say, from_base=True)
-    store, threads = settings.knowledge_dir(assistant.assistant_id), settings.inference_threads
+    store, threads = settings.knowledge_dir(assistant.assistant_id), os.cpu_count() or 1
+    sync_knowledge(settings, assistant, progress, say)
     found = loaded(store, threads)
     assert found is not None  # `sync_knowledge` has just written it
     index, embedder = found
@@ -144,8 +141,9 @@ def tune_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
         after = measure(KnowledgeIndex(index.passages, vectors, reader.name), reader, held_out, day)
         is_kept = after.mrr > before.mrr
         if is_kept:
-            _placed(tuned, store, threads)
-            (store / TUNED).write_text(f"{base.sha256} {reader.name}\n", encoding="utf-8")
+            with only_writer(store):
+                _placed(tuned, store, threads)
+                (store / TUNED).write_text(f"{base.sha256} {reader.name}\n", encoding="utf-8")
     sync_knowledge(settings, assistant, progress, say)
     return TuneOutcome(before=before, after=after, trained_on=len(pairs), is_kept=is_kept)
 
@@ -206,8 +204,8 @@ def _told(assistant: Assistant) -> list[str]:
     config = assistant.config.answers
     asking = {*OUT_OF_SCOPE_INTENTS, *(config.instead_of if config else ())}
     texts = [example.text for example in assistant.nlu.examples if example.intent not in asking]
-    step = max(1, len(texts) // TOLD_AT_MOST)
-    return texts[::step][:TOLD_AT_MOST]
+    count = min(len(texts), TOLD_AT_MOST)
+    return [texts[place * len(texts) // count] for place in range(count)]
 
 
 def _embedder(settings: Settings, assistant: Assistant, progress: Progress, say: Say) -> EncoderEmbedder:

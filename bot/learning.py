@@ -264,8 +264,8 @@ def _read_documents(run: _Run) -> None:
         return
     try:
         sync_knowledge(run.settings, run.assistant, run.progress, run.say)
-    except KefuError as error:
-        run.say(f"note: no document answers: {error}")
+    except (KefuError, ModelError, OSError) as error:
+        run.say(f"note: the documents were not read, what was read before goes on answering: {error}")
 
 
 def _serving(run: _Run) -> str | None:

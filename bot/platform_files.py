@@ -66,16 +66,17 @@ class PlatformFiles:
     async def _kept(
         self, connector: FileConnector, message: InboundMessage, entry: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        await self._store.admit(message.sender_id)
         found = await self._fetched(connector, message, entry)
         if found is None:
             return entry
+        await self._store.admit(message.sender_id)
         owner = Correspondent(
             channel=message.channel,
             customer=message.customer,
             sender_id=message.sender_id,
             account=message.account,
             thread=message.thread,
+            must_exist=True,
         )
         file = await self._store.put(owner, found.name, found.content)
         return {**attachment(file, self._store.link(file)), "source": dict(entry)}
@@ -88,5 +89,5 @@ class PlatformFiles:
                 return await connector.fetch_file(message, entry, self._store.rules.max_bytes)
             except FetchFailed as error:
                 log.info("files.fetch_again", extra={"channel": message.channel, "error": repr(error)})
-                await asyncio.sleep(WAIT_S * 2**attempt)
+                await asyncio.sleep(WAIT_S * 2 ** (attempt - 1))
         return await connector.fetch_file(message, entry, self._store.rules.max_bytes)

@@ -218,7 +218,7 @@ async def _answered(text: str, parse_data: Mapping[str, Any], bot: Bot) -> dict[
     config, intent = bot.assistant.config.answers, parse_data["intent"]["name"]
     if bot.knowledge is None or config is None:
         return None
-    is_lost = intent in {FALLBACK_INTENT, *OUT_OF_SCOPE_INTENTS}
+    is_lost = intent in {config.intent, FALLBACK_INTENT, *OUT_OF_SCOPE_INTENTS}
     if not is_lost and intent not in config.instead_of and not (intent in config.before and is_asking(text)):
         return None
     found = await bot.knowledge.look_up(text, intent, may_offer=is_lost)

@@ -26,6 +26,7 @@ from connectors.files import MEGABYTE, FileTooLarge, size_text
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_WORTH_ANOTHER_TRY = frozenset({408, 425, 429})
 _PORTS = {"http": 80, "https": 443}
 _UNICAST = ipaddress.ip_network("2000::/3")  # all that is given out of IPv6 so far
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -139,7 +140,7 @@ async def fetch(url: str, policy: FetchPolicy | None = None, headers: Mapping[st
     Args:
         headers: such as Authorization; they are not handed on when a redirect leads to another server.
     Raises:
-        FetchRefused: the address is not allowed, or the file packed.
+        FetchRefused: the address is not allowed, the other side says that there is nothing, or the file is packed.
         FileTooLarge: it has more than `policy.max_bytes`.
         FetchFailed: no such name, no connection, another status than 200, or not done in time.
     """
@@ -245,7 +246,8 @@ async def _taken(response: httpx.Response, url: httpx.URL, policy: FetchPolicy) 
     if response.status_code in _REDIRECTS and location:
         return str(location)
     if response.status_code != 200:
-        raise FetchFailed(f"the host {url.host} answered {response.status_code}")
+        is_final = 400 <= response.status_code < 500 and response.status_code not in _WORTH_ANOTHER_TRY
+        raise (FetchRefused if is_final else FetchFailed)(f"the host {url.host} answered {response.status_code}")
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise FetchRefused("the file came packed, which was not asked for")
     content = bytearray()

@@ -62,6 +62,8 @@ class Correspondent:
     sender_id: str
     account: str = ""
     thread: str = ""
+    must_exist: bool = False
+    """The conversation was there already: where it is not any more, it was erased."""
 
 
 @dataclass(frozen=True, kw_only=True)

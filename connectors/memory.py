@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,6 +87,9 @@ class MemoryFiles:
 
     async def put(self, owner: Correspondent, name: str, content: bytes) -> StoredFile:
         shown_name, media_type = self.rules.check(name, content)
+        if owner.must_exist and owner.sender_id not in self._owners:
+            raise BadRequest(f"sender_id {owner.sender_id!r} is nobody's any more")
+        owner = replace(owner, must_exist=False)
         if self._owners.setdefault(owner.sender_id, owner) != owner:
             raise BadRequest(f"sender_id {owner.sender_id!r} belongs to another customer or channel")
         self._check_room(len(content))

@@ -47,7 +47,7 @@ class Slack:
         self.options = options
         self._api = SlackApi(options.api_url, options.proxy)
         self._workspaces = Workspaces(options, self._api, secret)
-        self._files = SlackFiles(options.api_url, self._api, self._workspaces)
+        self._files = SlackFiles(options.api_url, self._api, self._workspaces, has_proxy=options.proxy is not None)
         self._poster = Poster(options, self._api, self._workspaces, secret)
         self._statuses: set[asyncio.Task[None]] = set()
 

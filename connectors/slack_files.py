@@ -18,13 +18,19 @@ from connectors.slack_workspaces import Workspaces
 
 
 class SlackFiles:
-    """Downloads. `api_url` says which hosts are Slack's: the one it names, and those below it."""
+    """Downloads. `api_url` says which hosts are Slack's: the one it names, and those below it.
 
-    def __init__(self, api_url: str, api: SlackApi, workspaces: Workspaces) -> None:
+    Where there is a proxy, nothing else leads out, and a name is resolved there: nothing is fetched.
+    """
+
+    def __init__(self, api_url: str, api: SlackApi, workspaces: Workspaces, *, has_proxy: bool) -> None:
+        self._has_proxy = has_proxy
         self._base, self._api, self._workspaces = httpx.URL(api_url), api, workspaces
 
     async def fetch(self, message: InboundMessage, attachment: Mapping[str, Any], max_bytes: int) -> PlatformFile:
         """See `FileConnector.fetch_file`."""
+        if self._has_proxy:
+            raise FetchRefused("files are not fetched through a proxy")
         try:
             token = await self._workspaces.token(message.account)
             file = attachment if attachment.get("url") else await self._looked_up(token, attachment)

@@ -27,7 +27,12 @@ from models.languages import identify_language
 
 MAX_PASSAGE_CHARS = 900
 """Longer sections are divided between paragraphs: about what the embedding model reads, and what a person does."""
-MIN_PASSAGE_CHARS = 20
+SHORT_CHARS = 60
+LANGUAGES = frozenset(
+    """ar bg bn ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv ms nb nl no pl pt ro ru sk sl sr sv sw ta
+    th tl tr uk ur vi zh""".split()  # noqa: SIM905  a list of words, not of literals
+)
+"""What a folder's name may mean; `faq` or `hr-team` is none of them."""
 RESPONSE = "response:"
 
 
@@ -113,6 +118,9 @@ def read_passages(folder: Path) -> tuple[list[Passage], list[DocumentProblem]]:
         except _Unreadable as error:
             problems.append(DocumentProblem(path=path, message=f"{error}; left out"))
             continue
+        except Exception as error:  # noqa: BLE001  one strange file, in a dozen ways, must not cost the others
+            problems.append(DocumentProblem(path=path, message=f"it cannot be read ({error!r:.200}); left out"))
+            continue
         if not found:
             problems.append(DocumentProblem(path=path, message="no text was found in it"))
         passages += found
@@ -134,11 +142,13 @@ def _is_hidden(path: Path, folder: Path) -> bool:
 
 def _passages(source: str, document: _Document) -> list[Passage]:
     about = document.about
+    blocks = [Block(text=_storable(block.text), level=block.level) for block in document.blocks]
+    document = _Document(blocks=blocks, about=about)
     first = next((block.text for block in document.blocks if block.level), "")
-    title = str(about.get("title") or first or Path(source).stem.replace("-", " ").replace("_", " "))
+    title = _storable(str(about.get("title") or first or Path(source).stem.replace("-", " ").replace("_", " ")))
     bounds = {name: _day(about.get(name), name) for name in ("valid_from", "valid_until")}
     url = str(about["url"]) if about.get("url") else None
-    language = str(about.get("language") or _language_of(source, document))
+    language = _language_of(source, document)
     anchors: set[str] = set()
     passages: dict[str, Passage] = {}
     for heading, text in _sections(document.blocks, title):
@@ -150,6 +160,11 @@ def _passages(source: str, document: _Document) -> list[Passage]:
                 url=url, **bounds,
             )  # fmt: skip
     return [*passages.values()]
+
+
+def _storable(text: str) -> str:
+    """Without NUL and half emojis, which neither a database nor a file of text takes."""
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _day(value: object, name: str) -> date | None:
@@ -166,10 +181,11 @@ def _day(value: object, name: str) -> date | None:
 
 
 def _language_of(source: str, document: _Document) -> str:
-    """The folder's name where it is a language (`knowledge/zh/…`), else what the words are."""
-    folder = source.split("/")[0] if "/" in source else ""
-    if re.fullmatch(r"[a-z]{2,3}", folder):
-        return folder
+    """The folder's name where it is a language (`knowledge/zh/…`), else the document's own word, else what the words
+    are."""
+    for said in (source.partition("/")[0], str(document.about.get("language") or "")):
+        if (primary := said.replace("_", "-").partition("-")[0].lower()) in LANGUAGES:
+            return primary
     return identify_language(" ".join(block.text for block in document.blocks)[:2_000])
 
 
@@ -195,15 +211,17 @@ def _sections(blocks: Iterable[Block], title: str) -> Iterator[tuple[str, str]]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """A section in pieces of at most MAX_PASSAGE_CHARS, cut between paragraphs, else sentences."""
-    part = ""
+    """A section in pieces of about MAX_PASSAGE_CHARS, cut between paragraphs, else sentences; a short rest stays with
+    what it followed."""
+    parts = [""]
     for piece in _pieces(text):
-        if part and len(part) + len(piece) > MAX_PASSAGE_CHARS:
-            yield part.strip()
-            part = ""
-        part += piece
-    if len(part.strip()) >= MIN_PASSAGE_CHARS or (part.strip() and len(text.strip()) < MIN_PASSAGE_CHARS):
-        yield part.strip()
+        if parts[-1].strip() and len(parts[-1]) + len(piece) > MAX_PASSAGE_CHARS:
+            parts.append("")
+        parts[-1] += piece
+    if len(parts) > 1 and len(parts[-1].strip()) < SHORT_CHARS:
+        rest = parts.pop()
+        parts[-1] += rest
+    yield from (part.strip() for part in parts if part.strip())
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -303,7 +321,7 @@ def _html_blocks(html: str) -> list[Block]:
     def walk(tag: Tag) -> None:
         if tag.name == "tr":
             cells = [" ".join(cell.get_text(" ").split()) for cell in tag.find_all(["td", "th"])]
-            lines.append(" | ".join(cell for cell in cells if cell))
+            lines.append(" | ".join(cells))
             return
         if any(isinstance(child, Tag) and (child.name in _BLOCKS or child.find(_BLOCKS)) for child in tag.children):
             loose = ""
@@ -397,7 +415,9 @@ def _docx(raw: bytes) -> _Document:
     blocks = []
     for item in document.iter_inner_content():
         if isinstance(item, Table):
-            rows = [" | ".join(dict.fromkeys(cell.text.strip() for cell in row.cells)) for row in item.rows]
+            # A merged cell stands there once for each column that it covers.
+            cells = [{id(cell._tc): cell.text.strip() for cell in row.cells}.values() for row in item.rows]
+            rows = [" | ".join(texts) for texts in cells]
             blocks.append(Block(text="\n".join(row for row in rows if row.strip(" |"))))
         elif item.text.strip():
             style = (item.style.name if item.style is not None else "") or ""

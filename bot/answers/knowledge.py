@@ -8,6 +8,7 @@ Invariant: a folder that `CURRENT` names is complete and never changes.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
@@ -16,7 +17,8 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import cached_property
@@ -31,8 +33,9 @@ from bot.answers.documents import DocumentProblem, Passage, read_passages, sente
 from models.base import ArtifactInvalid
 from models.embeddings import Embedder
 
-FORMAT = 2
+FORMAT = 3
 CURRENT = "CURRENT"
+MOST_TERMS = 300  # of a message; a customer who pastes pages asks in the first lines
 KEPT = 2  # indexes beside the current one: a server may still read them
 BATCH = 32
 WORDS_COUNT = 0.1
@@ -70,7 +73,8 @@ class Gate:
     worth_showing: float = 1.0
 
     def probability(self, found: Sequence[float]) -> float:
-        return 1 / (1 + math.exp(-self.bias - sum(w * x for w, x in zip(self.weights, found, strict=True))))
+        logit = self.bias + sum(w * x for w, x in zip(self.weights, found, strict=True))
+        return 1 / (1 + math.exp(-max(-60.0, min(60.0, logit))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +199,7 @@ class _Words:
         self._n = len(texts)
 
     def missing(self, question: str, rows: Sequence[int]) -> Missing:
-        found = sorted(set(terms(question)))
+        found = sorted(set(terms(question)[:MOST_TERMS]))
         weights = [self._idf[self._index[term]] if term in self._index else self._unknown for term in found]
         stands = [term in self._index and bool(self._stands[self._index[term], rows].nnz) for term in found]
         lacking = [float(weight) for weight, is_there in zip(weights, stands, strict=True) if not is_there]
@@ -209,14 +213,14 @@ class _Words:
 
     def coverage(self, question: str) -> Floats:
         """(N,): the share of the question's words in each passage, weighted by how rare they are."""
-        found = Counter(terms(question))
+        found = Counter(terms(question)[:MOST_TERMS])
         places = [self._index[term] for term in found if term in self._index]
         missing = (len(found) - len(places)) * self._unknown
         if not places:
             return np.zeros(self._n, dtype=np.float32)
         weights = self._idf[places]
         total = float(weights.sum()) + missing
-        return np.asarray(weights @ self._stands[places].toarray() / total, dtype=np.float32)
+        return np.asarray(self._stands[places].T @ weights / total, dtype=np.float32)
 
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -260,13 +264,13 @@ def _read(folder: Path) -> KnowledgeIndex:
         about = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']}")
-        lines = (folder / "passages.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (folder / "passages.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
         passages = [_passage(json.loads(line)) for line in lines]
         vectors = np.load(folder / "vectors.npy", allow_pickle=False).astype(np.float32)
         if len(passages) != len(vectors):
             raise ValueError(f"{len(passages)} passages and {len(vectors)} vectors")
         gates = {name: Gate(**{**gate, "weights": tuple(gate["weights"])}) for name, gate in about["gates"].items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError) as error:
         raise ArtifactInvalid(f"{folder}: the knowledge index cannot be read ({error}); kefu knowledge sync") from error
     return KnowledgeIndex(passages, vectors, about["embedder"], gates)
 
@@ -284,11 +288,20 @@ def _passage(values: Mapping[str, Any]) -> Passage:
     return Passage(**{**values, "valid_from": None, "valid_until": None, **days})
 
 
+@contextmanager
+def only_writer(store: Path) -> Iterator[None]:
+    """Alone with the store: who syncs or tunes beside another waits. Readers never do."""
+    store.mkdir(parents=True, exist_ok=True)
+    with (store / "writing.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def sync(
     documents: Path, store: Path, embedder: Embedder, fit: Callable[[KnowledgeIndex], Mapping[str, Gate]],
     responses: Sequence[Passage] = (), lessons: str = "", progress: Progress = lambda step, done, total: None,
 ) -> SyncReport:  # fmt: skip
-    """Bring the index in `store` up to date with the folder of documents.
+    """Bring the index in `store` up to date with the folder of documents; by `only_writer`.
 
     Args:
         fit: makes the gates of the new index, by script (`script_of`).
@@ -299,7 +312,8 @@ def sync(
     passages = [*{passage.id: passage for passage in (*read, *responses)}.values()]
     known = _known(store, embedder.name)
     fresh = [passage for passage in passages if passage.id not in known]
-    lines = "".join(json.dumps(asdict(each), ensure_ascii=False, default=str) + "\n" for each in passages)
+    # ASCII: a document may hold U+2028 and others at which readers of lines break them.
+    lines = "".join(json.dumps(asdict(each), default=str) + "\n" for each in passages)
     made_of = hashlib.sha256(f"{FORMAT}\n{embedder.name}\n{lessons}\n{lines}".encode()).hexdigest()[:16]
     name = f"index-{made_of}"
     if not _is_whole(store / name):
@@ -364,6 +378,9 @@ def _write(folder: Path, lines: str, index: KnowledgeIndex, gates: Mapping[str, 
         (made / "passages.jsonl").write_text(lines, encoding="utf-8")
         np.save(made / "vectors.npy", index.vectors.astype(np.float16))
         (made / "index.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+        for file in made.iterdir():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
         made.rename(folder)
 
 
@@ -382,8 +399,10 @@ def _point_to(store: Path, name: str) -> None:
 
 def _forget_encoders(store: Path) -> None:
     """Remove those that made none of the indexes that are left."""
-    used = {json.loads(path.read_text(encoding="utf-8"))["embedder"] for path in store.glob("index-*/index.json")}
-    kept = {encoder_folder(store, name) for name in used}
+    kept = set()
+    for folder in store.glob("index-*"):
+        with suppress(ArtifactInvalid):  # nobody reads a damaged one
+            kept.add(encoder_folder(store, _read(folder).embedder))
     for folder in store.glob("encoder-*"):
         if folder not in kept:
             shutil.rmtree(folder, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,10 @@ from models.embeddings import Embedder, EncoderEmbedder
 from models.languages import identify_language, is_asking
 
 log = logging.getLogger("kefu.knowledge")
+
+UNDECIDED = "und"
+AGAIN_AFTER_S = 5.0
+"""An index that could not be read is tried again after this long."""
 
 
 class Knowledge:
@@ -46,6 +51,7 @@ class Knowledge:
         self._name: str | None = None
         self._index: KnowledgeIndex | None = None
         self._lock = threading.Lock()
+        self._again_at = 0.0
 
     async def look_up(self, text: str, intent: str | None = None, *, may_offer: bool = False) -> dict[str, Any] | None:
         """What the documents say to this message, as JSON; None where they do not answer it, or where what the
@@ -64,10 +70,12 @@ class Knowledge:
             return None
         index, embedder = loaded
         language = identify_language(text)
+        known = None if language == UNDECIDED else language
         vector = embedder.questions([text])[0]
-        hits = index.search(text, vector, day=self._today(), language=language, response_of=intent)
+        hits = index.search(text, vector, day=self._today(), language=known, response_of=intent)
         if not hits or hits[0].passage.response is not None:
             return None
+        language = known or hits[0].passage.language  # "Packstation?" could be of any
         probability, gate = judge(index, embedder, text, vector, hits)
         if probability >= gate.threshold:
             return compose(text, vector, hits, probability, embedder, language, self._frames)
@@ -87,25 +95,26 @@ class Knowledge:
         """The index that counts now, loaded when it is another than before."""
         with self._lock:
             name = current(self._store)
-            if name != self._name:
-                self._name = name
-                self._load()
+            if name != self._name and time.monotonic() >= self._again_at and not self._load(name):
+                self._again_at = time.monotonic() + AGAIN_AFTER_S
             if self._index is None or self._embedder is None:
                 return None
             return self._index, self._embedder
 
-    def _load(self) -> None:
+    def _load(self, name: str | None) -> bool:
+        """Take the current index; where it cannot be read, the one from before goes on answering."""
         try:
             index = load_index(self._store)
-            if index is not None and (self._embedder is None or self._embedder.name != index.embedder):
-                self._embedder = EncoderEmbedder(encoder_folder(self._store, index.embedder), self._threads)
+            embedder = self._embedder
+            if index is not None and (embedder is None or embedder.name != index.embedder):
+                embedder = EncoderEmbedder(encoder_folder(self._store, index.embedder), self._threads)
         except ArtifactInvalid:
             log.exception("knowledge.unreadable")
-            self._index = None
-            return
-        self._index = index
+            return False
+        self._index, self._embedder, self._name = index, embedder, name
         if index is not None:
             log.info("knowledge.loaded", extra={"passages": len(index.passages)})
+        return True
 
 
 def loaded(store: Path, threads: int) -> tuple[KnowledgeIndex, Embedder] | None:

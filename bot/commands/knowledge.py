@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,21 +49,34 @@ def knowledge_add(
     folder: ModelFolder = None,
 ) -> None:
     """Copy documents into the assistant's `knowledge/` and read them."""
-    from bot.answers.documents import READERS
+    from bot.answers.documents import LANGUAGES
     from bot.knowing import documents_of
 
     _, assistant = _loaded(folder)
     target = documents_of(assistant) / language if language else documents_of(assistant)
-    for file in files:
-        if file.suffix.lower() not in READERS:
-            raise AssistantError(f"{file}: not a kind of file that is read ({', '.join(READERS)})")
-        if (target / file.name).exists() and (target / file.name).read_bytes() != file.read_bytes():
-            raise AssistantError(f"{target / file.name} is there already and is another; rename one, or remove the old")
+    if language is not None and language not in LANGUAGES:
+        raise AssistantError(f"--language {language}: not a language (en, zh, …)")
+    _check_files(files, target)
     target.mkdir(parents=True, exist_ok=True)
     for file in files:
         if file.resolve() != (target / file.name).resolve():
             shutil.copy(file, target / file.name)
     knowledge_sync(folder)
+
+
+def _check_files(files: Sequence[Path], target: Path) -> None:
+    """Raises AssistantError for what is not read, and where one document would take another's place."""
+    from bot.answers.documents import READERS
+
+    names: set[str] = set()
+    for file in files:
+        place = target / file.name
+        if file.suffix.lower() not in READERS or file.name.startswith((".", "~")):
+            raise AssistantError(f"{file}: not a kind of file that is read ({', '.join(READERS)})")
+        is_another = place.is_symlink() or (place.exists() and place.read_bytes() != file.read_bytes())
+        if is_another or file.name in names:
+            raise AssistantError(f"{place} is there already and is another; rename one, or remove the old")
+        names.add(file.name)
 
 
 @knowledge.command("search")

@@ -176,7 +176,7 @@ def open_conversation(conn: Connection, assistant_id: str, who: Correspondent, n
     """The ids of the conversation and its customer; made where they are new, for what comes before a first message.
 
     Raises:
-        BadRequest: the conversation is another customer's.
+        BadRequest: the conversation is another customer's, or `who.must_exist` and it does not.
     """
     values = {
         "assistant": assistant_id,
@@ -186,7 +186,7 @@ def open_conversation(conn: Connection, assistant_id: str, who: Correspondent, n
         "sender": who.sender_id,
     }
     found = conn.execute(_OPEN, values).one_or_none()
-    if found is None:
+    if found is None and not who.must_exist:
         _create_conversation(conn, values, who.thread, now)
         found = conn.execute(_OPEN, values).one_or_none()
     if found is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,14 @@ async def test_a_conversation_of_another_customer_takes_no_file(store: FileStore
     await store.put(ANN, "a.png", png())
     with pytest.raises(BadRequest, match="another customer"):
         await store.put(Correspondent(channel="web", customer="eve", sender_id="web:ann"), "a.png", png())
+
+
+async def test_a_file_brings_no_conversation_back_that_was_erased(store: FileStore) -> None:
+    with pytest.raises(BadRequest):
+        await store.put(replace(ANN, must_exist=True), "a.png", png())
+    file = await store.put(ANN, "a.png", png())
+    assert await store.find("web:ann", [file.id])
+    await store.put(replace(ANN, must_exist=True), "b.png", png())
 
 
 async def test_sizes_at_the_limit(store: FileStore) -> None:

@@ -334,7 +334,7 @@ async def test_what_does_not_come_in_time_or_not_at_all_has_failed() -> None:
     async with origin() as (address, _):
         with pytest.raises(FetchFailed, match="longer than"):
             await fetch(f"http://{address}/slow", replace(HERE, within_s=0.2))
-        with pytest.raises(FetchFailed, match="404"):
+        with pytest.raises(FetchRefused, match="404"):
             await fetch(f"http://{address}/nothing", HERE)
     with pytest.raises(FetchFailed):
         await fetch(f"http://{address}/file", HERE)

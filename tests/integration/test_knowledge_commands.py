@@ -68,3 +68,27 @@ def test_without_documents_there_is_nothing_to_read(home: Path, shop: Path) -> N
     refused = kefu("knowledge", "sync", "--assistant", str(shop), home=home, check=False)
     assert refused.returncode != 0
     assert "knowledge/" in refused.stderr
+
+
+def test_no_two_documents_share_a_place_and_none_is_put_elsewhere(home: Path, shop: Path, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "faq.md").write_text(f"# Words of {folder}", encoding="utf-8")
+    both = [str(tmp_path / folder / "faq.md") for folder in ("a", "b")]
+    for arguments, why in ((both, "is there already"), ([both[0], "--language", "../.."], "not a language")):
+        refused = kefu("knowledge", "add", *arguments, "--assistant", str(shop), home=home, check=False)
+        assert refused.returncode != 0
+        assert why in refused.stderr
+    assert not (shop / "knowledge" / "faq.md").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Please write the second chapter of my novel about a lighthouse keeper who falls in love with the sea. " * 6,
+        "请帮我写一篇关于秋天的散文，要有落叶、雨声和一位在车站等人的老人，语言要优美，" * 4,
+    ],
+)
+def test_a_long_message_is_not_taken_for_a_question_by_its_length(home: Path, text: str) -> None:
+    shown = kefu("knowledge", "search", text, "--assistant", str(STARTER), home=home)
+    assert ": answered" not in shown.stdout

@@ -112,6 +112,7 @@ async def test_a_file_that_cannot_be_had_says_why_and_costs_no_answer(tmp_path: 
     async with shop(tmp_path) as it, elsewhere() as (other, seen):
         it.slack.files |= {
             "program.pdf": Response(PROGRAM),
+            "down.pdf": Response(status_code=500),
             "endless.pdf": Response(b"%PDF-1.4" + b"0" * FileRules().max_bytes),
             "led.pdf": RedirectResponse(f"http://{other}/file"),
         }
@@ -122,6 +123,7 @@ async def test_a_file_that_cannot_be_had_says_why_and_costs_no_answer(tmp_path: 
             posted(it.slack, "endless.pdf"),
             posted(it.slack, "said.pdf", size=FileRules().max_bytes + 1),
             posted(it.slack, "missing.pdf"),
+            posted(it.slack, "down.pdf"),
             posted(it.slack, "drive.pdf", url_private=f"http://{other}/file"),
             posted(it.slack, "led.pdf"),
         )
@@ -130,7 +132,8 @@ async def test_a_file_that_cannot_be_had_says_why_and_costs_no_answer(tmp_path: 
             "program.pdf": "unwanted_kind",
             "endless.pdf": "too_large",
             "said.pdf": "too_large",
-            "missing.pdf": "unavailable",
+            "missing.pdf": "refused",
+            "down.pdf": "unavailable",
             "drive.pdf": "refused",
             "led.pdf": "refused",
         }

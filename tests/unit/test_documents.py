@@ -11,7 +11,8 @@ from docx import Document
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.answers.documents import MAX_PASSAGE_CHARS, READERS, Passage, read_passages, sentences
+from bot.answers.documents import MAX_PASSAGE_CHARS, READERS, SHORT_CHARS, Passage, read_passages, sentences
+from tests.sample_files import archive
 
 MARKDOWN = """---
 title: How to return a lamp
@@ -162,6 +163,35 @@ def pdf(*lines: str) -> bytes:
     return f"{body}{xref}trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(body)}\n%%EOF".encode()
 
 
+def test_equal_cells_stay_and_merged_ones_stand_once(tmp_path: Path) -> None:
+    document = Document()
+    table = document.add_table(rows=2, cols=3)
+    for place, text in enumerate(("Standard", "€5", "€5")):
+        table.cell(0, place).text = text
+    table.cell(1, 0).merge(table.cell(1, 2)).text = "all of Germany"
+    out = io.BytesIO()
+    document.save(out)
+    passages, _ = read(tmp_path, t_docx=out.getvalue())
+    assert [passage.text for passage in passages] == ["Standard | €5 | €5\nall of Germany"]
+
+
+def test_a_folder_that_is_no_language_says_none_and_a_tag_is_its_language(tmp_path: Path) -> None:
+    files = {
+        "faq__a_md": "# Returns\n\nWithin 30 days of delivery.",
+        "b_md": "---\nlanguage: zh-Hans\n---\n# A\n\nOK 30",
+        "zh__c_html": "<html lang='en'><body><p>签收后 30 天内。</p></body></html>",
+    }
+    passages, _ = read(tmp_path, **files)
+    assert {one.source: one.language for one in passages} == {"b.md": "zh", "faq/a.md": "en", "zh/c.html": "zh"}
+
+
+def test_a_short_last_sentence_stays_with_what_it_limits(tmp_path: Path) -> None:
+    text = "这件事可以这样办理。" * 89 + "\n\n不适用于内衣。"
+    passages, _ = read(tmp_path, a_md=f"# A\n\n## B\n{text}")
+    assert passages[-1].text.endswith("不适用于内衣。")
+    assert sum("不适用于内衣" in passage.text for passage in passages) == 1
+
+
 def test_lines_that_were_broken_for_the_paper_are_joined(tmp_path: Path) -> None:
     passages, problems = read(tmp_path, p_pdf=pdf("A guaran-", "tee of three years", "for every lamp."))
     assert problems == []
@@ -180,6 +210,10 @@ def test_lines_that_were_broken_for_the_paper_are_joined(tmp_path: Path) -> None
         ("a_md", b"\xff\xff\xff", "neither UTF-8 nor"),
         ("a_md", "", "no text"),
         ("a_xlsx", b"", "not a kind of file"),
+        ("a_md", "---\nvalid_until: 2026-02-30\n---\nlong enough a text", "cannot be read"),
+        ("a_docx", archive(word__document="x", **{"[Content_Types]": "x"}), "not a Word document"),
+        ("a_csv", 'question,answer\n"' + "x" * 200_000 + '",y\n', "cannot be read"),
+        ("a_html", "<div>" * 3_000 + "deep down", "cannot be read"),
     ],
 )
 def test_what_cannot_be_read_is_named_and_the_rest_is_read(
@@ -201,7 +235,7 @@ def test_a_long_section_is_cut_between_paragraphs_else_sentences(tmp_path: Path)
     paragraph = "This sentence says one thing. " * 20
     long_one = "这一句话没有换行。" * 200
     passages, _ = read(tmp_path, a_md=f"# A\n\n## B\n{paragraph}\n\n{paragraph}\n\n{long_one}")
-    assert all(len(passage.text) <= MAX_PASSAGE_CHARS for passage in passages)
+    assert all(len(passage.text) <= MAX_PASSAGE_CHARS + SHORT_CHARS for passage in passages)
     assert {passage.heading for passage in passages} == {"B"}
     assert len({passage.id for passage in passages}) == len({passage.text for passage in passages})
     whole = "".join("".join(passage.text.split()) for passage in passages)

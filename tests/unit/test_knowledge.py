@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.answers.compose import excerpt
+from bot.answers.compose import Answer, excerpt
 from bot.answers.documents import of_response
 from bot.answers.gate import fit_gates, measure, read_asked
 from bot.answers.knowledge import Asked, Gate, Hit, KnowledgeIndex, current, load_index, sync, terms
@@ -20,8 +20,8 @@ from models.languages import is_asking
 from tests.bag_of_words import BagOfWords
 
 DAY = date(2026, 11, 30)
-ALWAYS = Gate(weights=(0.0,) * 16, bias=9.0, threshold=0.5)
-NEVER = Gate(weights=(0.0,) * 16, bias=-9.0, threshold=0.5)
+ALWAYS = Gate(weights=(0.0,) * 14, bias=9.0, threshold=0.5)
+NEVER = Gate(weights=(0.0,) * 14, bias=-9.0, threshold=0.5)
 DOCUMENTS = {
     "en/returns.md": "# Returns\n\n## How long\nYou can send a lamp back within 30 days.\n\n"
     "## Postage\nThe label is free in Germany.",
@@ -252,3 +252,46 @@ def test_what_did_not_change_is_not_judged_anew(tmp_path: Path) -> None:
     sync_with("first")
     assert fitted == ["first", "second", "first"]
     assert load_index(tmp_path / "store") is not None
+
+
+def test_a_document_s_own_line_ends_break_no_line_of_the_index(tmp_path: Path) -> None:
+    strange = {
+        "en/a.txt": "Parcels take three days\u2028and cost nothing\x85at all.",
+        "en/b.md": "# B\n\nOther words here.",
+    }
+    index = synced(tmp_path, BagOfWords(), strange)
+    assert sorted(passage.source for passage in index.passages) == ["en/a.txt", "en/b.md"]
+
+
+def test_an_index_that_cannot_be_read_leaves_the_one_before_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.answers.service.AGAIN_AFTER_S", 0.0)
+    synced(tmp_path, BagOfWords())
+    knowledge = Knowledge(tmp_path / "store", {}, embedder=BagOfWords(), today=lambda: DAY)
+    question = "how long can I send a lamp back?"
+    assert knowledge.answer(question) is not None
+    synced(tmp_path, BagOfWords(), DOCUMENTS | {"en/new.md": "# New\n\nWe now sell candles too."})
+    vectors = tmp_path / "store" / str(current(tmp_path / "store")) / "vectors.npy"
+    whole = vectors.read_bytes()
+    vectors.write_bytes(b"")
+    assert knowledge.answer(question) is not None
+    assert knowledge.answer("do you sell candles?") is None or "candles" not in str(knowledge.answer("candles?"))
+    vectors.write_bytes(whole)
+    found = knowledge.answer("do you sell candles?")
+    assert isinstance(found, Answer)
+    assert found.passage.source == "en/new.md"
+
+
+def test_a_word_that_is_of_no_language_is_answered_without_remarks(tmp_path: Path) -> None:
+    synced(tmp_path, BagOfWords(), {"en/a.md": "# Packstation\n\nWe deliver to a Packstation."})
+    knowledge = Knowledge(tmp_path / "store", {}, embedder=BagOfWords(), today=lambda: DAY)
+    found = knowledge.answer("Packstation?")
+    assert isinstance(found, Answer)
+    assert found.text.startswith("We deliver to a Packstation.")
+
+
+def test_the_probability_of_whatever_evidence_is_a_number() -> None:
+    gate = Gate(weights=(1e6,) * 14, bias=-1e6, threshold=0.5)
+    assert gate.probability([-1e6] * 14) < 1e-9
+    assert gate.probability([1e6] * 14) > 1 - 1e-9
