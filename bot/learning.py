@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -39,7 +40,7 @@ from bot.storage.predictions import LabelledText
 from bot.story_lessons import learn_policy
 from bot.story_policy import learned_policies
 from bot.turns import Bot
-from models.artifact import verify
+from models.artifact import verify, version_id
 from models.base import KIND, BaseModelNotFound, Manifest, ModelError, Understanding
 from models.pretrained import NGRAM, BaseModel, ngram_base, resolve_base
 from models.registry import WHATEVER, CurrentMoved, Registry
@@ -308,6 +309,9 @@ def _version_of(
                     f"version {known} was trained from exactly this before; it is compared again, not trained again"
                 )
                 return known
+        # Versions are named by the second and their data: a second one of both would have the first one's name.
+        while version_id(datetime.now(UTC), stamp) in run.registry.versions(KIND):
+            time.sleep(0.05)
         try:
             out, assistant_id = scratch / base.name.replace("/", "_"), run.assistant.assistant_id
             made = train_understanding(data, recipe, base, out, assistant_id, run.progress)

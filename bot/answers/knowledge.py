@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
 from bot.answers.documents import DocumentProblem, Passage, read_passages, sentences
 from models.base import ArtifactInvalid
@@ -171,56 +170,50 @@ class Missing:
     """Of a question's words, what some passages lack. Weights are inverse document frequencies.
 
     `share`: of all their weight; `heaviest`: the weight of the one that tells most; `unknown`: the share of words that
-    are in no passage at all; `words`: how many the question has.
+    are in no passage at all.
     """
 
     share: float
     heaviest: float
     unknown: float
-    words: int
 
 
 class _Words:
-    """Inverse document frequencies, and which word stands in which passage."""
+    """Inverse document frequencies, and in which passages each word stands."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        rows: list[int] = []
-        columns: list[int] = []
-        self._index: dict[str, int] = {}
+        rows: dict[str, list[int]] = {}
         for row, text in enumerate(texts):
             for term in set(terms(text)):
-                rows.append(row)
-                columns.append(self._index.setdefault(term, len(self._index)))
-        ones = np.ones(len(rows), dtype=np.float32)
-        self._stands = csr_matrix((ones, (columns, rows)), shape=(len(self._index), len(texts)))
-        counts = np.asarray(self._stands.sum(axis=1)).ravel()
-        self._idf = np.log((len(texts) + 1) / (counts + 0.5)).astype(np.float32)
-        self._unknown = math.log((len(texts) + 1) / 0.5)
+                rows.setdefault(term, []).append(row)
+        self._rows = {term: np.array(found, dtype=np.int32) for term, found in rows.items()}
         self._n = len(texts)
+
+    def _weight(self, term: str) -> float:
+        stands_in = len(self._rows[term]) if term in self._rows else 0
+        return math.log((self._n + 1) / (stands_in + 0.5))
 
     def missing(self, question: str, rows: Sequence[int]) -> Missing:
         found = sorted(set(terms(question)[:MOST_TERMS]))
-        weights = [self._idf[self._index[term]] if term in self._index else self._unknown for term in found]
-        stands = [term in self._index and bool(self._stands[self._index[term], rows].nnz) for term in found]
-        lacking = [float(weight) for weight, is_there in zip(weights, stands, strict=True) if not is_there]
-        total = float(sum(weights)) or 1.0
+        weights = {term: self._weight(term) for term in found}
+        lacking = [
+            weights[term] for term in found if term not in self._rows or not np.isin(rows, self._rows[term]).any()
+        ]
         return Missing(
-            share=sum(lacking) / total,
+            share=sum(lacking) / (sum(weights.values()) or 1.0),
             heaviest=max(lacking, default=0.0),
-            unknown=sum(term not in self._index for term in found) / max(1, len(found)),
-            words=len(found),
+            unknown=sum(term not in self._rows for term in found) / max(1, len(found)),
         )
 
     def coverage(self, question: str) -> Floats:
         """(N,): the share of the question's words in each passage, weighted by how rare they are."""
-        found = Counter(terms(question)[:MOST_TERMS])
-        places = [self._index[term] for term in found if term in self._index]
-        missing = (len(found) - len(places)) * self._unknown
-        if not places:
-            return np.zeros(self._n, dtype=np.float32)
-        weights = self._idf[places]
-        total = float(weights.sum()) + missing
-        return np.asarray(self._stands[places].T @ weights / total, dtype=np.float32)
+        covered, total = np.zeros(self._n, dtype=np.float32), 0.0
+        for term in set(terms(question)[:MOST_TERMS]):
+            weight = self._weight(term)
+            total += weight
+            if term in self._rows:
+                covered[self._rows[term]] += weight
+        return covered / total if total > 0 else covered
 
 
 _HAN = re.compile(r"[\u3400-\u9fff]")

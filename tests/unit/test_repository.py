@@ -54,6 +54,7 @@ LOADED_BY_NAME = {
     "httptools": "uvicorn, to parse HTTP",
     "onnx": "onnxruntime.quantization and torch.onnx, to write a model",
     "python-multipart": "starlette, to read an upload's form",
+    "soupsieve": "beautifulsoup4; bounded for the early Pythons 3.11",
     "tzdata": "zoneinfo, where the system brings no time zones",
     "uvloop": "uvicorn, as its loop",
     "websockets": "uvicorn, for /webchat/ws",
