@@ -31,6 +31,8 @@ export class Tabs {
 
   close() {
     this.#channel?.close();
+    // What was under way may still tell: to a closed channel that would be an error.
+    this.#channel = null;
     this.#listeners.clear();
   }
 }
