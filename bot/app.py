@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO
-from zoneinfo import ZoneInfo
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -29,6 +28,7 @@ from starlette.exceptions import HTTPException
 from watchfiles import Change
 
 from bot import __version__
+from bot.answers.knowledge import today_in
 from bot.answers.service import Knowledge
 from bot.assistant.loader import Assistant, load_assistant
 from bot.brokers import Publisher, sink_of
@@ -105,7 +105,7 @@ def knowledge_of(settings: Settings, assistant: Assistant) -> Knowledge | None:
         settings.knowledge_dir(assistant.assistant_id),
         assistant.brand.answer_frames,
         threads=settings.inference_threads,
-        today=lambda: datetime.now(ZoneInfo(assistant.config.timezone)).date(),
+        today=lambda: today_in(assistant.config.timezone),
         intent=assistant.config.answers.intent,
     )
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from bot.answers.documents import DocumentProblem, Passage, of_response
 from bot.answers.gate import SearchScores, fit_gates, measure, read_asked
@@ -29,11 +26,13 @@ from bot.answers.knowledge import (
     load_index,
     only_writer,
     sync,
+    today_in,
 )
 from bot.answers.service import loaded
 from bot.assistant.loader import Assistant
 from bot.errors import AssistantError, KefuError
 from bot.settings import Settings
+from models.artifact import link_file
 from models.base import OUT_OF_SCOPE_INTENTS, BaseModelNotFound
 from models.embeddings import EncoderEmbedder
 from models.languages import identify_language
@@ -50,11 +49,6 @@ NOTHING_READ = "nothing has been read yet; run `kefu knowledge sync`"
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
-
-
-def today_of(assistant: Assistant) -> date:
-    """The day in the shop's time zone: what a document says until a day is true until that day ends there."""
-    return datetime.now(ZoneInfo(assistant.config.timezone)).date()
 
 
 def documents_of(assistant: Assistant) -> Path:
@@ -82,7 +76,7 @@ def sync_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
         embedder = _embedder(settings, assistant, progress, say)
 
         def fit(index: KnowledgeIndex) -> dict[str, Gate]:
-            return fit_gates(index, embedder, asked, told, today_of(assistant))
+            return fit_gates(index, embedder, asked, told, today_in(assistant.config.timezone))
 
         report = sync(documents, store, embedder, fit, _responses(assistant), lessons, progress)
     for notice in (*report.problems, *problems, *_unknown_sources(settings, assistant, asked)):
@@ -130,7 +124,7 @@ def tune_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
     ]
     if len(pairs) < FEWEST_PAIRS or not held_out:
         raise KefuError(f"{len(pairs)} questions with a passage to learn from; at least {FEWEST_PAIRS} are needed")
-    day = today_of(assistant)
+    day = today_in(assistant.config.timezone)
     before = measure(index, embedder, held_out, day)
     with tempfile.TemporaryDirectory(dir=store, prefix=".tuned-") as work:
         tuned = Path(work) / "encoder"
@@ -164,7 +158,7 @@ def evaluate_knowledge(settings: Settings, assistant: Assistant, file: Path) -> 
         raise AssistantError("\n".join(map(str, problems)))
     languages = sorted({each.language for each in asked if each.language})
     groups = {"all": asked, **{name: [each for each in asked if each.language == name] for name in languages}}
-    return {name: measure(index, embedder, part, today_of(assistant)) for name, part in groups.items()}
+    return {name: measure(index, embedder, part, today_in(assistant.config.timezone)) for name, part in groups.items()}
 
 
 def training_questions(assistant: Assistant) -> tuple[list[Asked], list[DocumentProblem]]:
@@ -249,13 +243,6 @@ def _placed(encoder: Path, store: Path, threads: int) -> EncoderEmbedder:
             made = Path(work) / target.name
             made.mkdir()
             for file in encoder.iterdir():
-                _link(file, made / file.name)
+                link_file(file, made / file.name)
             made.rename(target)
     return embedder
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copy(source, target)

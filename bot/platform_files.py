@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connectors.base import Connector, InboundMessage
+from connectors.base import Connector, ConnectorError, InboundMessage
 from connectors.fetching import FetchFailed, FetchRefused, FileConnector, PlatformFile
 from connectors.file_kinds import UnwantedFile
 from connectors.files import Correspondent, FileStore, FileTooLarge, StoreFull, TooOften, attachment
@@ -58,9 +58,13 @@ class PlatformFiles:
         try:
             async with asyncio.timeout_at(give_up_at), self._places:
                 return await self._kept(connector, message, entry)
-        except Exception as error:  # noqa: BLE001  whatever is wrong with a file, the customer's words are answered
+        except Exception as error:
             why = next((word for kind, word in _WORDS.items() if isinstance(error, kind)), "unavailable")
-            log.warning("files.not_fetched", extra={"channel": message.channel, "reason": why, "error": repr(error)})
+            # Whatever is neither the platform's nor the network's doing is a fault of ours: with its traceback.
+            is_ours = not isinstance(error, ConnectorError | TimeoutError | OSError)
+            level = logging.ERROR if is_ours else logging.WARNING
+            fields = {"channel": message.channel, "reason": why, "error": repr(error)}
+            log.log(level, "files.not_fetched", exc_info=error if is_ours else None, extra=fields)
             return {**entry, "error": why}
 
     async def _kept(

@@ -6,7 +6,6 @@ exported int8 files, the very ones that will serve; those of held-out rows from 
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from models.artifact import link_file
 from models.encoder import Encoder
 from models.entities import EntityRules
 from models.pretrained import BaseModel, load_torch_model, pooling
@@ -173,7 +173,7 @@ class _Ticks:
 
 def _placed(base: BaseModel, out: Path, recipe: Recipe, progress: Progress) -> Encoder:
     for source in sorted(exported_encoder(base, progress).iterdir()):
-        _link(source, out / source.name)
+        link_file(source, out / source.name)
     return Encoder(out, recipe.threads)
 
 
@@ -182,18 +182,10 @@ def _copy_of(folder: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tuned-") as work:
         for source in sorted(folder.iterdir()):
             if source.is_file():
-                _link(source, Path(work) / source.name)
+                link_file(source, Path(work) / source.name)
         yield Path(work)
 
 
 def _replace(out: Path, made: Path) -> None:
     for source in sorted(made.iterdir()):
-        _link(source, out / source.name)
-
-
-def _link(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        target.hardlink_to(source)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
+        link_file(source, out / source.name)

@@ -59,6 +59,9 @@ def tune_retriever(
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
     from transformers import TrainerCallback
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # of a pooler that is not used, and of tokens' names
 
     exported = exported_encoder(base, progress)
     with tempfile.TemporaryDirectory() as work:

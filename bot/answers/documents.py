@@ -23,6 +23,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from connectors.base import storable_text
 from models.languages import identify_language
 
 MAX_PASSAGE_CHARS = 900
@@ -142,10 +143,10 @@ def _is_hidden(path: Path, folder: Path) -> bool:
 
 def _passages(source: str, document: _Document) -> list[Passage]:
     about = document.about
-    blocks = [Block(text=_storable(block.text), level=block.level) for block in document.blocks]
+    blocks = [Block(text=storable_text(block.text), level=block.level) for block in document.blocks]
     document = _Document(blocks=blocks, about=about)
     first = next((block.text for block in document.blocks if block.level), "")
-    title = _storable(str(about.get("title") or first or Path(source).stem.replace("-", " ").replace("_", " ")))
+    title = storable_text(str(about.get("title") or first or Path(source).stem.replace("-", " ").replace("_", " ")))
     bounds = {name: _day(about.get(name), name) for name in ("valid_from", "valid_until")}
     url = str(about["url"]) if about.get("url") else None
     language = _language_of(source, document)
@@ -160,11 +161,6 @@ def _passages(source: str, document: _Document) -> list[Passage]:
                 url=url, **bounds,
             )  # fmt: skip
     return [*passages.values()]
-
-
-def _storable(text: str) -> str:
-    """Without NUL and half emojis, which neither a database nor a file of text takes."""
-    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _day(value: object, name: str) -> date | None:

@@ -25,6 +25,8 @@ Vector = NDArray[np.float32]
 FEWEST = 30
 """Of answerable questions; with fewer the weights would be chance."""
 FEWEST_OTHERS = 10
+JUDGED = 5
+"""Of the passages found, so many are evidence, however many were asked for."""
 MOST_WRONG, MOST_OFFERED = 0.03, 0.3
 """Of the questions without an answer, these shares may be answered, and may be offered what is nearest, where the gate
 is fitted."""
@@ -94,9 +96,11 @@ def _asked(value: object) -> Asked:
 def evidence(
     index: KnowledgeIndex, embedder: Embedder, question: str, vector: Vector, hits: Sequence[Hit]
 ) -> list[float]:
-    """What the gate judges: how near the best passage is and its sentences, its lead, which of the question's words it
-    and its document lack, and whether anything was asked."""
+    """What the gate judges, of at least JUDGED hits where there are so many passages: how near the best one is and its
+    sentences, its lead, which of the question's words it and its document lack, and whether anything was asked.
+    """
     cosines = index.vectors @ vector
+    hits = hits[:JUDGED]
     best = hits[0]
     spread = float(cosines.std()) or 1.0
     nearest = [float((index.sentence_vectors(hit.passage, embedder) @ vector).max()) for hit in hits[:3]]
@@ -107,7 +111,7 @@ def evidence(
         best.cosine,
         (best.cosine - float(cosines.mean())) / spread,
         float(np.mean([hit.cosine for hit in hits])),
-        best.score - (hits[1].score if len(hits) > 1 else 0.0),
+        best.score - hits[min(1, len(hits) - 1)].score,
         best.score - hits[-1].score,
         nearest[0],
         max(nearest),

@@ -20,10 +20,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -241,6 +242,11 @@ def terms(text: str) -> list[str]:
 def script_of(text: str) -> str:
     """ "han" where there is a Chinese character in it, else "other": what is near and what is not differs by it."""
     return "han" if _HAN.search(text) else "other"
+
+
+def today_in(timezone: str) -> date:
+    """The day there: what a document says until a day is true until that day ends in the shop's own time zone."""
+    return datetime.now(ZoneInfo(timezone)).date()
 
 
 # ---- on disk ----

@@ -87,9 +87,10 @@ def knowledge_search(
 ) -> None:
     """What is found for a question, how sure it is, and what the bot would say."""
     from bot.answers.compose import compose
-    from bot.answers.gate import judge
+    from bot.answers.gate import JUDGED, judge
+    from bot.answers.knowledge import today_in
     from bot.answers.service import loaded
-    from bot.knowing import NOTHING_READ, today_of
+    from bot.knowing import NOTHING_READ
     from models.languages import identify_language
 
     settings, assistant = _loaded(folder)
@@ -98,9 +99,11 @@ def knowledge_search(
         raise KefuError(NOTHING_READ)
     index, embedder = found
     vector, language = embedder.questions([question])[0], identify_language(question)
-    hits = index.search(question, vector, limit=n, day=today_of(assistant), language=language)
+    hits = index.search(
+        question, vector, limit=max(n, JUDGED), day=today_in(assistant.config.timezone), language=language
+    )
     table = Table("score", "where", Column("passage", overflow="fold"))
-    for hit in hits:
+    for hit in hits[:n]:
         text = hit.passage.text if len(hit.passage.text) <= SHOWN_CHARS else hit.passage.text[:SHOWN_CHARS] + "…"
         where = f"{hit.passage.source}#{hit.passage.anchor}"
         table.add_row(*map(Text, (f"{hit.score:.3f}", where, text)))

@@ -219,3 +219,17 @@ def test_the_demo_page_explains_each_turn(page: Page, scripted: Callable[..., Sc
         expect(panel).to_contain_text(words)
     assert asked
     assert all(asked), "the visitor's token goes in the header, never in an address that gets logged"
+
+
+def test_what_ends_after_the_chat_was_closed_tells_no_other_tab(page: Page, shop: ScriptedShop) -> None:
+    page.goto(f"{shop.url}/demo/")
+    told = page.evaluate(
+        """async () => {
+            const { Tabs } = await import('/widget/tabs.js');
+            const tabs = new Tabs(location.origin);
+            tabs.close();
+            tabs.tell('late');
+            return true;
+        }"""
+    )
+    assert told

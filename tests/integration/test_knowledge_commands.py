@@ -82,6 +82,19 @@ def test_no_two_documents_share_a_place_and_none_is_put_elsewhere(home: Path, sh
     assert not (shop / "knowledge" / "faq.md").exists()
 
 
+def test_without_questions_of_its_own_the_starter_s_judgement_is_used(home: Path, shop: Path) -> None:
+    shutil.rmtree(shop / "answers")
+    kefu("knowledge", "sync", "--assistant", str(shop), home=home)
+    for question, verdict in (
+        ("How long do refunds take with PayPal?", ": answered"),
+        ("真丝枕套可以机洗吗？", ": offered as a choice"),
+        ("Who won the chess championship?", ": left to the other answers"),
+    ):
+        for n in ("1", "5"):
+            shown = kefu("knowledge", "search", question, "-n", n, "--assistant", str(shop), home=home)
+            assert verdict in shown.stdout
+
+
 @pytest.mark.parametrize(
     "text",
     [

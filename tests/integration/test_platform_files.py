@@ -116,7 +116,6 @@ async def test_a_file_that_cannot_be_had_says_why_and_costs_no_answer(tmp_path: 
             "endless.pdf": Response(b"%PDF-1.4" + b"0" * FileRules().max_bytes),
             "led.pdf": RedirectResponse(f"http://{other}/file"),
         }
-        it.slack.tokens["xoxb-another"] = "T0OTHER"
         found = await ask(
             it,
             posted(it.slack, "program.pdf"),

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+import training.finetune_retrieval
+from bot.answers.knowledge import load_index
+from bot.answers.service import loaded
+from bot.assistant.loader import Assistant
+from bot.knowing import sync_knowledge, tune_knowledge
+from bot.settings import load_settings
 from models.embeddings import EncoderEmbedder
 from models.pretrained import resolve_base
+from tests.learning import nlu, write_assistant
 from tests.tiny_encoders import make_encoder
 from training.export import exported_encoder
 from training.finetune_retrieval import Pair, RetrievalRecipe, tune_retriever
 
 THINGS = ("order", "parcel", "money", "return", "lamp", "refund", "hello", "goodbye")
+PLACES = ("here", "there", "back", "free", "new", "late", "gone", "red")
 PAIRS = [
     Pair(question=f"where is my {thing}", passage=f"the {thing} is {place}")
-    for thing, place in zip(THINGS, ("here", "there", "back", "free", "new", "late", "gone", "red"), strict=True)
+    for thing, place in zip(THINGS, PLACES, strict=True)
 ] * 6
 
 
@@ -38,4 +49,51 @@ def test_questions_move_to_their_passages_and_the_files_serve_like_the_bases(tmp
     assert right(after) > right(before)
     assert right(after) >= 0.75
     assert steps[-1][0] == steps[-1][1] > 0
-    assert not (tmp_path / "tuned").is_symlink()
+    assert EncoderEmbedder(exported_encoder(base, lambda step, done, total: None), 1).name == before.name, "untouched"
+
+
+CHOICES = [chosen for size in (2, 3) for chosen in itertools.combinations(range(len(THINGS)), size)]
+
+
+def write_shop(folder: Path, base: Path) -> Assistant:
+    """A shop whose questions share no word with the documents that answer them, and a base that knows nothing."""
+    files = {
+        "config.yml": "language: en\nassistant_id: tiny-shop\n",
+        "kefu.yml": f"base: {base}\nanswers: {{}}\n",
+        "domain.yml": "intents: [ask_knowledge, greet]\nresponses: {utter_greet: [{text: Hello!}]}\n",
+        "data/nlu.yml": nlu({"greet": ["hello", "hi there"]}),
+    }
+    asked = []
+    for number, chosen in enumerate(CHOICES):
+        places, things = (" ".join(names[place] for place in chosen) for names in (PLACES, THINGS))
+        files[f"knowledge/en/{number}.md"] = f"# {places}\n\n{places}"
+        asked.append({"question": things, "passages": [f"en/{number}.md"]})
+    files["answers/en.jsonl"] = "".join(json.dumps(each) + "\n" for each in asked)
+    return write_assistant(folder, files)
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_what_was_tuned_reads_on_only_if_it_finds_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learns: bool
+) -> None:
+    assistant = write_shop(tmp_path / "shop", make_encoder("bert", tmp_path / "tiny"))
+    settings, said = load_settings(home=tmp_path / "home"), []
+    recipe = RetrievalRecipe(epochs=20 if learns else 1, batch_size=16, learning_rate=1e-3 if learns else 0.0)
+    monkeypatch.setattr(training.finetune_retrieval, "RetrievalRecipe", lambda: recipe)
+    store = settings.knowledge_dir(assistant.assistant_id)
+    sync_knowledge(settings, assistant, lambda *step: None, said.append)
+    before = load_index(store)
+    outcome = tune_knowledge(settings, assistant, lambda *step: None, said.append)
+    after = load_index(store)
+    assert before is not None
+    assert after is not None
+    assert outcome.before.n > 5, "documents were held out"
+    assert outcome.trained_on + outcome.before.n == len(CHOICES)
+    assert outcome.is_kept is learns
+    assert (outcome.after.mrr > outcome.before.mrr) is learns
+    assert (after.embedder != before.embedder) is learns
+    again = sync_knowledge(settings, assistant, lambda *step: None, said.append)
+    assert again.embedded == 0, "the next sync goes on with it"
+    found = loaded(store, 1)
+    assert found is not None
+    assert found[0].embedder == after.embedder
