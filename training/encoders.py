@@ -131,7 +131,7 @@ def _tune_into(folder: Path, part: _Without, recipe: Recipe, base: BaseModel, en
             )
         )
     feed = Feed(words=encoder.words, pad_id=encoder.spec.pad_id, pool=pooling(base))
-    model = tune(load_torch_model(base), feed, lessons, recipe, ticks)
+    model = tune(load_torch_model(base), feed, lessons, recipe, ticks).model
     export_tuned(model, base, folder)
     _keep_weights(model, folder)
 

@@ -27,7 +27,7 @@ SPREAD = 10.0
 NO_TAG = -100
 # Three instead of one found more by itself and no more beside patterns and lookups, on held-out training messages.
 TAG_WEIGHT = 1.0
-# One forward pass holds this many tokens at most; longer batches are cut into parts.
+# Tokens of a message that are read.
 LONGEST = 96
 # Messages that the frozen layers read at once.
 BELOW_BATCH = 64
@@ -64,15 +64,29 @@ class Feed:
         words: token ids of any shape → their word embeddings as served, (…, D).
         pad_id: the id that fills short rows.
         pool: how token vectors become one.
+        longest: tokens of a text that are read.
     """
 
     words: Callable[[NDArray[np.int64]], NDArray[np.float32]]
     pad_id: int
     pool: Literal["mean", "cls"]
+    longest: int = LONGEST
 
 
-def tune(model: Any, feed: Feed, lessons: Sequence[Lesson], recipe: Recipe, tick: Tick) -> Any:
-    """Tune `model` in place and return it in evaluation mode, on the CPU, adapters merged.
+Head = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Weights (D, K) and bias (K,) on a sentence vector."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """A model in evaluation mode, on the CPU, adapters merged; and a head for each lesson, as it was trained."""
+
+    model: Any
+    heads: Sequence[Head]
+
+
+def tune(model: Any, feed: Feed, lessons: Sequence[Lesson], recipe: Recipe, tick: Tick) -> Tuned:
+    """Tune `model` in place.
 
     Deterministic for a seed on one machine and thread count. `tick` is called with (steps done, steps in all).
     """
@@ -114,7 +128,7 @@ class _Tuning:
         self._drop = torch.nn.Dropout(recipe.dropout)
         self._rng = np.random.default_rng(recipe.seed)
 
-    def run(self, tick: Tick) -> Any:
+    def run(self, tick: Tick) -> Tuned:
         """Every step of every epoch."""
         recipe = self._recipe
         per_epoch = sum(1 for _ in self._batches())
@@ -136,7 +150,7 @@ class _Tuning:
         if self._frozen:
             self._frozen.put_back()
         model = self._model.merge_and_unload() if recipe.lora_rank else self._model
-        return model.to("cpu").float().eval()
+        return Tuned(model=model.to("cpu").float().eval(), heads=[_solution(head) for head in self._heads])
 
     def _below(self, lesson: Lesson) -> list[Any]:
         """Every row's token vectors (T, D) after the frozen layers, at half precision."""
@@ -224,7 +238,7 @@ class _Tuning:
         yield from batches
 
     def _padded(self, lesson: Lesson, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        tokens = [list(lesson.tokens[row])[:LONGEST] for row in rows]
+        tokens = [list(lesson.tokens[row])[: self._feed.longest] for row in rows]
         longest = max(map(len, tokens))
         ids = np.full((len(rows), longest), self._feed.pad_id, dtype=np.int64)  # (B, T)
         mask = np.zeros_like(ids)
@@ -253,6 +267,11 @@ class _Tuning:
 
 def _epochs(rows: int, recipe: Recipe) -> int:
     return max(1, min(recipe.epochs, round(recipe.most_read / max(1, rows))))
+
+
+def _solution(head: Any) -> Head:
+    weights, bias = (value.detach().float().cpu().numpy() for value in (head.weight, head.bias))
+    return weights.T.copy(), bias.copy()
 
 
 def _head(lesson: Lesson) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,10 @@ MOST_CHARS_ELSE = 480
 """A passage that is not longer is quoted whole: what was left out would be missed more often than read past."""
 FRAMES: Mapping[str, Sequence[str]] = {"en": ("{answer}",), "zh": ("{answer}",)}
 SOURCE: Mapping[str, str] = {"en": "(From our help page “{title}”)", "zh": "（摘自帮助页“{title}”）"}
+WRITTEN: Mapping[str, str] = {
+    "en": "(Written by our assistant from the help page “{title}”)",
+    "zh": "（由智能助手根据帮助页“{title}”生成）",
+}
 OTHER_LANGUAGE: Mapping[str, str] = {
     "en": "Our help page on this is in another language; here it is as it stands:",
     "zh": "这一条帮助内容目前没有中文版，原文如下：",
@@ -36,8 +40,9 @@ class Answer:
 
     Attributes:
         text: the whole reply.
-        quoted: the document's own sentences in it.
+        quoted: the document's own sentences in it; "" where a generator worded it.
         probability: that the passage answers the question, as the gate says.
+        generation: what a generator did: its model, how long it took, and the problem where its words were not taken.
     """
 
     text: str
@@ -45,13 +50,15 @@ class Answer:
     passage: Passage
     probability: float
     hits: Sequence[Hit]
+    generation: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What a message's parse data carries, and with it the conversation's log."""
         return {
             "text": self.text,
-            "kind": "extracted",
+            "kind": "extracted" if self.quoted else "generated",
             "probability": round(self.probability, 4),
+            **({"generation": dict(self.generation)} if self.generation else {}),
             "sources": [source_json(self.passage)],
             "passages": [{"id": hit.passage.id, "score": round(hit.score, 4)} for hit in self.hits],
         }
@@ -126,6 +133,12 @@ def quote(passage: Passage, frames: Mapping[str, Sequence[str]]) -> Answer:
     """A whole passage that the customer chose."""
     text = framed(passage.id, passage.text, passage, passage.language, frames)
     return Answer(text=text, quoted=passage.text, passage=passage, probability=1.0, hits=())
+
+
+def written_by(answer: Answer, text: str, language: str, generation: Mapping[str, Any]) -> Answer:
+    """The answer in a generator's words, marked as such."""
+    mark = WRITTEN.get(language, WRITTEN["en"]).format(title=answer.passage.title)
+    return replace(answer, text=f"{text}\n{mark}", quoted="", generation=generation)
 
 
 def framed(question: str, quoted: str, passage: Passage, language: str, frames: Mapping[str, Sequence[str]]) -> str:

@@ -12,21 +12,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bot.answers.documents import DocumentProblem
-from bot.answers.knowledge import Asked, Gate, Hit, KnowledgeIndex, is_from, script_of
+from bot.answers.finder import Finder, Found
+from bot.answers.knowledge import Asked, Gate, is_from, script_of
 from models.embeddings import Embedder
-from models.languages import identify_language, is_asking
+from models.languages import identify_language
 
 Vector = NDArray[np.float32]
 FEWEST = 30
 """Of answerable questions; with fewer the weights would be chance."""
 FEWEST_OTHERS = 10
-JUDGED = 5
-"""Of the passages found, so many are evidence, however many were asked for."""
 MOST_WRONG, MOST_OFFERED = 0.03, 0.3
 """Of the questions without an answer, these shares may be answered, and may be offered what is nearest, where the gate
 is fitted."""
@@ -93,47 +93,13 @@ def _asked(value: object) -> Asked:
     return Asked(question=question, sources=tuple(map(str, sources)), language=language, more=value)
 
 
-def evidence(
-    index: KnowledgeIndex, embedder: Embedder, question: str, vector: Vector, hits: Sequence[Hit]
-) -> list[float]:
-    """What the gate judges, of at least JUDGED hits where there are so many passages: how near the best one is and its
-    sentences, its lead, which of the question's words it and its document lack, and whether anything was asked.
-    """
-    cosines = index.vectors @ vector
-    hits = hits[:JUDGED]
-    best = hits[0]
-    spread = float(cosines.std()) or 1.0
-    nearest = [float((index.sentence_vectors(hit.passage, embedder) @ vector).max()) for hit in hits[:3]]
-    here = index.missing(question, [best.passage])
-    document = index.missing(question, index.beside(best.passage))
-    among_all = index.missing(question, [hit.passage for hit in hits])
-    return [
-        best.cosine,
-        (best.cosine - float(cosines.mean())) / spread,
-        float(np.mean([hit.cosine for hit in hits])),
-        best.score - hits[min(1, len(hits) - 1)].score,
-        best.score - hits[-1].score,
-        nearest[0],
-        max(nearest),
-        best.coverage,
-        here.heaviest,
-        document.heaviest,
-        document.share,
-        among_all.share,
-        here.unknown,
-        float(is_asking(question)),
-    ]
-
-
-def fit_gates(
-    index: KnowledgeIndex, embedder: Embedder, asked: Sequence[Asked], told: Sequence[str], day: date
-) -> dict[str, Gate]:
+def fit_gates(finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: date) -> dict[str, Gate]:
     """A gate for each script in which enough was asked.
 
     Args:
         told: messages that ask for nothing that documents could answer (greetings, complaints, orders).
     """
-    found = _lessons(index, embedder, asked, told, day)
+    found = _lessons(finder, asked, told, day)
     gates = {}
     for script in sorted({lesson.script for lesson in found}):
         part = [lesson for lesson in found if lesson.script == script]
@@ -149,7 +115,7 @@ class _Lesson:
 
     kind: str
     script: str
-    evidence: list[float]
+    evidence: Sequence[float]
 
 
 def _fitted(lessons: Sequence[_Lesson]) -> Gate:
@@ -173,48 +139,43 @@ def _fitted(lessons: Sequence[_Lesson]) -> Gate:
     return Gate(weights=tuple(map(float, weights)), bias=bias, threshold=threshold, worth_showing=worth_showing)
 
 
-def _lessons(
-    index: KnowledgeIndex, embedder: Embedder, asked: Sequence[Asked], told: Sequence[str], day: date
-) -> list[_Lesson]:
+def _lessons(finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: date) -> list[_Lesson]:
     """Where few questions of a script are said to have no answer, each has none once its document is left out."""
     none = Counter(script_of(each.question) for each in asked if not each.sources)
-    found: list[_Lesson] = []
+    lessons: list[_Lesson] = []
 
-    def add(kind: str, question: str, vector: Vector, hits: Sequence[Hit]) -> None:
-        if hits:
-            row = evidence(index, embedder, question, vector, hits)
-            found.append(_Lesson(kind=kind, script=script_of(question), evidence=row))
+    def add(kind: str, found: Found) -> None:
+        if found.hits:
+            lessons.append(_Lesson(kind=kind, script=script_of(found.question), evidence=found.evidence))
 
-    for each, vector in _embedded(embedder, asked):
-        hits = index.search(each.question, vector, day=day, language=each.language)
+    for each, vector in _embedded(finder.embedder, asked):
+        options: dict[str, Any] = {"day": day, "language": each.language, "vector": vector}
+        found = finder.find(each.question, **options)
         if not each.sources:
-            add("none", each.question, vector, hits)
-        elif hits and is_from(hits[0].passage, each.sources):
-            add("right", each.question, vector, hits)
+            add("none", found)
+        elif found.hits and is_from(found.hits[0].passage, each.sources):
+            add("right", found)
         if each.sources and none[script_of(each.question)] < FEWEST:
-            without = each.sources[0].partition("#")[0]
-            left = index.search(each.question, vector, day=day, language=each.language, without=without)
-            add("none", each.question, vector, left)
-    for each, vector in _embedded(embedder, [Asked(question=text) for text in told]):
-        add("told", each.question, vector, index.search(each.question, vector, day=day))
-    return found
+            add("none", finder.find(each.question, without=each.sources[0].partition("#")[0], **options))
+    for each, vector in _embedded(finder.embedder, [Asked(question=text) for text in told]):
+        add("told", finder.find(each.question, day=day, vector=vector))
+    return lessons
 
 
-def judge(
-    index: KnowledgeIndex, embedder: Embedder, question: str, vector: Vector, hits: Sequence[Hit]
-) -> tuple[float, Gate]:
+def judge(finder: Finder, found: Found) -> tuple[float, Gate]:
     """How probable it is that the best passage answers, and the gate that says so."""
-    gate = index.gates.get(script_of(question)) or DEFAULT_GATES[script_of(question)]
-    return gate.probability(evidence(index, embedder, question, vector, hits)), gate
+    script = script_of(found.question)
+    gate = finder.index.gates.get(script) or DEFAULT_GATES[script]
+    return gate.probability(found.evidence[: len(gate.weights)]), gate
 
 
-def measure(index: KnowledgeIndex, embedder: Embedder, asked: Sequence[Asked], day: date) -> SearchScores:
+def measure(finder: Finder, asked: Sequence[Asked], day: date) -> SearchScores:
     """Search and gate on questions that the gate was not fitted on."""
     ranks: list[int | None] = []
     believed_right = believed_wrong = anyway = none = 0
-    for question, vector in _embedded(embedder, asked):
-        hits = index.search(question.question, vector, day=day, language=question.language, limit=10)
-        believed = bool(hits) and _is_believed(*judge(index, embedder, question.question, vector, hits))
+    for question, vector in _embedded(finder.embedder, asked):
+        found = finder.find(question.question, day=day, language=question.language, limit=10, vector=vector)
+        hits, believed = found.hits, bool(found.hits) and _is_believed(*judge(finder, found))
         if not question.sources:
             none += 1
             anyway += believed

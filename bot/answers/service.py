@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bot.answers.compose import Answer, Offer, compose, offer, quote
+from bot.answers.finder import Finder
 from bot.answers.gate import judge
-from bot.answers.knowledge import KnowledgeIndex, current, encoder_folder, load_index
+from bot.answers.knowledge import KnowledgeIndex, current, encoder_folder, judge_folder, load_index
 from models.base import ArtifactInvalid
+from models.cross_encoder import CrossEncoder
 from models.embeddings import Embedder, EncoderEmbedder
 from models.languages import identify_language, is_asking
 
@@ -49,7 +51,7 @@ class Knowledge:
         self._store, self._frames, self._threads, self._today = store, frames, threads, today
         self._embedder = embedder
         self._name: str | None = None
-        self._index: KnowledgeIndex | None = None
+        self._finder: Finder | None = None
         self._lock = threading.Lock()
         self._again_at = 0.0
 
@@ -65,59 +67,70 @@ class Knowledge:
 
     def answer(self, text: str, intent: str | None = None, *, may_offer: bool = False) -> Answer | Offer | None:
         """`look_up`, on this thread."""
-        loaded = self._current()
-        if loaded is None:
+        finder = self._current()
+        if finder is None:
             return None
-        index, embedder = loaded
         language = identify_language(text)
         known = None if language == UNDECIDED else language
-        vector = embedder.questions([text])[0]
-        hits = index.search(text, vector, day=self._today(), language=known, response_of=intent)
+        found = finder.find(text, day=self._today(), language=known, response_of=intent)
+        hits = found.hits
         if not hits or hits[0].passage.response is not None:
             return None
         language = known or hits[0].passage.language  # "Packstation?" could be of any
-        probability, gate = judge(index, embedder, text, vector, hits)
+        probability, gate = judge(finder, found)
         if probability >= gate.threshold:
-            return compose(text, vector, hits, probability, embedder, language, self._frames)
+            return compose(text, found.vector, hits, probability, finder.embedder, language, self._frames)
         if may_offer and probability >= gate.worth_showing and is_asking(text):
             return offer(hits, probability, language, self._intent)
         return None
 
     async def quote(self, passage_id: str) -> dict[str, Any] | None:
         """A passage that the customer chose; None where it is not there any more, or not valid today."""
-        loaded = await asyncio.to_thread(self._current)
-        passage = loaded[0].find(passage_id) if loaded else None
+        finder = await asyncio.to_thread(self._current)
+        passage = finder.index.find(passage_id) if finder else None
         if passage is None or passage.response is not None or not passage.is_valid(self._today()):
             return None
         return quote(passage, self._frames).to_json()
 
-    def _current(self) -> tuple[KnowledgeIndex, Embedder] | None:
-        """The index that counts now, loaded when it is another than before."""
+    def _current(self) -> Finder | None:
+        """What counts now, loaded when it is another than before."""
         with self._lock:
             name = current(self._store)
             if name != self._name and time.monotonic() >= self._again_at and not self._load(name):
                 self._again_at = time.monotonic() + AGAIN_AFTER_S
-            if self._index is None or self._embedder is None:
-                return None
-            return self._index, self._embedder
+            return self._finder
 
     def _load(self, name: str | None) -> bool:
         """Take the current index; where it cannot be read, the one from before goes on answering."""
         try:
             index = load_index(self._store)
-            embedder = self._embedder
-            if index is not None and (embedder is None or embedder.name != index.embedder):
-                embedder = EncoderEmbedder(encoder_folder(self._store, index.embedder), self._threads)
+            self._finder = None if index is None else finder_of(index, self._store, self._threads, self._reading)
         except ArtifactInvalid:
             log.exception("knowledge.unreadable")
             return False
-        self._index, self._embedder, self._name = index, embedder, name
+        self._name = name
         if index is not None:
             log.info("knowledge.loaded", extra={"passages": len(index.passages)})
         return True
 
+    @property
+    def _reading(self) -> Embedder | None:
+        return self._finder.embedder if self._finder else self._embedder
 
-def loaded(store: Path, threads: int) -> tuple[KnowledgeIndex, Embedder] | None:
-    """The current index with its embedder; None where nothing was read yet. Raises ArtifactInvalid."""
+
+def finder_of(index: KnowledgeIndex, store: Path, threads: int, reading: Embedder | None = None) -> Finder:
+    """The index with the encoders that its vectors and gates were made with; `reading` is one that is loaded already.
+
+    Raises:
+        ArtifactInvalid: one of them cannot be read.
+    """
+    if reading is None or reading.name != index.embedder:
+        reading = EncoderEmbedder(encoder_folder(store, index.embedder), threads)
+    judging = CrossEncoder(judge_folder(store, index.judge), threads) if index.judge else None
+    return Finder(index=index, embedder=reading, judge=judging)
+
+
+def loaded(store: Path, threads: int) -> Finder | None:
+    """The current index with what reads for it; None where nothing was read yet. Raises ArtifactInvalid."""
     index = load_index(store)
-    return None if index is None else (index, EncoderEmbedder(encoder_folder(store, index.embedder), threads))
+    return None if index is None else finder_of(index, store, threads)

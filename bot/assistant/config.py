@@ -121,6 +121,28 @@ class AnswersConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GenerationConfig:
+    """Who words answers from documents. Without a server: the local generator, once it was trained.
+
+    Attributes:
+        is_on: off, documents are only ever quoted.
+        base: what the local generator is trained from: a hub id, a folder, or a known wheel's name.
+        server: up to `/v1`, of a server with OpenAI's chat API; `model` as it calls it.
+        languages: in which it may word answers; None: the local one in those it was trained for, a server in both.
+        prices: of a million tokens, "prompt" and "completion".
+    """
+
+    is_on: bool = True
+    base: str = "smollm2-135m-instruct"
+    server: str | None = None
+    model: str = ""
+    api_key: str | None = None
+    languages: tuple[str, ...] | None = None
+    deadline_s: float = 5.0
+    prices: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class KefuConfig:
     """`kefu.yml`.
 
@@ -132,6 +154,7 @@ class KefuConfig:
         timezone: IANA name of the zone in which the shop's "tomorrow" begins.
         rasa: the Rasa server that decides; None: Kefu's own dialogue does.
         answers: when the company's documents answer; None: never.
+        generation: who words those answers.
         file_text: what the bot reads where a customer sent files without words; `{names}` are the files' names.
     """
 
@@ -143,14 +166,16 @@ class KefuConfig:
     rasa: RasaEngineConfig | None = None
     file_text: str = "{names}"
     answers: AnswersConfig | None = None
+    generation: GenerationConfig = GenerationConfig()
 
 
 _ASSISTANT_ID = re.compile(r"[\w-][\w.-]{0,63}")  # it names a folder under KEFU_HOME
 _CONFIG_KEYS = frozenset({"recipe", "assistant_id", "language", "pipeline", "policies", "importers", "version"})
 _KEFU_KEYS = frozenset(
     {"base", "recipe", "close_after_min", "values", "timezone", "dialogue", "rasa_url", "rasa_token", "file_text"}
-    | {"answers"}
+    | {"answers", "generation"}
 )
+_GENERATION_KEYS = frozenset({"base", "server", "model", "api_key", "languages", "deadline_s", "prices"})
 DEFAULT_POLICIES = (
     Policy(name="MemoizationPolicy"),
     Policy(name="RulePolicy"),
@@ -369,6 +394,7 @@ def read_kefu_config(root: Node | None, problems: Problems, variables: Mapping[s
         timezone=_read_zone(root.get("timezone"), problems) or KefuConfig.timezone,
         rasa=_read_engine(root, variables or {}, problems),
         answers=_read_answers(root.get("answers"), problems),
+        generation=_read_generation(root.get("generation"), problems, variables or {}),
     )
 
 
@@ -386,6 +412,41 @@ def _read_answers(node: Node | None, problems: Problems) -> AnswersConfig | None
         intent=(intent.text(problems) if intent else None) or AnswersConfig.intent,
         instead_of=names("instead_of"),
         before=names("before"),
+    )
+
+
+def _read_generation(node: Node | None, problems: Problems, variables: Mapping[str, str]) -> GenerationConfig:
+    default = GenerationConfig()
+    if node is None or node.is_null:
+        return default
+    if not node.is_map:
+        if node.text(problems) not in ("on", "off"):
+            problems.error(node, "`generation` is neither off nor a map", "Write `generation: off`, or name a server.")
+        return GenerationConfig(is_on=node.text(problems) != "off")
+    node.warn_unknown_keys(_GENERATION_KEYS, problems)
+    given = {key: part for key in _GENERATION_KEYS if (part := node.get(key)) is not None and not part.is_null}
+    texts = {
+        key: str(resolve_variables(given[key], variables, problems))
+        for key in ("base", "server", "model", "api_key")
+        if key in given
+    }
+    if "server" in texts and not texts["server"].startswith(("http://", "https://")):
+        problems.error(given["server"], f"'{texts['server']}' is no address", "For instance http://127.0.0.1:8080/v1.")
+        texts.pop("server")
+    if "server" in texts and not texts.get("model"):
+        problems.error(
+            given["server"], "the server's `model` is missing", "Write the model's name as the server has it."
+        )
+    deadline = given["deadline_s"].number(problems) if "deadline_s" in given else None
+    return GenerationConfig(
+        **texts,  # type: ignore[arg-type]
+        languages=tuple(each.text(problems) or "" for each in given["languages"].elements())
+        if "languages" in given
+        else None,
+        deadline_s=default.deadline_s if not deadline or deadline <= 0 else deadline,
+        prices={kind: part.number(problems) or 0.0 for kind, part in given["prices"].items()}
+        if "prices" in given
+        else {},
     )
 
 

@@ -87,36 +87,35 @@ def knowledge_search(
 ) -> None:
     """What is found for a question, how sure it is, and what the bot would say."""
     from bot.answers.compose import compose
-    from bot.answers.gate import JUDGED, judge
+    from bot.answers.gate import judge
     from bot.answers.knowledge import today_in
     from bot.answers.service import loaded
     from bot.knowing import NOTHING_READ
     from models.languages import identify_language
 
     settings, assistant = _loaded(folder)
-    found = loaded(settings.knowledge_dir(assistant.assistant_id), settings.inference_threads)
-    if found is None:
+    finder = loaded(settings.knowledge_dir(assistant.assistant_id), settings.inference_threads)
+    if finder is None:
         raise KefuError(NOTHING_READ)
-    index, embedder = found
-    vector, language = embedder.questions([question])[0], identify_language(question)
-    hits = index.search(
-        question, vector, limit=max(n, JUDGED), day=today_in(assistant.config.timezone), language=language
-    )
+    language = identify_language(question)
+    found = finder.find(question, limit=n, day=today_in(assistant.config.timezone), language=language)
+    hits = found.hits
     table = Table("score", "where", Column("passage", overflow="fold"))
-    for hit in hits[:n]:
+    for hit in hits:
         text = hit.passage.text if len(hit.passage.text) <= SHOWN_CHARS else hit.passage.text[:SHOWN_CHARS] + "…"
         where = f"{hit.passage.source}#{hit.passage.anchor}"
         table.add_row(*map(Text, (f"{hit.score:.3f}", where, text)))
     out.print(table if hits else "no passage is valid today")
     if not hits:
         return
-    probability, gate = judge(index, embedder, question, vector, hits)
+    probability, gate = judge(finder, found)
     is_answered, is_offered = probability >= gate.threshold, probability >= gate.worth_showing
     verdict = "answered" if is_answered else "offered as a choice" if is_offered else "left to the other answers"
     limits = f"answered from {gate.threshold:.2f} on, offered from {gate.worth_showing:.2f}"
     out.print(f"answers it with a probability of {probability:.2f} ({limits}): {verdict}", soft_wrap=True)
     if is_answered:
-        said = compose(question, vector, hits, probability, embedder, language, assistant.brand.answer_frames)
+        frames = assistant.brand.answer_frames
+        said = compose(question, found.vector, hits, probability, finder.embedder, language, frames)
         out.print(Text(said.text), soft_wrap=True)
 
 

@@ -17,6 +17,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from bot.answers.finder import Finder
 from bot.answers.gate import measure, read_asked
-from bot.answers.knowledge import Asked, KnowledgeIndex, is_from
+from bot.answers.knowledge import Asked, KnowledgeIndex, Known, is_from
 from bot.answers.service import loaded
 from models.embeddings import Embedder
 from tests.bench.report import REPOSITORY, write
@@ -43,10 +45,10 @@ def main() -> int:
     if is_tuned:
         kefu("knowledge", "tune", "--assistant", str(STARTER), home=home, timeout=3_600)
     store = home / "knowledge" / "kefu-starter"
-    found = loaded(store, 1)
-    assert found is not None
-    index, embedder = found
-    english, chinese, cross = faq_en(embedder), faq_zh(embedder, index), across(embedder, index)
+    finder = loaded(store, 1)
+    assert finder is not None
+    index = finder.index
+    english, chinese, cross = faq_en(finder.embedder), faq_zh(finder), across(finder)
     targets = {
         "faq_retrieval_en R@1 >= 0.55": english["recall_at_1"] >= 0.55,
         "faq_retrieval_en R@5 >= 0.80": english["recall_at_5"] >= 0.80,
@@ -77,11 +79,11 @@ def faq_en(embedder: Embedder) -> dict[str, Any]:
     return {**_recalls(ours, candidates, gold), **_prefixed("tfidf", _recalls(floor, candidates, gold))}
 
 
-def faq_zh(embedder: Embedder, index: KnowledgeIndex) -> dict[str, Any]:
+def faq_zh(finder: Finder) -> dict[str, Any]:
     asked, problems = read_asked(ANSWERS / "faq_zh.jsonl")
     assert not problems
-    part = only(index, "zh")
-    found = measure(part, embedder, asked, DAY)
+    part = only(finder.index, "zh")
+    found = measure(replace(finder, index=part), asked, DAY)
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True)
     passages = vectorizer.fit_transform([passage.indexed for passage in part.passages])
     floor = (vectorizer.transform([each.question for each in asked]) @ passages.T).toarray()
@@ -99,13 +101,13 @@ def faq_zh(embedder: Embedder, index: KnowledgeIndex) -> dict[str, Any]:
     }
 
 
-def across(embedder: Embedder, index: KnowledgeIndex) -> dict[str, Any]:
+def across(finder: Finder) -> dict[str, Any]:
     asked, problems = read_asked(ANSWERS / "cross.jsonl")
     assert not problems
     found = {}
     for language, other in (("zh", "en"), ("en", "zh")):
         part: Sequence[Asked] = [each for each in asked if each.language == language]
-        scores = measure(only(index, other), embedder, part, DAY)
+        scores = measure(replace(finder, index=only(finder.index, other)), part, DAY)
         found[language] = {
             "n": scores.n,
             "recall_at_1": round(scores.recall_at_1, 4),
@@ -119,7 +121,16 @@ def only(index: KnowledgeIndex, language: str) -> KnowledgeIndex:
     """The passages in one language, whenever they are valid: the questions about seasons are to be found too."""
     rows = [row for row, passage in enumerate(index.passages) if passage.language == language]
     rows = [row for row in rows if index.passages[row].response is None]
-    return KnowledgeIndex([index.passages[row] for row in rows], index.vectors[rows], index.embedder)
+    places = {row: place for place, row in enumerate(rows)}
+    kept = [tuple(places[row] for row in found if row in places) for found in index.known.rows]
+    asked = [place for place, (now, before) in enumerate(zip(kept, index.known.rows, strict=True)) if now or not before]
+    known = Known(
+        questions=tuple(index.known.questions[place] for place in asked),
+        rows=tuple(kept[place] for place in asked),
+        vectors=index.known.vectors[asked],
+    )
+    passages = [index.passages[row] for row in rows]
+    return KnowledgeIndex(passages, index.vectors[rows], index.embedder, index.gates, known, index.judge)
 
 
 def _recalls(scores: Any, candidates: Sequence[Sequence[int]], gold: Sequence[set[int]]) -> dict[str, Any]:

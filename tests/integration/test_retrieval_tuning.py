@@ -96,4 +96,4 @@ def test_what_was_tuned_reads_on_only_if_it_finds_more(
     assert again.embedded == 0, "the next sync goes on with it"
     found = loaded(store, 1)
     assert found is not None
-    assert found[0].embedder == after.embedder
+    assert found.index.embedder == after.embedder

@@ -12,7 +12,8 @@ import pytest
 
 from bot.answers.compose import Answer, excerpt
 from bot.answers.documents import of_response
-from bot.answers.gate import evidence, fit_gates, measure, read_asked
+from bot.answers.finder import Finder
+from bot.answers.gate import fit_gates, measure, read_asked
 from bot.answers.knowledge import Asked, Gate, Hit, KnowledgeIndex, current, load_index, sync, terms
 from bot.answers.service import Knowledge
 from models.base import ArtifactInvalid
@@ -170,7 +171,8 @@ def test_the_gate_learns_when_to_be_silent(tmp_path: Path) -> None:
         *(Asked(question=f"what does the {name} cost?", sources=(f"en/{name}.md",), language="en") for name in known),
         *(Asked(question=f"what does the {name} weigh when packed for Iceland?", language="en") for name in unknown),
     ]
-    gates = fit_gates(index, embedder, asked, ["thank you", "hello there", "I am angry", "never mind"] * 5, DAY)
+    finder, told = Finder(index=index, embedder=embedder), ["thank you", "hello there", "I am angry", "never mind"] * 5
+    gates = fit_gates(finder, asked, told, DAY)
     fitted = KnowledgeIndex(index.passages, index.vectors, index.embedder, gates)
     again = [
         *(
@@ -179,12 +181,12 @@ def test_the_gate_learns_when_to_be_silent(tmp_path: Path) -> None:
         ),
         *(Asked(question=f"is the {name} painted in Chile?", language="en") for name in unknown),
     ]
-    scores = measure(fitted, embedder, again, DAY)
+    scores = measure(Finder(index=fitted, embedder=embedder), again, DAY)
     assert (scores.n, scores.n_none) == (len(known), len(unknown))
     assert scores.recall_at_1 == 1
     assert scores.answered > 0.9
     assert scores.answered_anyway < 0.2
-    assert fit_gates(index, embedder, asked[:5], [], DAY) == {}, "too few to learn from"
+    assert fit_gates(finder, asked[:5], [], DAY) == {}, "too few to learn from"
 
 
 def test_questions_of_a_file_and_what_is_wrong_with_them(tmp_path: Path) -> None:
@@ -296,13 +298,14 @@ def test_a_word_that_is_of_no_language_is_answered_without_remarks(tmp_path: Pat
 def test_the_evidence_is_the_same_however_many_passages_were_asked_for(tmp_path: Path) -> None:
     embedder = BagOfWords()
     index = synced(tmp_path, embedder, {f"en/{n}.md": f"# Lamp {n}\n\nThis lamp is number {n}." for n in range(12)})
-    question, vector = "which lamp is number 3?", embedder.questions(["which lamp is number 3?"])[0]
-    found = [
-        evidence(index, embedder, question, vector, index.search(question, vector, day=DAY, limit=n)) for n in (5, 10)
-    ]
-    assert found[0] == found[1]
-    (only,) = index.search(question, vector, day=DAY, limit=1)
-    assert max(evidence(index, embedder, question, vector, [only])[3:5]) == 0, "one alone leads nobody"
+    finder = Finder(index=index, embedder=embedder)
+    found = [finder.find("which lamp is number 3?", day=DAY, limit=n) for n in (1, 5, 10)]
+    assert [len(each.hits) for each in found] == [1, 5, 10]
+    assert found[0].evidence == found[1].evidence == found[2].evidence
+    alone = Finder(
+        index=synced(tmp_path / "alone", embedder, {"en/a.md": "# Lamp\n\nThis lamp is blue."}), embedder=embedder
+    )
+    assert max(alone.find("which lamp is blue?", day=DAY).evidence[3:5]) == 0, "one alone leads nobody"
 
 
 def test_the_probability_of_whatever_evidence_is_a_number() -> None:

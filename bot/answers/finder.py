@@ -1,0 +1,105 @@
+"""What is found for a question, best first, and the evidence that the best of it answers.
+
+Vectors and words find candidates (`bot.answers.knowledge`); where a cross-encoder was trained it reads the first few
+together with the question and orders them anew. Whether the evidence is enough is `bot.answers.gate`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.answers.knowledge import Hit, KnowledgeIndex
+from models.cross_encoder import CrossEncoder
+from models.embeddings import Embedder
+from models.languages import is_asking
+
+JUDGED = 5
+"""Of the passages found, so many are evidence and are read again, however many were asked for."""
+JUDGE_COUNTS = 0.02
+"""How much the cross-encoder's log-odds add to a score. Chosen on questions that it had not learned from."""
+LEAST_ODDS = -12.0
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The passages for a question, best first; `evidence` is empty where there are none."""
+
+    question: str
+    vector: Vector
+    hits: Sequence[Hit]
+    evidence: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finder:
+    """An index and what reads for it. Thread-safe."""
+
+    index: KnowledgeIndex
+    embedder: Embedder
+    judge: CrossEncoder | None = None
+
+    def find(
+        self, question: str, *, day: date, language: str | None = None, without: str | None = None,
+        response_of: str | None = None, limit: int = JUDGED, vector: Vector | None = None,
+    ) -> Found:  # fmt: skip
+        """As `KnowledgeIndex.search`. `vector`: the question's, where it is known already."""
+        if vector is None:
+            vector = self.embedder.questions([question])[0]
+        options = {"day": day, "language": language, "without": without, "response_of": response_of}
+        hits = self.index.search(question, vector, limit=max(limit, JUDGED), **options)  # type: ignore[arg-type]
+        judged: list[float] = []
+        if self.judge is not None and hits:
+            hits, judged = self._read_again(question, hits)
+        evidence = self._evidence(question, vector, hits[:JUDGED], judged) if hits else []
+        return Found(question=question, vector=vector, hits=hits[:limit], evidence=evidence)
+
+    def _read_again(self, question: str, hits: Sequence[Hit]) -> tuple[list[Hit], list[float]]:
+        assert self.judge is not None
+        first, rest = hits[:JUDGED], hits[JUDGED:]
+        odds = self.judge.score("answers", [(question, hit.passage.indexed) for hit in first])
+        scores = [hit.score + JUDGE_COUNTS * float(odd) for hit, odd in zip(first, odds, strict=True)]
+        order = sorted(range(len(first)), key=lambda place: -scores[place])
+        return [*(replace(first[place], score=scores[place]) for place in order), *rest], [
+            float(odds[p]) for p in order
+        ]
+
+    def _evidence(self, question: str, vector: Vector, hits: Sequence[Hit], judged: Sequence[float]) -> list[float]:
+        """How near the best one is and its sentences, its lead, which of the question's words it and its document
+        lack, what was asked before, whether anything was asked; and what the cross-encoder says of it."""
+        index, best = self.index, hits[0]
+        cosines = index.vectors @ vector
+        spread = float(cosines.std()) or 1.0
+        nearest = [float((index.sentence_vectors(hit.passage, self.embedder) @ vector).max()) for hit in hits[:3]]
+        here = index.missing(question, [best.passage])
+        document = index.missing(question, index.beside(best.passage))
+        among_all = index.missing(question, [hit.passage for hit in hits])
+        _, of_none = index.asked(question, vector)
+        found = [
+            best.cosine,
+            (best.cosine - float(cosines.mean())) / spread,
+            float(np.mean([hit.cosine for hit in hits])),
+            best.score - hits[min(1, len(hits) - 1)].score,
+            best.score - hits[-1].score,
+            nearest[0],
+            max(nearest),
+            best.coverage,
+            here.heaviest,
+            document.heaviest,
+            document.share,
+            among_all.share,
+            here.unknown,
+            float(is_asking(question)),
+            best.asked,
+            max(hit.asked for hit in hits),
+            best.asked - of_none,
+        ]
+        if judged:
+            found += [judged[0], max(judged[1:], default=LEAST_ODDS)]
+        return found

@@ -1,0 +1,142 @@
+"""Whether a sentence that a generator wrote may be said: all that it states must stand in the sources.
+
+Two checks, and both must pass. What can be looked up is looked up: numbers, amounts, dates, addresses and names. The
+rest is a cross-encoder's judgement of the sentence against the sources, which sees a lost "not", another condition,
+actor or direction; it was trained on pairs that differ in just that (`claims/` of an assistant).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from models.base import ArtifactInvalid
+from models.cross_encoder import CrossEncoder
+from models.languages import identify_language
+from models.numerals import CHINESE, DIGITS, ENGLISH, chinese_value, digits_value, english_value
+
+THRESHOLDS = "support.json"
+STOPPED_TRUE = 0.05
+"""Of supported sentences this share may be stopped, where the thresholds are fitted."""
+DEFAULT_THRESHOLD = 0.0
+"""Log-odds of support, where too few pairs were held out to fit one."""
+FEWEST_HELD_OUT = 20
+
+Kind = Literal["number", "link", "name", "language", "support"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objection:
+    """Why a sentence must not be said. `words`: what in it is in no source; "" where it is the whole."""
+
+    kind: Kind
+    words: str = ""
+    score: float | None = None
+
+
+def script_of_language(language: str) -> str:
+    return "han" if language == "zh" else "other"
+
+
+class Guard:
+    """Judges sentences. `thresholds`: least log-odds of support, by script ("han", "other")."""
+
+    def __init__(self, judge: CrossEncoder, thresholds: Mapping[str, float]) -> None:
+        self._judge, self._thresholds = judge, thresholds
+
+    @classmethod
+    def load(cls, judge: CrossEncoder, folder: Path) -> Guard:
+        """With the thresholds beside the cross-encoder's files. Raises ArtifactInvalid."""
+        try:
+            return cls(judge, json.loads((folder / THRESHOLDS).read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise ArtifactInvalid(f"{folder}: {error}; kefu knowledge tune") from error
+
+    def objection(self, sentence: str, source: str, said: Sequence[str], language: str) -> Objection | None:
+        """The first reason not to say this; None where it may be said.
+
+        Args:
+            source: the passage it was written from, with its headings.
+            said: the customer's own words of the conversation: what stands there may be said back.
+            language: the customer's.
+        """
+        if found := invented(sentence, [source, *said]):
+            return found
+        if identify_language(sentence) not in (language, "und"):
+            return Objection(kind="language")
+        score = float(self._judge.score("supports", [(sentence, source)])[0])
+        least = self._thresholds.get(script_of_language(language), DEFAULT_THRESHOLD)
+        return Objection(kind="support", score=score) if score < least else None
+
+
+def fit_thresholds(judge: CrossEncoder, held_out: Iterable[tuple[str, str, bool]]) -> dict[str, float]:
+    """The thresholds that stop no more than STOPPED_TRUE of the supported (sentence, source, is supported) triples."""
+    supported: dict[str, list[tuple[str, str]]] = {}
+    for sentence, source, holds in held_out:
+        if holds:
+            supported.setdefault(script_of_language(identify_language(sentence)), []).append((sentence, source))
+    return {
+        script: round(float(np.quantile(judge.score("supports", pairs), STOPPED_TRUE)), 4)
+        for script, pairs in supported.items()
+        if len(pairs) >= FEWEST_HELD_OUT
+    }
+
+
+# ---- what can be looked up ----
+
+_LINK = re.compile(r"(?:https?://|www\.)[^\s<>，。）)]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_NUMBER = re.compile(rf"{DIGITS}|{CHINESE}|\b{ENGLISH}", re.IGNORECASE)
+_NAME = re.compile(r"(?<![.!?:\n•] )(?<!^)(?<![“\"'(])\b[A-Z][\w’'-]*[a-z][\w’'-]*")
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_COMMON_NAMES = frozenset({"I", "I'm", "I'll", "I've", "I'd"})
+_UNTOLD_NUMBERS = frozenset({"one", "一", "a hundred", "a thousand", "万一", "一百", "千万", "百", "万"})
+
+
+def invented(sentence: str, known: Sequence[str]) -> Objection | None:
+    """The first number, link or name of the sentence that is in none of the known texts."""
+    text, sources = _folded(sentence), "\n".join(map(_folded, known))
+    for link in _LINK.findall(text):
+        if link.rstrip(".").casefold() not in sources.casefold():
+            return Objection(kind="link", words=link)
+    values = numbers(sources)
+    for words, value in numbers(_LINK.sub(" ", text)).items():
+        if value not in values.values():
+            return Objection(kind="number", words=words)
+    words_known = {word.casefold() for word in _WORD.findall(sources)}
+    for name in _NAME.findall(text):
+        if name not in _COMMON_NAMES and not _is_known(name, words_known):
+            return Objection(kind="name", words=name)
+    return None
+
+
+def _is_known(name: str, words: set[str]) -> bool:
+    plain = name.casefold().replace("’", "'").removesuffix("'s")
+    return {plain, plain.removesuffix("s"), f"{plain}s"} & words != set() or all(
+        part in words for part in re.split(r"[-']", plain)
+    )
+
+
+def numbers(text: str) -> dict[str, float]:
+    """Numbers as they are written → their values; digits, English words and Chinese numerals alike."""
+    found = {}
+    for match in _NUMBER.finditer(text):
+        written = match[0].lower()
+        if written in _UNTOLD_NUMBERS:
+            continue
+        value = digits_value(written) if written[0].isdigit() else None
+        if value is None:
+            value = english_value(written) if written.isascii() else chinese_value(written)
+        if value is not None:
+            found[match[0]] = value
+    return found
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).replace("’", "'")

@@ -1,0 +1,121 @@
+"""A reply in the assistant's own words, written by a generator from the passage that answers, and checked.
+
+Each sentence is checked as soon as it is whole; the first one that may not be said ends the writing, and what the
+passage says itself is said instead (`bot.answers.compose`). Invariant: nothing unchecked leaves this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bot.answers.compose import Answer, written_by
+from bot.answers.guard import Guard, Objection
+from models.generation import GenerationFailed, Generator
+
+MOST_TOKENS = 120
+"""Of a reply: about 90 English words; the starter's longest written one has 55."""
+DEADLINE_S = 5.0
+SAID_BEFORE = 4
+"""Of the customer's messages, the last that count as said."""
+
+Messages = list[Mapping[str, str]]
+
+
+def messages(assistant_name: str, shop: str, passage: str, question: str) -> Messages:
+    """The prompt. Training and serving share it; what comes first never changes, so that it is read once."""
+    told = f"You are {assistant_name} of {shop}. Answer the customer from the help page alone, briefly and warmly."
+    return [
+        {"role": "system", "content": told},
+        {"role": "user", "content": f"Help page: {passage}\n\nCustomer: {question}"},
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """What came of writing: the text, or why there is none.
+
+    `first_s`, `took_s`: until the first checked sentence, and until the end.
+    """
+
+    text: str | None
+    problem: str | None
+    objection: Objection | None = None
+    first_s: float | None = None
+    took_s: float = 0.0
+
+
+class Writer:
+    """Writes replies in the languages that its generator is good enough for.
+
+    Args:
+        guard: None lets nothing but looked-up facts be checked; only where the operator chose a server without one.
+        names: by language, the assistant's and the shop's.
+    """
+
+    def __init__(
+        self, generator: Generator, guard: Guard, names: Mapping[str, tuple[str, str]], languages: Sequence[str],
+        *, deadline_s: float = DEADLINE_S,
+    ) -> None:  # fmt: skip
+        self.generator = generator
+        self._guard, self._names, self._languages, self._deadline_s = guard, names, frozenset(languages), deadline_s
+
+    def serves(self, answer: Answer, language: str) -> bool:
+        """Whether it may try: in the customer's language, from a passage in it."""
+        return language in self._languages and answer.passage.language == language
+
+    async def worded(self, question: str, answer: Answer, said: Sequence[str], language: str) -> Answer:
+        """The answer in the generator's words where they pass; else as it is, saying why."""
+        writing = await self.write(question, answer, said, language)
+        about: dict[str, Any] = {"model": self.generator.name, "took_s": round(writing.took_s, 3)}
+        if writing.text is None:
+            return replace(answer, generation={**about, "problem": writing.problem})
+        return written_by(answer, writing.text, language, about)
+
+    async def write(self, question: str, answer: Answer, said: Sequence[str], language: str) -> Writing:
+        """One reply, sentence by checked sentence."""
+        began, first_s = time.monotonic(), None
+        source = f"{answer.passage.title} – {answer.passage.heading}\n{answer.passage.text}"
+        prompt = messages(*self._names.get(language, self._names["en"]), source, question)
+        told = [*said[-SAID_BEFORE:], question]
+        sentences: list[str] = []
+        try:
+            pieces = self.generator.stream(prompt, max_tokens=MOST_TOKENS, deadline_s=self._deadline_s)
+            async with contextlib.aclosing(_whole_sentences(pieces)) as whole:
+                async for sentence in whole:
+                    found = await asyncio.to_thread(self._guard.objection, sentence, source, told, language)
+                    if found is not None:
+                        problem = f"{found.kind}: {found.words}" if found.words else found.kind
+                        took_s = time.monotonic() - began
+                        return Writing(text=None, problem=problem, objection=found, first_s=first_s, took_s=took_s)
+                    first_s = first_s or time.monotonic() - began
+                    sentences.append(sentence)
+        except GenerationFailed as error:
+            return Writing(text=None, problem=str(error), first_s=first_s, took_s=time.monotonic() - began)
+        text = ("" if language == "zh" else " ").join(sentences).strip()
+        took_s = time.monotonic() - began
+        return Writing(
+            text=text or None, problem=None if text else "nothing was written", first_s=first_s, took_s=took_s
+        )
+
+
+_END = re.compile(r"(?<=[。！？])|(?<=[.!?])(?=\s)|\n+")
+
+
+async def _whole_sentences(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """Pieces of text → its sentences; the last one may have no mark at its end."""
+    kept = ""
+    async with contextlib.aclosing(pieces) as heard:
+        async for piece in heard:
+            kept += piece
+            *whole, kept = _END.split(kept)
+            for sentence in whole:
+                if sentence.strip():
+                    yield sentence.strip()
+    if kept.strip():
+        yield kept.strip()

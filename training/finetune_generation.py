@@ -1,0 +1,184 @@
+"""Fine-tunes a generator with LoRA on (instructions, passages and question → reply). PyTorch lives here.
+
+Causal (GPT-like) and seq2seq (T5-like) bases alike; only the reply counts in the loss. The default base keeps its
+4-bit weights and is served by llama.cpp with the adapter beside it; others are served by transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.pretrained import SMOLLM2_FILE, BaseModel, load_torch_generator
+from training.gguf_adapter import write_adapter
+
+Progress = Callable[[str, int, int], None]
+ADAPTER, ADAPTER_GGUF = "adapter", "adapter.gguf"
+NO_LABEL = -100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What is said to the model, as chat messages without the reply, and the reply it is to give."""
+
+    messages: Sequence[Mapping[str, str]]
+    reply: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRecipe:
+    """How a generator is tuned. From `../shared/MODELS.md` §4; more epochs than one copy the lessons' sentences."""
+
+    epochs: float = 2.0
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    warm_up: float = 0.1
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.05
+    max_tokens: int = 512
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationOutcome:
+    """Mean loss a reply token on lessons that were not learned from, before and after; `trained_tokens` were read."""
+
+    loss_before: float
+    loss_after: float
+    trained_tokens: int
+
+
+def finetune_generator(
+    base: BaseModel, lessons: Sequence[Lesson], held_out: Sequence[Lesson], out: Path,
+    recipe: GenerationRecipe, progress: Progress,
+) -> GenerationOutcome:  # fmt: skip
+    """Write the adapter to `out`: `adapter/` as peft saves it, and `adapter.gguf` where llama.cpp serves the base.
+
+    Uses a GPU where there is one. The same lessons, recipe and machine give the same adapter.
+
+    Raises:
+        BaseModelNotFound: the base is no generator.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    set_seed(recipe.seed)
+    model, tokenizer = load_torch_generator(base)
+    is_seq2seq = bool(model.config.is_encoder_decoder)
+    task = "SEQ_2_SEQ_LM" if is_seq2seq else "CAUSAL_LM"
+    adapters = LoraConfig(
+        task_type=task,
+        target_modules="all-linear",
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+    )
+    model = get_peft_model(model, adapters)
+    rows = [_row(tokenizer, lesson, is_seq2seq, recipe.max_tokens) for lesson in lessons]
+    others = [_row(tokenizer, lesson, is_seq2seq, recipe.max_tokens) for lesson in held_out]
+
+    class Tick(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            progress("generator", state.global_step, state.max_steps)
+
+    arguments = TrainingArguments(
+        output_dir=str(out / "runs"),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=recipe.warm_up,
+        lr_scheduler_type="cosine",
+        train_sampling_strategy="group_by_length",
+        length_column_name="length",
+        bf16=True,
+        use_cpu=not torch.accelerator.is_available(),
+        seed=recipe.seed,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        prediction_loss_only=True,
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        eval_dataset=others,
+        data_collator=lambda part: _padded(part, tokenizer.pad_token_id or 0, is_seq2seq),
+        compute_loss_func=_loss,
+        callbacks=[Tick()],
+    )
+    before = trainer.evaluate()["eval_loss"] if others else float("nan")
+    trainer.train()
+    after = trainer.evaluate()["eval_loss"] if others else float("nan")
+    model.save_pretrained(str(out / ADAPTER))
+    if base.folder is not None and (base.folder / SMOLLM2_FILE).is_file():
+        config = model.config
+        heads, key_value_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
+        write_adapter(out / ADAPTER, out / ADAPTER_GGUF, heads=heads, key_value_heads=key_value_heads)
+    tokens = int(sum(row["length"] for row in rows) * recipe.epochs)
+    return GenerationOutcome(loss_before=before, loss_after=after, trained_tokens=tokens)
+
+
+def _row(tokenizer: Any, lesson: Lesson, is_seq2seq: bool, most: int) -> dict[str, Any]:
+    """Token ids; what is not to be learned is `NO_LABEL`. Of what is too long the beginning is dropped."""
+    reply = tokenizer(lesson.reply, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    prompt = tokenizer(prompt_text(tokenizer, lesson.messages), add_special_tokens=False)["input_ids"]
+    prompt = prompt[-max(1, most - len(reply)) :]
+    if is_seq2seq:
+        return {"input_ids": prompt, "labels": reply, "length": len(prompt) + len(reply)}
+    ids = [*prompt, *reply]
+    return {"input_ids": ids, "labels": [NO_LABEL] * len(prompt) + reply, "length": len(ids)}
+
+
+def prompt_text(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
+    """As the model's own chat template writes it; without one, line after line."""
+    if tokenizer.chat_template:
+        said: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        return said
+    return "\n\n".join(message["content"] for message in messages)
+
+
+def _padded(rows: Sequence[Mapping[str, Any]], pad: int, is_seq2seq: bool) -> dict[str, Any]:
+    """A batch. Causal rows are padded before them, so that all replies end together: only there logits are needed."""
+    import torch
+
+    def stack(name: str, value: int) -> Any:
+        longest = max(len(row[name]) for row in rows)
+        fill = [[value] * (longest - len(row[name])) for row in rows]
+        parts = zip(fill, (row[name] for row in rows), strict=True)
+        return torch.tensor([[*row, *more] if is_seq2seq else [*more, *row] for more, row in parts])
+
+    longest_ids = max(len(row["input_ids"]) for row in rows)
+    gaps = [longest_ids - len(row["input_ids"]) for row in rows]
+    ones = [[1] * (longest_ids - gap) for gap in gaps]
+    mask = [[*one, *[0] * gap] if is_seq2seq else [*[0] * gap, *one] for one, gap in zip(ones, gaps, strict=True)]
+    batch = {"input_ids": stack("input_ids", pad), "attention_mask": torch.tensor(mask)}
+    if is_seq2seq:
+        return {**batch, "labels": stack("labels", NO_LABEL)}
+    reply = max(sum(label != NO_LABEL for label in row["labels"]) for row in rows)
+    # The logits of the token before a reply are those of its first; the last token's tell nothing that is learned.
+    return {**batch, "labels": stack("labels", NO_LABEL)[:, -reply:], "logits_to_keep": reply + 1}
+
+
+def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+    """Cross-entropy a reply token."""
+    from torch.nn import functional
+
+    logits = outputs.logits
+    if logits.shape[1] == labels.shape[1] + 1:  # causal: each predicts the next
+        logits = logits[:, :-1]
+    kind = "mean" if num_items_in_batch is None else "sum"
+    loss = functional.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=NO_LABEL, reduction=kind
+    )
+    return loss if num_items_in_batch is None else loss / num_items_in_batch
