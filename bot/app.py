@@ -104,6 +104,7 @@ def knowledge_of(settings: Settings, assistant: Assistant) -> Knowledge | None:
     return Knowledge(
         settings.knowledge_dir(assistant.assistant_id),
         assistant.brand.answer_frames,
+        assistant.brand.sign_offs,
         threads=settings.inference_threads,
         today=lambda: today_in(assistant.config.timezone),
         intent=assistant.config.answers.intent,

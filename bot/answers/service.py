@@ -31,6 +31,7 @@ class Knowledge:
     Args:
         store: where `sync` puts its indexes.
         frames: the brand's, by language.
+        sign_offs: the brand's, by language.
         today: the day that passages must be valid on.
         intent: what a button asks with for a passage.
     """
@@ -39,6 +40,7 @@ class Knowledge:
         self,
         store: Path,
         frames: Mapping[str, Sequence[str]],
+        sign_offs: Mapping[str, str] = {},
         *,
         threads: int = 1,
         embedder: Embedder | None = None,
@@ -46,7 +48,8 @@ class Knowledge:
         intent: str = "ask_knowledge",
     ) -> None:
         self._intent = intent
-        self._store, self._frames, self._threads, self._today = store, frames, threads, today
+        self._store, self._threads, self._today = store, threads, today
+        self._frames, self._sign_offs = frames, sign_offs
         self._embedder = embedder
         self._name: str | None = None
         self._index: KnowledgeIndex | None = None
@@ -78,7 +81,7 @@ class Knowledge:
         language = known or hits[0].passage.language  # "Packstation?" could be of any
         probability, gate = judge(index, embedder, text, vector, hits)
         if probability >= gate.threshold:
-            return compose(text, vector, hits, probability, embedder, language, self._frames)
+            return compose(text, vector, hits, probability, embedder, language, self._frames, self._sign_offs)
         if may_offer and probability >= gate.worth_showing and is_asking(text):
             return offer(hits, probability, language, self._intent)
         return None
@@ -89,7 +92,7 @@ class Knowledge:
         passage = loaded[0].find(passage_id) if loaded else None
         if passage is None or passage.response is not None or not passage.is_valid(self._today()):
             return None
-        return quote(passage, self._frames).to_json()
+        return quote(passage, self._frames, self._sign_offs).to_json()
 
     def _current(self) -> tuple[KnowledgeIndex, Embedder] | None:
         """The index that counts now, loaded when it is another than before."""

@@ -65,7 +65,7 @@ MANNERS: Mapping[str, tuple[Manner, ...]] = {
         _manner(_NIN, "“{words}” where the voice is casual: say 你.", "casual"),
         _manner(f"{_NI}(?=.*{_NIN})|{_NIN}(?=.*{_NI})", "你 and 您 stand in one text: keep to one.", "neutral"),
         _manner(
-            "亲(?=[,~!。、]|亲|们)|咋|啥|木有|么么哒|哈喽|[嗨嘿]|搞定|没毛病|妥妥|给力|嘞|酱紫",
+            r"(?<=^|[^\p{Han}]|[的了呢哦啊])亲(?=[,~!。、]|亲|们)|咋|啥|木有|么么哒|哈喽|[嗨嘿]|搞定|没毛病|妥妥|给力|嘞|酱紫",
             _SLANG,
             "formal",
             "neutral",

@@ -116,7 +116,8 @@ def knowledge_search(
     limits = f"answered from {gate.threshold:.2f} on, offered from {gate.worth_showing:.2f}"
     out.print(f"answers it with a probability of {probability:.2f} ({limits}): {verdict}", soft_wrap=True)
     if is_answered:
-        said = compose(question, vector, hits, probability, embedder, language, assistant.brand.answer_frames)
+        brand = assistant.brand
+        said = compose(question, vector, hits, probability, embedder, language, brand.answer_frames, brand.sign_offs)
         out.print(Text(said.text), soft_wrap=True)
 
 

@@ -141,7 +141,8 @@ def test_exclamation_marks_are_as_many_as_the_warmth_allows(text: str, warmth: s
         ("您的订单到了，你查收一下。", "zh", "neutral", ["您"]),
         ("您好，你的订单到了。", "zh", "neutral", []),
         ("亲，搞定了。", "zh", "formal", ["亲", "搞定"]),
-        ("父亲节快乐。", "zh", "formal", []),
+        ("父亲节快乐，母亲，探亲，亲手。", "zh", "formal", []),
+        ("好的亲！", "zh", "neutral", ["亲"]),
         ("敬请谅解。", "zh", "casual", ["敬请"]),
     ],
 )
