@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -250,6 +250,18 @@ def test_a_mistake_in_the_voice_is_an_error_with_its_line(tmp_path: Path, lines:
 
 def test_an_unknown_part_of_the_voice_is_a_warning(tmp_path: Path) -> None:
     assert said(brand_of(tmp_path, "voice:\n  humour: dry\n")[1]) == [("warning", 2, "unknown key 'humour'")]
+
+
+def test_the_page_about_the_brand_shows_a_valid_voice_and_explains_every_part_of_it(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "brand.md").read_text(encoding="utf-8")
+    example = page.partition("```yaml\n")[2].partition("```")[0]
+    brand, problems = brand_of(tmp_path, example)
+    assert problems == []
+    assert brand.greetings
+    table = page.partition("| key |")[2].partition("\n\n")[0]
+    for part in fields(Voice):
+        assert f"`{part.name}`" in table
+        assert f"  {part.name}:" in example
 
 
 # ---- greetings ----
