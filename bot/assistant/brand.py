@@ -50,10 +50,12 @@ class Csat:
 
 @dataclass(frozen=True, kw_only=True)
 class Brand:
-    """Attributes:
-    greeting: what is shown where none of `greetings` fits.
-    timezone: of `hours`, else of kefu.yml.
-    answer_frames: by language, what stands around an answer from a document.
+    """All of `brand.yml`.
+
+    Attributes:
+        greeting: what is shown where none of `greetings` fits.
+        timezone: of `hours`, else of kefu.yml.
+        answer_frames: by language, what stands around an answer from a document.
     """
 
     name: Texts
@@ -80,10 +82,12 @@ class Brand:
         return greeting_at(self.greetings, now.astimezone(ZoneInfo(self.timezone)), self.greeting)
 
     def voice(self, language: str) -> Voice:
+        """How a language sounds; one that the file does not speak of is held to nothing much."""
         return self.voices.get(language.partition("-")[0], _ANY_VOICE)
 
     @property
     def sign_offs(self) -> Texts:
+        """What stands below answers from documents, in the languages that have it."""
         return {language: voice.sign_off for language, voice in self.voices.items() if voice.sign_off}
 
 

@@ -67,7 +67,8 @@ def _by_language(node: Node | None, read: Read[T], problems: Problems) -> Mappin
     if node is None or node.is_null:
         return {}
     parts = dict(node.items())
-    if not parts or (read is _read_preferred and not parts.keys() <= set(LANGUAGES)):
+    is_pairs_for_all = read is _read_preferred and not parts.keys() <= set(LANGUAGES)
+    if not parts or is_pairs_for_all:
         value = read(node, problems)
         return {} if value is None else dict.fromkeys(LANGUAGES, value)
     for language in parts.keys() - set(LANGUAGES):
