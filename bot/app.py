@@ -32,7 +32,7 @@ from bot.answers.knowledge import today_in
 from bot.answers.service import Knowledge
 from bot.assistant.loader import Assistant, load_assistant
 from bot.brokers import Publisher, sink_of
-from bot.channels import connectors_of, public_brand
+from bot.channels import brand_shown, connectors_of
 from bot.entrance import AsciiQueries, NoSniff, RefusalLimit
 from bot.errors import ConfigurationError, KefuError, SchemaOutdated, StorageError
 from bot.files import Files
@@ -104,6 +104,7 @@ def knowledge_of(settings: Settings, assistant: Assistant) -> Knowledge | None:
     return Knowledge(
         settings.knowledge_dir(assistant.assistant_id),
         assistant.brand.answer_frames,
+        assistant.brand.sign_offs,
         threads=settings.inference_threads,
         today=lambda: today_in(assistant.config.timezone),
         intent=assistant.config.answers.intent,
@@ -507,5 +508,5 @@ async def follow_files(platform: Platform, tell: Callable[[str], None]) -> None:
         replaced = platform.worker.bot
         stale_model = fresh.assistant.nlu_fingerprint != platform.worker.bot.assistant.nlu_fingerprint
         platform.bot = platform.worker.bot = fresh
-        platform.webchat.brand.update(public_brand(fresh.assistant.brand))
+        platform.webchat.brand = brand_shown(fresh.assistant.brand)
         tell("assistant reloaded" + ("; its training examples changed: run `kefu train`" if stale_model else ""))

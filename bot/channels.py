@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from bot.assistant.brand import Brand
@@ -46,7 +47,7 @@ def connectors_of(
     found: list[Connector] = [
         Rest(),
         WebChat(
-            brand=public_brand(bot.assistant.brand),
+            brand=brand_shown(bot.assistant.brand),
             secret=settings.secret(),
             widget_secret=settings.widget_secret,
             allowed_origins=settings.allowed_origins,
@@ -110,12 +111,17 @@ def _made(key: str, make: Callable[..., Connector], given: object) -> Connector:
         raise ConfigurationError(f"credentials.yml: {key}: {error}") from error
 
 
-def public_brand(brand: Brand) -> dict[str, Any]:
-    """What a customer's browser may know of brand.yml, as JSON."""
+def brand_shown(brand: Brand) -> Callable[[], dict[str, Any]]:
+    """`public_brand` of the moment in which it is asked for."""
+    return lambda: public_brand(brand, datetime.now(UTC))
+
+
+def public_brand(brand: Brand, now: datetime) -> dict[str, Any]:
+    """What a customer's browser may know of brand.yml, as JSON; the greeting is that of `now`."""
     return {
         "name": dict(brand.name),
         "assistant_name": dict(brand.assistant_name),
-        "greeting": dict(brand.greeting),
+        "greeting": dict(brand.greeting_at(now)),
         "disclosure": {"enabled": brand.disclosure_enabled, "text": dict(brand.disclosure_text)},
         "colors": dict(brand.colors),
         "reply_within": dict(brand.reply_within),

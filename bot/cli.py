@@ -18,6 +18,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from bot import __version__
+from bot.commands.brand import brand
 from bot.commands.console import Folder, chosen_folder, err, good, out, progress_bar, with_database
 from bot.commands.import_rasa import import_rasa
 from bot.commands.knowledge import knowledge
@@ -54,6 +55,7 @@ app.add_typer(models, name="models")
 app.add_typer(database, name="db")
 app.add_typer(outbox, name="outbox")
 app.add_typer(knowledge, name="knowledge")
+app.add_typer(brand, name="brand")
 app.add_typer(rasa, name="rasa")
 app.add_typer(wechat, name="wechat")
 

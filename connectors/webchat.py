@@ -10,7 +10,7 @@ Invariant: a conversation is opened only with a visitor token that this server s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,7 +43,7 @@ class WebChat:
     """The web chat channel.
 
     Args:
-        brand: what the widget shows (name, greeting, colours …), as JSON.
+        brand: gives what the widget shows just now (name, greeting, colours …), as JSON.
         secret: signs visitor tokens; the same on every server of one shop.
         widget_secret: verifies the shop's identity tokens; None: no identity is believed.
         allowed_origins: who may embed the widget, as "https://shop.example"; empty: everybody. Our own pages may.
@@ -58,7 +58,7 @@ class WebChat:
 
     def __init__(
         self,
-        brand: Mapping[str, Any],
+        brand: Callable[[], Mapping[str, Any]],
         secret: bytes,
         widget_secret: str | None = None,
         allowed_origins: Sequence[str] = (),
@@ -68,13 +68,13 @@ class WebChat:
         is_strict: bool = False,
         refusals: Refusals | None = None,
     ) -> None:
-        self.brand = dict(brand)
+        self.brand = brand
         self.secret = secret
         self.allowed_origins = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
         self.debug = debug
         self._uploads = Uploads(self.allows, secret, upload_limits)
         self._setup = SessionSetup(
-            brand=self.brand,
+            brand=lambda: self.brand(),
             secret=secret,
             widget_secret=widget_secret,
             is_strict=is_strict,
@@ -96,7 +96,7 @@ class WebChat:
                     {"status": "failure", "message": "this origin may not embed the chat", "code": 403}, 403
                 )
             headers = {"Access-Control-Allow-Origin": origin or "*", "Vary": "Origin", "Cache-Control": "max-age=60"}
-            return JSONResponse({"brand": self.brand, "debug": self.debug, "protocol": PROTOCOL}, headers=headers)
+            return JSONResponse({"brand": self.brand(), "debug": self.debug, "protocol": PROTOCOL}, headers=headers)
 
         return [
             WebSocketRoute("/webchat/ws", socket),

@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -74,7 +74,7 @@ class SocketLimits:
 class SessionSetup:
     """What every session of one web chat shares. `is_strict`: nobody without a valid identity is served."""
 
-    brand: Mapping[str, Any]
+    brand: Callable[[], Mapping[str, Any]]
     secret: bytes
     widget_secret: str | None
     is_strict: bool
@@ -229,7 +229,7 @@ class Session:
                 "conversation": self.sender_id,
                 "last_seq": last_seq,
                 "resume_from": self.sent_seq,
-                "brand": self.setup.brand,
+                "brand": self.setup.brand(),
                 "max_text_chars": self.setup.channel.max_inbound_chars,
                 "uploads": store.rules.offer() if (store := self.ports.files) and store.rules.kinds else None,
                 "server_time": _iso(datetime.now(UTC)),

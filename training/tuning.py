@@ -20,9 +20,6 @@ from torch.nn import functional
 from models.base import BaseModelNotFound
 from training.recipes import Recipe
 
-# Pooled vectors have length 1; times ten, the softmax of a linear head can become sure of itself. Longer ones only
-# sharpen what the temperature softens again.
-SPREAD = 10.0
 # What cross-entropy skips: tokens that stand for no text.
 NO_TAG = -100
 # Three instead of one found more by itself and no more beside patterns and lookups, on held-out training messages.
@@ -65,12 +62,15 @@ class Feed:
         pad_id: the id that fills short rows.
         pool: how token vectors become one.
         longest: tokens of a text that are read.
+        spread: what sentence vectors, of length 1, are multiplied by before their head. A head that does not begin from
+            a probe's solution learns next to nothing otherwise, nor does the encoder through it.
     """
 
     words: Callable[[NDArray[np.int64]], NDArray[np.float32]]
     pad_id: int
     pool: Literal["mean", "cls"]
     longest: int = LONGEST
+    spread: float = 1.0
 
 
 Head = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -206,7 +206,7 @@ class _Tuning:
 
     def _forward(self, task: int, embeds: Any, attention: Any) -> tuple[Any, Any, Any]:
         hidden = self._model(inputs_embeds=embeds, attention_mask=attention).last_hidden_state
-        vectors = pooled(hidden, attention, self._feed.pool).float()
+        vectors = pooled(hidden, attention, self._feed.pool).float() * self._feed.spread
         return self._heads[task](self._drop(vectors)), vectors, hidden
 
     def _tag_loss(self, task: int, rows: NDArray[np.int64], hidden: Any) -> Any:

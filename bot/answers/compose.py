@@ -1,7 +1,7 @@
 """From the passages that were found to what the bot says: the sentences that answer, in the brand's frame, and whence.
 
 Nothing is said here that a document does not say: sentences are taken over word for word, in their order. What stands
-around them is the brand's (`brand.yml`, `answers`).
+around them is the brand's (`brand.yml`: `answers`, `voice.sign_off`).
 """
 
 from __future__ import annotations
@@ -115,40 +115,48 @@ def source_json(passage: Passage) -> dict[str, Any]:
 
 def compose(
     question: str, vector: NDArray[np.float32], hits: Sequence[Hit], probability: float, embedder: Embedder,
-    language: str, frames: Mapping[str, Sequence[str]] = FRAMES,
+    language: str, frames: Mapping[str, Sequence[str]] = FRAMES, sign_offs: Mapping[str, str] = {},
 ) -> Answer:  # fmt: skip
     """Quote what answers best of the best passage.
 
     Args:
         language: the customer's.
         frames: by language, texts with `{answer}`; the same question always gets the same.
+        sign_offs: by language, what stands below.
     """
     passage = hits[0].passage
     quoted = excerpt(passage.text, vector, embedder, MOST_CHARS.get(passage.language, MOST_CHARS_ELSE))
-    text = framed(question, quoted, passage, language, frames)
+    text = framed(question, quoted, passage, language, frames, sign_offs)
     return Answer(text=text, quoted=quoted, passage=passage, probability=probability, hits=hits)
 
 
-def quote(passage: Passage, frames: Mapping[str, Sequence[str]]) -> Answer:
+def quote(passage: Passage, frames: Mapping[str, Sequence[str]], sign_offs: Mapping[str, str]) -> Answer:
     """A whole passage that the customer chose."""
-    text = framed(passage.id, passage.text, passage, passage.language, frames)
+    text = framed(passage.id, passage.text, passage, passage.language, frames, sign_offs)
     return Answer(text=text, quoted=passage.text, passage=passage, probability=1.0, hits=())
 
 
-def written_by(answer: Answer, text: str, language: str, generation: Mapping[str, Any]) -> Answer:
-    """The answer in a generator's words, marked as such."""
+def written_by(
+    answer: Answer, text: str, language: str, generation: Mapping[str, Any], sign_offs: Mapping[str, str]
+) -> Answer:
+    """The answer in a generator's words, marked as such, and the brand's sign-off."""
     mark = WRITTEN.get(language, WRITTEN["en"]).format(title=answer.passage.title)
-    return replace(answer, text=f"{text}\n{mark}", quoted="", generation=generation)
+    parts = [text, mark, sign_offs.get(language, "")]
+    return replace(answer, text="\n".join(filter(None, parts)), quoted="", generation=generation)
 
 
-def framed(question: str, quoted: str, passage: Passage, language: str, frames: Mapping[str, Sequence[str]]) -> str:
-    """The quoted words between the brand's, and where they are from."""
+def framed(
+    question: str, quoted: str, passage: Passage, language: str, frames: Mapping[str, Sequence[str]],
+    sign_offs: Mapping[str, str],
+) -> str:  # fmt: skip
+    """The quoted words between the brand's, where they are from, and the sign-off."""
     known = language if language in SOURCE else "en"
     choice = frames.get(known) or FRAMES[known]
     place = hashlib.sha256(question.encode(errors="replace")).digest()[0] % len(choice)
     answer = quoted if passage.language == language else f"{OTHER_LANGUAGE[known]}\n{quoted}"
     text = choice[place].replace("{answer}", answer).replace("{title}", passage.title)
-    return f"{text}\n{SOURCE[known].format(title=passage.title)}"
+    parts = (text, SOURCE[known].format(title=passage.title), sign_offs.get(known))
+    return "\n".join(part for part in parts if part)
 
 
 def excerpt(text: str, vector: NDArray[np.float32], embedder: Embedder, most_chars: int) -> str:

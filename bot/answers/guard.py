@@ -76,12 +76,11 @@ class Guard:
         return Objection(kind="support", score=score) if score < least else None
 
 
-def fit_thresholds(judge: CrossEncoder, held_out: Iterable[tuple[str, str, bool]]) -> dict[str, float]:
-    """The thresholds that stop no more than STOPPED_TRUE of the supported (sentence, source, is supported) triples."""
+def fit_thresholds(judge: CrossEncoder, held_out: Iterable[tuple[str, str]]) -> dict[str, float]:
+    """The thresholds that stop no more than STOPPED_TRUE of sentences that their sources support."""
     supported: dict[str, list[tuple[str, str]]] = {}
-    for sentence, source, holds in held_out:
-        if holds:
-            supported.setdefault(script_of_language(identify_language(sentence)), []).append((sentence, source))
+    for sentence, source in held_out:
+        supported.setdefault(script_of_language(identify_language(sentence)), []).append((sentence, source))
     return {
         script: round(float(np.quantile(judge.score("supports", pairs), STOPPED_TRUE)), 4)
         for script, pairs in supported.items()

@@ -33,6 +33,7 @@ class Knowledge:
     Args:
         store: where `sync` puts its indexes.
         frames: the brand's, by language.
+        sign_offs: the brand's, by language.
         today: the day that passages must be valid on.
         intent: what a button asks with for a passage.
     """
@@ -41,6 +42,7 @@ class Knowledge:
         self,
         store: Path,
         frames: Mapping[str, Sequence[str]],
+        sign_offs: Mapping[str, str] = {},
         *,
         threads: int = 1,
         embedder: Embedder | None = None,
@@ -48,7 +50,8 @@ class Knowledge:
         intent: str = "ask_knowledge",
     ) -> None:
         self._intent = intent
-        self._store, self._frames, self._threads, self._today = store, frames, threads, today
+        self._store, self._threads, self._today = store, threads, today
+        self._frames, self._sign_offs = frames, sign_offs
         self._embedder = embedder
         self._name: str | None = None
         self._finder: Finder | None = None
@@ -79,7 +82,8 @@ class Knowledge:
         language = known or hits[0].passage.language  # "Packstation?" could be of any
         probability, gate = judge(finder, found)
         if probability >= gate.threshold:
-            return compose(text, found.vector, hits, probability, finder.embedder, language, self._frames)
+            frames, sign_offs = self._frames, self._sign_offs
+            return compose(text, found.vector, hits, probability, finder.embedder, language, frames, sign_offs)
         if may_offer and probability >= gate.worth_showing and is_asking(text):
             return offer(hits, probability, language, self._intent)
         return None
@@ -90,7 +94,7 @@ class Knowledge:
         passage = finder.index.find(passage_id) if finder else None
         if passage is None or passage.response is not None or not passage.is_valid(self._today()):
             return None
-        return quote(passage, self._frames).to_json()
+        return quote(passage, self._frames, self._sign_offs).to_json()
 
     def _current(self) -> Finder | None:
         """What counts now, loaded when it is another than before."""

@@ -60,9 +60,9 @@ class Writer:
 
     def __init__(
         self, generator: Generator, guard: Guard, names: Mapping[str, tuple[str, str]], languages: Sequence[str],
-        *, deadline_s: float = DEADLINE_S,
+        *, sign_offs: Mapping[str, str] | None = None, deadline_s: float = DEADLINE_S,
     ) -> None:  # fmt: skip
-        self.generator = generator
+        self.generator, self._sign_offs = generator, sign_offs or {}
         self._guard, self._names, self._languages, self._deadline_s = guard, names, frozenset(languages), deadline_s
 
     def serves(self, answer: Answer, language: str) -> bool:
@@ -75,7 +75,7 @@ class Writer:
         about: dict[str, Any] = {"model": self.generator.name, "took_s": round(writing.took_s, 3)}
         if writing.text is None:
             return replace(answer, generation={**about, "problem": writing.problem})
-        return written_by(answer, writing.text, language, about)
+        return written_by(answer, writing.text, language, about, self._sign_offs)
 
     async def write(self, question: str, answer: Answer, said: Sequence[str], language: str) -> Writing:
         """One reply, sentence by checked sentence."""

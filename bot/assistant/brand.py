@@ -1,4 +1,4 @@
-"""How the company speaks and looks (`brand.yml`): names, greeting, disclosure, colours, what the widget asks.
+"""How the company speaks and looks (`brand.yml`): names, greetings, disclosure, voice, colours, what the widget asks.
 
 Invariant: every text exists in English and Chinese; what the file leaves out comes from the defaults below.
 """
@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
+from bot.assistant.brand_voice import Voice, read_voices
 from bot.assistant.colors import check_colors
+from bot.assistant.greetings import Greeting, greeting_at, read_greetings
 from bot.assistant.hours import OpeningHours, read_hours
 from bot.assistant.source import Node, Problems
+from bot.assistant.texts import Texts, read_texts
 
-Texts = Mapping[str, str]
 INPUTS = ("text", "email", "tel", "number")
 MAX_FIELDS = 6
 
@@ -46,6 +50,14 @@ class Csat:
 
 @dataclass(frozen=True, kw_only=True)
 class Brand:
+    """All of `brand.yml`.
+
+    Attributes:
+        greeting: what is shown where none of `greetings` fits.
+        timezone: of `hours`, else of kefu.yml.
+        answer_frames: by language, what stands around an answer from a document.
+    """
+
     name: Texts
     assistant_name: Texts
     greeting: Texts
@@ -53,6 +65,9 @@ class Brand:
     disclosure_enabled: bool
     colors: Mapping[str, str]
     reply_within: Texts
+    greetings: tuple[Greeting, ...] = ()
+    timezone: str = "UTC"
+    voices: Mapping[str, Voice] = field(default_factory=dict)
     avatar: str | None = None
     hours: OpeningHours | None = None
     pre_chat: PreChat | None = None
@@ -62,6 +77,21 @@ class Brand:
     def disclosure(self, language: str | None) -> str:
         return self.disclosure_text.get(language or "en") or self.disclosure_text["en"]
 
+    def greeting_at(self, now: datetime) -> Texts:
+        """The greeting of the moment; `now` knows its time zone."""
+        return greeting_at(self.greetings, now.astimezone(ZoneInfo(self.timezone)), self.greeting)
+
+    def voice(self, language: str) -> Voice:
+        """How a language sounds; one that the file does not speak of is held to nothing much."""
+        return self.voices.get(language.partition("-")[0], _ANY_VOICE)
+
+    @property
+    def sign_offs(self) -> Texts:
+        """What stands below answers from documents, in the languages that have it."""
+        return {language: voice.sign_off for language, voice in self.voices.items() if voice.sign_off}
+
+
+_ANY_VOICE = Voice()
 
 DEFAULT_BRAND = Brand(
     name={"en": "Our shop", "zh": "本店"},
@@ -78,7 +108,7 @@ DEFAULT_BRAND = Brand(
 
 _KEYS = frozenset(
     {"name", "assistant_name", "greeting", "disclosure", "colors", "hand_off", "avatar", "hours", "pre_chat", "csat"}
-    | {"answers"}
+    | {"answers", "greetings", "voice"}
 )
 _PRE_CHAT_TEXT: Texts = {
     "en": "A few words about you, so that we can help at once.",
@@ -87,8 +117,15 @@ _PRE_CHAT_TEXT: Texts = {
 _CSAT_TEXT: Texts = {"en": "How was this conversation?", "zh": "您对这次服务满意吗？"}
 
 
-def read_brand(root: Node | None, problems: Problems, intents: Collection[str] | None = None) -> Brand:
-    """The brand of `brand.yml`; the defaults where there is no such file. `intents` are those of the domain."""
+def read_brand(
+    root: Node | None, problems: Problems, intents: Collection[str] | None = None, timezone: str = "UTC"
+) -> Brand:
+    """The brand of `brand.yml`; the defaults where there is no such file.
+
+    Args:
+        intents: those of the domain.
+        timezone: the company's, where `hours` name none.
+    """
     default = DEFAULT_BRAND
     if root is None or not root.expect_map(problems):
         return default
@@ -98,16 +135,20 @@ def read_brand(root: Node | None, problems: Problems, intents: Collection[str] |
     colors, avatar = root.get("colors"), root.get("avatar")
     chosen = {name: value for name, node in colors.items() if (value := node.text(problems))} if colors else {}
     check_colors(colors, default.colors, problems)
+    hours = read_hours(root.get("hours"), problems)
     return Brand(
-        name=_read_texts(root.get("name"), default.name, problems),
-        assistant_name=_read_texts(root.get("assistant_name"), default.assistant_name, problems),
-        greeting=_read_texts(root.get("greeting"), default.greeting, problems),
-        disclosure_text=_read_texts(disclosure.get("text") if disclosure else None, default.disclosure_text, problems),
+        name=read_texts(root.get("name"), default.name, problems),
+        assistant_name=read_texts(root.get("assistant_name"), default.assistant_name, problems),
+        greeting=read_texts(root.get("greeting"), default.greeting, problems),
+        disclosure_text=read_texts(disclosure.get("text") if disclosure else None, default.disclosure_text, problems),
         disclosure_enabled=not enabled or enabled.flag(problems) is not False,
         colors={**default.colors, **chosen},
-        reply_within=_read_texts(hand_off.get("reply_within") if hand_off else None, default.reply_within, problems),
+        reply_within=read_texts(hand_off.get("reply_within") if hand_off else None, default.reply_within, problems),
         avatar=avatar.text(problems) if avatar and not avatar.is_null else None,
-        hours=read_hours(root.get("hours"), problems),
+        greetings=read_greetings(root.get("greetings"), problems),
+        timezone=hours.timezone if hours else timezone,
+        voices=read_voices(root.get("voice"), problems),
+        hours=hours,
         pre_chat=_read_pre_chat(root.get("pre_chat"), problems),
         csat=_read_csat(root.get("csat"), problems, intents),
         answer_frames=_read_frames(root.get("answers"), problems),
@@ -146,7 +187,7 @@ def _read_pre_chat(node: Node | None, problems: Problems) -> PreChat | None:
         problems.warning(
             fields, f"{len(found)} questions before the chat", f"More than {MAX_FIELDS} send customers away; ask later."
         )
-    return PreChat(text=_read_texts(node.get("text"), _PRE_CHAT_TEXT, problems), fields=tuple(found))
+    return PreChat(text=read_texts(node.get("text"), _PRE_CHAT_TEXT, problems), fields=tuple(found))
 
 
 def _read_field(node: Node, problems: Problems) -> FormField | None:
@@ -166,7 +207,7 @@ def _read_field(node: Node, problems: Problems) -> FormField | None:
         shown = "text"
     return FormField(
         name=key,
-        label=_read_texts(label, {"en": key, "zh": key}, problems),
+        label=read_texts(label, {"en": key, "zh": key}, problems),
         input=shown,
         is_required=bool(required and required.flag(problems)),
     )
@@ -192,15 +233,4 @@ def _read_csat(node: Node | None, problems: Problems, intents: Collection[str] |
     if stars not in range(3, 11):
         problems.error(most, f"a rating of {stars:g} steps cannot be shown", "Choose 3 to 10.")
         stars = 5
-    return Csat(intent=name, text=_read_texts(node.get("text"), _CSAT_TEXT, problems), max=int(stars))
-
-
-def _read_texts(node: Node | None, default: Texts, problems: Problems) -> Texts:
-    """One text for every language, or one per language."""
-    if node is None or node.is_null:
-        return default
-    if node.is_map:
-        given = {language: text for language, part in node.items() if (text := part.text(problems))}
-        return {**default, **given}
-    text = node.text(problems)
-    return {"en": text, "zh": text} if text else default
+    return Csat(intent=name, text=read_texts(node.get("text"), _CSAT_TEXT, problems), max=int(stars))

@@ -12,6 +12,7 @@ from datetime import date
 from zoneinfo import ZoneInfo
 
 from bot.assistant.source import Node, Problems
+from bot.assistant.texts import Texts, read_texts
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Range = tuple[str, str]
@@ -26,7 +27,7 @@ class OpeningHours:
     timezone: str
     week: Mapping[str, tuple[Range, ...]]
     closed_on: tuple[str, ...] = ()
-    closed_text: Mapping[str, str] | None = None
+    closed_text: Texts | None = None
 
 
 def read_hours(node: Node | None, problems: Problems) -> OpeningHours | None:
@@ -52,7 +53,7 @@ def read_hours(node: Node | None, problems: Problems) -> OpeningHours | None:
         timezone=timezone,
         week=week,
         closed_on=_read_dates(node.get("closed_on"), problems),
-        closed_text=_read_texts(closed, problems) if closed else None,
+        closed_text=read_texts(closed, {}, problems) if closed else None,
     )
 
 
@@ -79,13 +80,6 @@ def _read_dates(node: Node | None, problems: Problems) -> tuple[str, ...]:
         except ValueError:
             problems.error(element, f"'{element.value}' is no date", "Write 2026-12-25.")
     return tuple(found)
-
-
-def _read_texts(node: Node, problems: Problems) -> dict[str, str]:
-    if node.is_map:
-        return {language: text for language, part in node.items() if (text := part.text(problems))}
-    text = node.text(problems)
-    return {"en": text, "zh": text} if text else {}
 
 
 def _is_zone(name: str) -> bool:

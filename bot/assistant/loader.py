@@ -212,6 +212,7 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems, progre
     endpoints, credentials = (_optional(folder / f"{name}.yml", problems) for name in ("endpoints", "credentials"))
     named = read_settings(endpoints, variables, problems)
     config = read_config(_optional(folder / "config.yml", problems), variables, problems)
+    kefu = read_kefu_config(_optional(folder / "kefu.yml", problems), problems, variables)
     assistant = Assistant(
         root=folder,
         assistant_id=config.assistant_id or id_from(folder.resolve().name),
@@ -231,8 +232,8 @@ def _read(folder: Path, variables: Mapping[str, str], problems: Problems, progre
         endpoints=named,
         nlg=read_nlg(endpoints.get("nlg") if endpoints else None, named.get("nlg"), problems),
         credentials=read_settings(credentials, variables, problems),
-        brand=read_brand(_optional(folder / "brand.yml", problems), problems, domain.intents),
-        config=read_kefu_config(_optional(folder / "kefu.yml", problems), problems, variables),
+        brand=read_brand(_optional(folder / "brand.yml", problems), problems, domain.intents, kefu.timezone),
+        config=kefu,
     )
     check_references(assistant, nlu.intents, problems)
     check_settings(endpoints, credentials, problems)

@@ -114,8 +114,8 @@ def knowledge_search(
     limits = f"answered from {gate.threshold:.2f} on, offered from {gate.worth_showing:.2f}"
     out.print(f"answers it with a probability of {probability:.2f} ({limits}): {verdict}", soft_wrap=True)
     if is_answered:
-        frames = assistant.brand.answer_frames
-        said = compose(question, found.vector, hits, probability, finder.embedder, language, frames)
+        brand, vector, embedder = assistant.brand, found.vector, finder.embedder
+        said = compose(question, vector, hits, probability, embedder, language, brand.answer_frames, brand.sign_offs)
         out.print(Text(said.text), soft_wrap=True)
 
 

@@ -46,6 +46,15 @@ class Handoff:
     reason: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """Something the bot said: Rasa's bot event, and in which language its conversation goes on."""
+
+    sender_id: str
+    language: str | None
+    event: dict[str, Any]
+
+
 _mine = (
     conversations.c.assistant_id == bindparam("assistant"),
     conversations.c.sender_id == bindparam("sender"),
@@ -160,6 +169,21 @@ _EVENTS = (
 def events(conn: Connection, assistant_id: str, sender_id: str) -> list[dict[str, Any]]:
     """The whole log of a conversation, Rasa's event JSON, in order."""
     return list(conn.execute(_EVENTS, {"assistant": assistant_id, "sender": sender_id}).scalars())
+
+
+_REPLIES = (
+    select(conversations.c.sender_id, conversations.c.language, event_rows.c.body.label("event"))
+    .join(conversations, conversations.c.id == event_rows.c.conversation_id)
+    .where(conversations.c.assistant_id == bindparam("assistant"), event_rows.c.type == "bot")
+    .order_by(event_rows.c.timestamp.desc(), event_rows.c.conversation_id, event_rows.c.seq.desc())
+    .limit(_limit)
+)
+
+
+def replies(conn: Connection, assistant_id: str, limit: int) -> list[Reply]:
+    """What the bot said last in all conversations, the newest first."""
+    rows = conn.execute(_REPLIES, {"assistant": assistant_id, "at_most": limit})
+    return [Reply(**row._mapping) for row in rows]
 
 
 _requests = (

@@ -136,7 +136,7 @@ async def rest(ports: MemoryPorts) -> AsyncIterator[RestCustomer]:
 
 @asynccontextmanager
 async def web(ports: MemoryPorts) -> AsyncIterator[WebCustomer]:
-    connector = WebChat({}, b"secret of the contract suite")
+    connector = WebChat(dict, b"secret of the contract suite")
     async with serving(channel_app(connector.routes(ports))) as address, chat(address) as client:
         yield WebCustomer(connector, client)
 

@@ -303,6 +303,26 @@ async def test_readers_see_no_gap_while_messages_and_answers_race(database: Data
     assert asked == answers
 
 
+# ---- what the bot said ----
+
+
+async def test_the_bot_s_last_replies_are_read_over_all_conversations(database: Database) -> None:
+    def steps(conn: Connection) -> None:
+        for number, sender in enumerate(("ann", "bob", "ann")):
+            accept(conn, f"m{number}", sender=sender, now=at(number))
+            (held,) = claim(conn, at(number))
+            reply = {"event": "bot", "text": f"reply {number}", "metadata": {}, "timestamp": float(number)}
+            finish(conn, held, events=[*some_events("x"), reply], prediction=prediction("m", [0.7, 0.2], language="zh"))
+
+    await database.write(steps)
+    found = await database.read(lambda conn: conversations.replies(conn, SHOP, 2))
+    assert [(reply.sender_id, reply.language, reply.event["text"]) for reply in found] == [
+        ("ann", "zh", "reply 2"),
+        ("bob", "zh", "reply 1"),
+    ]
+    assert await database.read(lambda conn: conversations.replies(conn, "other", 10)) == []
+
+
 # ---- the outbox of push channels ----
 
 

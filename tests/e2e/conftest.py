@@ -99,7 +99,7 @@ class ScriptedShop:
         **options: Any,
     ) -> None:
         self.ports, self._around = ports, around
-        self._chat = WebChat({**BRAND, **(brand or {})}, b"secret of the browser tests", **options)
+        self._chat = WebChat(lambda: {**BRAND, **(brand or {})}, b"secret of the browser tests", **options)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from bot.storage.tables import inbox
+from tests.learning import SMALL_SHOP, write_assistant
 from tests.server import STARTER, Server, private_home, stored
 
 
@@ -85,6 +86,23 @@ def test_a_stop_lets_the_turns_in_flight_finish(serve: Callable[..., Server]) ->
     assert set(outcomes) <= {"answered", "refused"}
     assert stored(server.home, select(inbox.c.state)) == ["done"] * outcomes.count("answered")
     assert server.start().say("hello", sender="after")
+
+
+def test_a_changed_greeting_is_shown_without_a_restart(tmp_path: Path) -> None:
+    write_assistant(tmp_path / "shop", SMALL_SHOP)
+    server = Server(home=tmp_path / "home", assistant=tmp_path / "shop", args=("--reload",))
+
+    def greeting() -> str:
+        return str(httpx.get(f"{server.url}/webchat/brand").json()["brand"]["greeting"]["en"])
+
+    server.start()
+    try:
+        assert greeting() == "Hello! How can I help you?"
+        brand = 'greetings:\n- {from: "00:00", until: "24:00", text: "What a day!"}\n'
+        (tmp_path / "shop" / "brand.yml").write_text(brand, encoding="utf-8")
+        assert wait_until(lambda: greeting() == "What a day!")
+    finally:
+        server.kill()
 
 
 def test_reload_follows_the_files_and_nothing_else(starter_home: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ async def shop(
     bot = Bot()
     files = MemoryFiles(rules, clock) if clock else MemoryFiles(rules)
     ports = MemoryPorts(bot, files=files)
-    web = WebChat({}, SECRET, upload_limits=limits, **options)
+    web = WebChat(dict, SECRET, upload_limits=limits, **options)
     async with (
         serving(Starlette(routes=web.routes(ports))) as address,
         httpx.AsyncClient(base_url=f"http://{address}", timeout=20) as http,
@@ -245,7 +245,7 @@ def test_no_body_breaks_the_reader(body: bytes, boundary: str) -> None:
     token = visitor_token(new_visitor_id(), SECRET)
 
     async def answer() -> httpx.Response:
-        app = Starlette(routes=WebChat({}, SECRET).routes(MemoryPorts()))
+        app = Starlette(routes=WebChat(dict, SECRET).routes(MemoryPorts()))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as http:
             headers = [(b"content-type", media_type), (b"x-kefu-visitor", token.encode())]
             return await http.post("/webchat/upload", content=body, headers=headers)
@@ -307,7 +307,7 @@ class Broken(MemoryFiles):
 
 async def test_a_store_that_failed_is_a_503_without_its_secrets() -> None:
     ports = MemoryPorts(Bot(), files=Broken())
-    async with serving(Starlette(routes=WebChat({}, SECRET).routes(ports))) as address, httpx.AsyncClient() as http:
+    async with serving(Starlette(routes=WebChat(dict, SECRET).routes(ports))) as address, httpx.AsyncClient() as http:
         answer = await http.post(
             f"http://{address}/webchat/upload",
             files={"file": ("a.png", png())},
@@ -521,7 +521,7 @@ async def test_what_the_bot_shows_of_a_customer_s_file_has_a_fresh_link_too_and_
 async def test_without_a_file_store_there_is_nothing_to_upload_to() -> None:
     ports = MemoryPorts(Bot())
     ports.files = None  # type: ignore[assignment]
-    async with serving(Starlette(routes=WebChat({}, SECRET).routes(ports))) as address, chat(address) as client:
+    async with serving(Starlette(routes=WebChat(dict, SECRET).routes(ports))) as address, chat(address) as client:
         async with httpx.AsyncClient() as http:
             assert (await http.post(f"http://{address}/webchat/upload")).status_code == 404
         await client.send("send", client_msg_id="any-message", text="x", attachments=["a"])

@@ -50,8 +50,9 @@ class Bot:
 
 
 def web_chat(**options: Any) -> WebChat:
-    limits = options.pop("limits", {})
-    return WebChat(BRAND, SECRET, socket_limits=SocketLimits(**limits), **{"widget_secret": WIDGET_SECRET, **options})
+    limits = SocketLimits(**options.pop("limits", {}))
+    brand = options.pop("brand", lambda: BRAND)
+    return WebChat(brand, SECRET, socket_limits=limits, **{"widget_secret": WIDGET_SECRET, **options})
 
 
 @asynccontextmanager
@@ -747,6 +748,16 @@ async def test_the_brand_is_public_to_allowed_pages() -> None:
         assert good.headers["access-control-allow-origin"] == "https://shop.example"
         bad = await http.get(url, headers={"Origin": "https://evil.example"})
         assert (bad.status_code, "access-control-allow-origin" in bad.headers) == (403, False)
+
+
+async def test_each_customer_is_shown_the_brand_of_the_moment() -> None:
+    greetings = iter(("Good morning!", "Good day!", "Good evening!"))
+    async with shop(MemoryPorts(), brand=lambda: {"greeting": next(greetings)}) as address:
+        async with chat(address) as first, chat(address) as second:
+            shown = [client.welcome["brand"]["greeting"] for client in (first, second)]
+        async with httpx.AsyncClient() as http:
+            shown.append((await http.get(f"http://{address}/webchat/brand")).json()["brand"]["greeting"])
+    assert shown == ["Good morning!", "Good day!", "Good evening!"]
 
 
 def test_the_document_names_every_frame_code_and_field() -> None:

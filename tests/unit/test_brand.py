@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.assistant.brand import Brand, read_brand
+from bot.assistant.brand import DEFAULT_BRAND, Brand, read_brand
+from bot.assistant.brand_voice import Voice
 from bot.assistant.colors import contrast
+from bot.assistant.greetings import Greeting
 from bot.assistant.loader import load_assistant
 from bot.assistant.source import Problem, Problems, read_yaml
 from bot.channels import public_brand
@@ -20,6 +24,9 @@ def brand_of(folder: Path, text: str) -> tuple[Brand, list[Problem]]:
     file, problems = folder / "brand.yml", Problems()
     file.write_text(text, encoding="utf-8")
     return read_brand(read_yaml(file, problems), problems), problems.found
+
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 
 def said(problems: list[Problem]) -> list[tuple[str, int | None, str]]:
@@ -99,7 +106,7 @@ csat:
 def test_what_the_widget_shows_reaches_it_as_json(tmp_path: Path) -> None:
     brand, problems = brand_of(tmp_path, FULL)
     assert problems == []
-    shown = json.loads(json.dumps(public_brand(brand)))
+    shown = json.loads(json.dumps(public_brand(brand, NOW)))
     assert shown["hours"] == {
         "timezone": "Asia/Shanghai",
         "week": {"mon": [["09:00", "18:00"]]},
@@ -117,7 +124,7 @@ def test_what_the_widget_shows_reaches_it_as_json(tmp_path: Path) -> None:
 
 def test_what_the_file_leaves_out_is_not_shown(tmp_path: Path) -> None:
     brand, _ = brand_of(tmp_path, "name: Shop\n")
-    assert not {"hours", "pre_chat", "csat"} & set(public_brand(brand))
+    assert not {"hours", "pre_chat", "csat"} & set(public_brand(brand, NOW))
 
 
 @pytest.mark.parametrize(
@@ -164,3 +171,176 @@ def test_many_questions_are_a_warning(tmp_path: Path) -> None:
     fields = "".join(f"    - {{name: field{number}}}\n" for number in range(7))
     _, problems = brand_of(tmp_path, f"pre_chat:\n  fields:\n{fields}")
     assert said(problems) == [("warning", 2, "7 questions before the chat")]
+
+
+# ---- voice ----
+
+VOICE = """\
+voice:
+  formality: {en: casual, zh: formal}
+  warmth: high
+  length: {en: 60, zh: 120}
+  emoji: none
+  person: I
+  sign_off: {en: "Yours, Lumi"}
+  prefer:
+    en: {"customer service": "our team"}
+    zh: {"亲爱的": "您"}
+  forbid: ["cheap", "便宜货"]
+  competitors: Lamps4U
+  claims_need_approval: {zh: [最低价]}
+"""
+
+
+def test_the_voice_is_read_by_language_or_for_all(tmp_path: Path) -> None:
+    brand, problems = brand_of(tmp_path, VOICE)
+    assert problems == []
+    shared = Voice(warmth="high", emoji="none", person="i", forbid=("cheap", "便宜货"), competitors=("Lamps4U",))
+    assert (
+        brand.voice("en")
+        == brand.voice("en-GB")
+        == replace(
+            shared, formality="casual", length=60, sign_off="Yours, Lumi", prefer={"customer service": "our team"}
+        )
+    )
+    assert brand.voice("zh") == replace(
+        shared, formality="formal", length=120, prefer={"亲爱的": "您"}, claims_need_approval=("最低价",)
+    )
+    assert brand.sign_offs == {"en": "Yours, Lumi"}
+
+
+def test_words_to_prefer_may_be_for_all_languages(tmp_path: Path) -> None:
+    brand, problems = brand_of(tmp_path, 'voice:\n  prefer: {"Lampe": "lamp"}\n')
+    assert problems == []
+    assert brand.voice("en").prefer == brand.voice("zh").prefer == {"Lampe": "lamp"}
+
+
+@pytest.mark.parametrize("text", ["name: Shop\n", "voice:\n", "voice: {}\n", "voice: {warmth: , sign_off: }\n"])
+def test_a_brand_without_a_voice_has_the_default_and_nothing_is_said(tmp_path: Path, text: str) -> None:
+    brand, problems = brand_of(tmp_path, text)
+    assert problems == []
+    assert brand.voice("en") == brand.voice("zh") == brand.voice("de") == Voice()
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "message"),
+    [
+        ("voice: loud\n", 1, "a mapping (`key: value`) is expected here, not text"),
+        ("voice:\n  formality: posh\n", 2, "no such formality: 'posh'"),
+        ("voice:\n  warmth:\n    en: 3\n", 3, "no such warmth: '3'"),
+        ("voice:\n  emoji: {en: null}\n", 2, "no such emoji: 'None'"),
+        ("voice:\n  person: {de: we}\n", 2, "no voice is known for the language 'de'"),
+        ("voice:\n  length: short\n", 2, "'short' is no length of a reply"),
+        ("voice:\n  length: {en: 0}\n", 2, "'0' is no length of a reply"),
+        ("voice:\n  length: 1.5\n", 2, "'1.5' is no length of a reply"),
+        ("voice:\n  sign_off: [a]\n", 2, "'['a']' is no text"),
+        ("voice:\n  forbid:\n  - cheap\n  - 5\n", 4, "'5' is no text"),
+        ('voice:\n  forbid:\n  - ""\n', 3, "'' is no text"),
+        ("voice:\n  prefer: [cheap]\n", 2, "pairs of words are expected here"),
+        ("voice:\n  prefer:\n    en:\n      cheap:\n", 4, "'' is no text"),
+        ("voice:\n  prefer: {Team: team}\n", 2, "'Team' is to be said instead of itself"),
+    ],
+)
+def test_a_mistake_in_the_voice_is_an_error_with_its_line(tmp_path: Path, lines: str, line: int, message: str) -> None:
+    brand, problems = brand_of(tmp_path, lines)
+    assert said(problems) == [("error", line, message)]
+    assert problems[0].hint or message.startswith("a mapping")
+    assert brand.greeting == DEFAULT_BRAND.greeting
+
+
+def test_an_unknown_part_of_the_voice_is_a_warning(tmp_path: Path) -> None:
+    assert said(brand_of(tmp_path, "voice:\n  humour: dry\n")[1]) == [("warning", 2, "unknown key 'humour'")]
+
+
+def test_the_page_about_the_brand_shows_a_valid_voice_and_explains_every_part_of_it(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "brand.md").read_text(encoding="utf-8")
+    example = page.partition("```yaml\n")[2].partition("```")[0]
+    brand, problems = brand_of(tmp_path, example)
+    assert problems == []
+    assert brand.greetings
+    table = page.partition("| key |")[2].partition("\n\n")[0]
+    for part in fields(Voice):
+        assert f"`{part.name}`" in table
+        assert f"  {part.name}:" in example
+
+
+# ---- greetings ----
+
+GREETINGS = """\
+greeting: {en: "Hello!", zh: "您好！"}
+greetings:
+- {from: "12-24", until: "01-02", text: {en: "Happy holidays!"}}
+- {from: "05:00", until: "11:00", text: {en: "Good morning!", zh: "早上好！"}}
+- {from: "22:00", until: "05:00", text: "Still up?"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ("2026-11-30T05:00", ("Good morning!", "早上好！")),
+        ("2026-11-30T10:59", ("Good morning!", "早上好！")),
+        ("2026-11-30T11:00", ("Hello!", "您好！")),
+        ("2026-11-30T21:59", ("Hello!", "您好！")),
+        ("2026-11-30T22:00", ("Still up?", "Still up?")),
+        ("2026-11-30T04:59", ("Still up?", "Still up?")),
+        ("2026-12-23T12:00", ("Hello!", "您好！")),
+        ("2026-12-24T00:00", ("Happy holidays!", "您好！")),
+        ("2027-01-02T23:59", ("Happy holidays!", "您好！")),
+        ("2027-01-03T12:00", ("Hello!", "您好！")),
+    ],
+)
+def test_the_first_greeting_that_fits_is_shown(tmp_path: Path, now: str, expected: tuple[str, str]) -> None:
+    brand, problems = brand_of(tmp_path, GREETINGS)
+    assert problems == []
+    shown = public_brand(brand, datetime.fromisoformat(now).replace(tzinfo=UTC))["greeting"]
+    assert (shown["en"], shown["zh"]) == expected
+
+
+def test_a_greeting_is_read_on_the_company_s_clock(tmp_path: Path) -> None:
+    at_four = datetime(2026, 11, 30, 4, tzinfo=UTC)
+    for hours, timezone, expected in (
+        ("", "Europe/Berlin", "Good morning!"),
+        ("", "UTC", "Still up?"),
+        ('hours: {timezone: Asia/Shanghai, mon: "09:00-18:00"}\n', "UTC", "Hello!"),
+    ):
+        (tmp_path / "brand.yml").write_text(GREETINGS + hours, encoding="utf-8")
+        problems = Problems()
+        brand = read_brand(read_yaml(tmp_path / "brand.yml", problems), problems, timezone=timezone)
+        assert brand.greeting_at(at_four)["en"] == expected
+
+
+MINUTES = st.integers(0, 24 * 60 - 1).map(lambda minute: f"{minute // 60:02}:{minute % 60:02}")
+DAYS = st.integers(0, 365).map(lambda day: f"{date(2024, 1, 1) + timedelta(days=day):%m-%d}")
+
+
+@given(MINUTES, MINUTES, st.datetimes())
+def test_of_two_spans_that_make_a_day_one_fits(one: str, other: str, now: datetime) -> None:
+    fits = [Greeting(start=a, until=b, text={}).fits(now) for a, b in ((one, other), (other, one))]
+    assert one == other or fits.count(True) == 1
+
+
+@given(DAYS, DAYS, st.datetimes())
+def test_both_ends_of_a_season_are_in_it(start: str, until: str, now: datetime) -> None:
+    season, today = Greeting(start=start, until=until, text={}), f"{now:%m-%d}"
+    assert season.fits(now) or today not in (start, until)
+    assert Greeting(start=today, until=today, text={}).fits(now)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ('{from: "5:00", until: "11:00", text: Hi}', "'5:00' is no time and no day"),
+        ('{from: "02-30", until: "03-01", text: Hi}', "'02-30' is no time and no day"),
+        ('{from: "05:00", until: 11, text: Hi}', "'11' is no time and no day"),
+        ('{until: "11:00", text: Hi}', "this greeting has no `from`"),
+        ('{from: "05:00", until: "12-26", text: Hi}', "'05:00' and '12-26' are a time and a day"),
+        ('{from: "05:00", until: "05:00", text: Hi}', "from '05:00' until '05:00' is no time at all"),
+        ('{from: "05:00", until: "11:00"}', "this greeting has no text"),
+    ],
+)
+def test_a_greeting_that_cannot_be_shown_is_an_error(tmp_path: Path, entry: str, message: str) -> None:
+    brand, problems = brand_of(tmp_path, f"greetings:\n- {entry}\n")
+    assert said(problems) == [("error", 2, message)]
+    assert problems[0].hint
+    assert brand.greetings == ()

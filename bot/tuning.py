@@ -1,0 +1,181 @@
+"""What an assistant's written questions teach: the encoder that finds passages, the cross-encoder that judges them, and
+the generator that words answers. `kefu knowledge tune` comes here.
+
+Of every kind a part, chosen by document, is never learned from: it decides whether what was learned serves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.answers.documents import Passage, sentences
+from bot.answers.finder import JUDGED, Finder
+from bot.answers.gate import SearchScores, measure
+from bot.answers.guard import THRESHOLDS, fit_thresholds
+from bot.answers.knowledge import Asked, is_from, judge_folder, only_writer, today_in
+from bot.answers.service import loaded
+from bot.assistant.loader import Assistant
+from bot.errors import AssistantError, KefuError
+from bot.knowing import FEWEST_PAIRS, JUDGE, TRAINING, is_held_out, sync_knowledge, training_questions
+from bot.settings import Settings
+from models.cross_encoder import CrossEncoder, Task
+from models.pretrained import resolve_base
+from training.finetune_cross_encoder import Judged, tune_cross_encoder
+
+CLAIMS = "claims"
+"""A folder of `answers/`: sentences that a source supports, and the same with a small change that it does not."""
+SIBLINGS = 0.3
+"""Of the written replies, so many are also shown beside another section of their document, which does not support them.
+A reply is taken in so often that the pairs of `claims/` stay half of what support is learned from."""
+
+Progress = Callable[[str, int, int], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeOutcome:
+    """The search on held-out questions without the cross-encoder and with it; `stopped`: of the held-out false claims,
+    the share that it stops, by script."""
+
+    before: SearchScores
+    after: SearchScores
+    stopped: Mapping[str, float]
+    trained_on: int
+    is_kept: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A line of `claims/*.jsonl`."""
+
+    source: str
+    true: str
+    false: str
+
+
+def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say: Say) -> JudgeOutcome:
+    """Fine-tune the cross-encoder; kept if more of the held-out questions are answered rightly with it.
+
+    Raises:
+        KefuError: nothing was read yet, or there are too few questions.
+    """
+    store, threads = settings.knowledge_dir(assistant.assistant_id), os.cpu_count() or 1
+    sync_knowledge(settings, assistant, progress, say)
+    finder = loaded(store, threads)
+    assert finder is not None  # `sync_knowledge` has just written it
+    asked = training_questions(assistant)[0]
+    learned = [each for each in asked if not is_held_out(each)]
+    held_out = [each for each in asked if is_held_out(each)]
+    if sum(bool(each.sources) for each in learned) < FEWEST_PAIRS:
+        raise KefuError(f"fewer than {FEWEST_PAIRS} questions with a passage to learn from")
+    day = today_in(assistant.config.timezone)
+    claims = read_claims(assistant)
+    known, others = claims[len(claims) // 6 :], claims[: len(claims) // 6]
+    lessons: dict[Task, Sequence[Judged]] = {
+        "answers": [*_answer_lessons(finder, learned)],
+        "supports": [*_support_lessons(finder, learned, known)],
+    }
+    before = measure(finder, held_out, day)
+    base = resolve_base(assistant.config.base, settings.bases_dir, say)
+    with tempfile.TemporaryDirectory(dir=store, prefix=".judge-") as work:
+        made = Path(work) / "judge"
+        tune_cross_encoder(base, lessons, made, progress)
+        judge = CrossEncoder(made, threads)
+        pairs = [(each.true, each.source, True) for each in others] + [
+            (each.false, each.source, False) for each in others
+        ]
+        thresholds = fit_thresholds(judge, pairs)
+        (made / THRESHOLDS).write_text(json.dumps(thresholds) + "\n", encoding="utf-8")
+        with only_writer(store):
+            target = judge_folder(store, judge.name)
+            if not target.is_dir():
+                made.rename(target)
+            previous = (store / JUDGE).read_text(encoding="utf-8") if (store / JUDGE).exists() else ""
+            (store / JUDGE).write_text(judge.name + "\n", encoding="utf-8")
+    sync_knowledge(settings, assistant, progress, say)
+    again = loaded(store, threads)
+    assert again is not None
+    after = measure(again, held_out, day)
+    stopped = _stopped(judge, others, thresholds)
+    is_kept = after.answered >= before.answered
+    if not is_kept:
+        (store / JUDGE).write_text(previous, encoding="utf-8")
+        sync_knowledge(settings, assistant, progress, say)
+    count = sum(map(len, lessons.values()))
+    return JudgeOutcome(before=before, after=after, stopped=stopped, trained_on=count, is_kept=is_kept)
+
+
+def _stopped(judge: CrossEncoder, claims: Sequence[Claim], thresholds: Mapping[str, float]) -> dict[str, float]:
+    from bot.answers.guard import script_of_language
+    from models.languages import identify_language
+
+    found: dict[str, list[bool]] = {}
+    scores = judge.score("supports", [(each.false, each.source) for each in claims])
+    for claim, score in zip(claims, scores, strict=True):
+        script = script_of_language(identify_language(claim.false))
+        found.setdefault(script, []).append(bool(score < thresholds.get(script, 0.0)))
+    return {script: sum(each) / len(each) for script, each in found.items()}
+
+
+def read_claims(assistant: Assistant) -> list[Claim]:
+    """All of `answers/claims/*.jsonl`, in an order that mixes them. Raises AssistantError with file and line."""
+    found: list[Claim] = []
+    for path in sorted((assistant.root / TRAINING / CLAIMS).glob("*.jsonl")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+                found.append(Claim(source=value["source"], true=value["true"], false=value["false"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise AssistantError(f"{path}:{number}: not a pair of claims ({error!r})") from error
+    random.Random(0).shuffle(found)
+    return found
+
+
+def _answer_lessons(finder: Finder, asked: Sequence[Asked]) -> Iterator[Judged]:
+    """Each question with its passage, and with the nearest that does not answer it."""
+    rng = random.Random(0)
+    for each in asked:
+        vector = finder.embedder.questions([each.question])[0]
+        cosines = finder.index.vectors @ vector
+        near = [finder.index.passages[row] for row in (-cosines).argsort()[: 3 * JUDGED]]
+        near = [passage for passage in near if passage.response is None and passage.language == each.language]
+        right = next((one for one in finder.index.passages if is_from(one, each.sources[:1])), None)
+        if right is not None:
+            yield Judged(text=each.question, source=right.indexed, holds=True)
+        others = [passage for passage in near if not is_from(passage, each.sources)]
+        is_own = right is not None and right.language == each.language
+        chosen = rng.sample(others[:JUDGED], min(len(others), 1)) if is_own else others[:2] if not each.sources else []
+        for passage in chosen:
+            yield Judged(text=each.question, source=passage.indexed, holds=False)
+
+
+def _support_lessons(finder: Finder, asked: Sequence[Asked], claims: Sequence[Claim]) -> Iterator[Judged]:
+    """The pairs of claims; and sentences of written replies beside their own section and beside another."""
+    for claim in claims:
+        yield Judged(text=claim.true, source=claim.source, holds=True)
+        yield Judged(text=claim.false, source=claim.source, holds=False)
+    rng = random.Random(0)
+    replies = [each for each in asked if each.sources and each.more.get("reply")]
+    for each in rng.sample(replies, min(len(replies), len(claims))):
+        right = next((one for one in finder.index.passages if is_from(one, each.sources[:1])), None)
+        if right is None:
+            continue
+        sentence = rng.choice(sentences(str(each.more["reply"])))
+        yield Judged(text=sentence, source=right.text, holds=True)
+        beside = [one for one in finder.index.beside(right) if not is_from(one, each.sources)]
+        if beside and rng.random() < SIBLINGS:
+            whole = str(each.more["reply"])
+            yield Judged(text=whole, source=rng.choice(beside).text, holds=False)
+
+
+def source_of(passage: Passage) -> str:
+    """How the writer and the guard are shown a passage."""
+    return f"{passage.title} – {passage.heading}\n{passage.text}"
