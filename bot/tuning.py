@@ -87,10 +87,7 @@ def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say
         made = Path(work) / "judge"
         tune_cross_encoder(base, lessons, made, progress)
         judge = CrossEncoder(made, threads)
-        pairs = [(each.true, each.source, True) for each in others] + [
-            (each.false, each.source, False) for each in others
-        ]
-        thresholds = fit_thresholds(judge, pairs)
+        thresholds = fit_thresholds(judge, [(each.true, each.source) for each in others])
         (made / THRESHOLDS).write_text(json.dumps(thresholds) + "\n", encoding="utf-8")
         with only_writer(store):
             target = judge_folder(store, judge.name)

@@ -1,0 +1,1 @@
+"""The rules that tell personal data from other text: numbers, addresses, names. `bot.redaction` applies them."""
