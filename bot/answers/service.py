@@ -91,6 +91,11 @@ class Knowledge:
             return None
         return quote(passage, self._frames).to_json()
 
+    def embedder(self) -> Embedder | None:
+        """What reads the documents now; None where nothing was read yet."""
+        loaded = self._current()
+        return loaded[1] if loaded else None
+
     def _current(self) -> tuple[KnowledgeIndex, Embedder] | None:
         """The index that counts now, loaded when it is another than before."""
         with self._lock:

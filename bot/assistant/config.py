@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bot.assistant.source import Node, Problems, resolve_variables
+from bot.assistant.suggestions import SuggestionsConfig, read_suggestions
 from bot.errors import Where
 from models.value_options import DIMENSIONS, DUCKLINGS, zone_of
 
@@ -132,6 +133,7 @@ class KefuConfig:
         timezone: IANA name of the zone in which the shop's "tomorrow" begins.
         rasa: the Rasa server that decides; None: Kefu's own dialogue does.
         answers: when the company's documents answer; None: never.
+        suggestions: what `action_suggest` shows; None: nothing.
         file_text: what the bot reads where a customer sent files without words; `{names}` are the files' names.
     """
 
@@ -143,13 +145,14 @@ class KefuConfig:
     rasa: RasaEngineConfig | None = None
     file_text: str = "{names}"
     answers: AnswersConfig | None = None
+    suggestions: SuggestionsConfig | None = None
 
 
 _ASSISTANT_ID = re.compile(r"[\w-][\w.-]{0,63}")  # it names a folder under KEFU_HOME
 _CONFIG_KEYS = frozenset({"recipe", "assistant_id", "language", "pipeline", "policies", "importers", "version"})
 _KEFU_KEYS = frozenset(
     {"base", "recipe", "close_after_min", "values", "timezone", "dialogue", "rasa_url", "rasa_token", "file_text"}
-    | {"answers"}
+    | {"answers", "suggestions"}
 )
 DEFAULT_POLICIES = (
     Policy(name="MemoizationPolicy"),
@@ -369,6 +372,7 @@ def read_kefu_config(root: Node | None, problems: Problems, variables: Mapping[s
         timezone=_read_zone(root.get("timezone"), problems) or KefuConfig.timezone,
         rasa=_read_engine(root, variables or {}, problems),
         answers=_read_answers(root.get("answers"), problems),
+        suggestions=read_suggestions(root.get("suggestions"), problems),
     )
 
 
