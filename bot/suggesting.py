@@ -29,11 +29,13 @@ HEADER, NOTHING = "utter_suggestions", "utter_no_suggestions"
 """Responses for above the cards, and for where there are none."""
 HEADERS: Mapping[str, str] = {"en": "These could be something for you:", "zh": "这几样您可能会喜欢："}
 MORE: Mapping[str, str] = {"en": "Tell me more", "zh": "看看这件"}
-ABOUT: Mapping[str, str] = {"en": "Because you asked about {}", "zh": "因为您问到了{}"}
+SURELY = 0.5
+"""From here on a thing is about what the customer named; below, it only fits."""
+ABOUT: Mapping[str, str] = {"en": "Because you asked about “{}”", "zh": "因为您问到了“{}”"}
 FITTING: Mapping[str, str] = {"en": "Fits what you asked about", "zh": "和您刚才说的对得上"}
 BESIDE: Mapping[str, str] = {
-    "en": "Because you bought the {}: others took both",
-    "zh": "因为您买过{}，不少人会一起买",
+    "en": "Because you bought the {}; others took both",
+    "zh": "因为您买过{}，不少顾客两样都买了",
 }
 POPULAR: Mapping[str, str] = {"en": "Many of our customers took it", "zh": "店里不少人买过"}
 OTHER: Mapping[str, str] = {"en": "Something else, for a change", "zh": "换换口味，也看看这件"}
@@ -69,17 +71,21 @@ class SuggestingActions:
 def act(suggestions: Suggestions, effect: RunAction) -> ActionResult:
     """Show something, or say `utter_no_suggestions` where that response exists."""
     tracker, config, responses = effect.tracker, suggestions.config, effect.domain.get("responses") or {}
-    found = None
-    if config is not None and tracker["slots"].get(SUGGESTIONS) != UNWANTED:
-        said = list(messages(tracker, config.entity))
-        language = language_of(tracker)
-        texts = [each.text for each in said]
-        found = suggestions.suggest(texts, customers(tracker), language, _seed(tracker))
-    if config is None or found is None:
-        return ActionResult(responses=({"response": NOTHING},) if NOTHING in responses else ())
-    header = {"response": HEADER} if HEADER in responses else {"text": HEADERS.get(language, HEADERS["en"])}
-    shown = {"custom": cards(found, said, language, config), SUGGESTIONS: found.log}
-    return ActionResult(responses=({**header, **shown},))
+    if config is None or tracker["slots"].get(SUGGESTIONS) == UNWANTED:
+        return _nothing(responses)
+    said, language = list(messages(tracker, config.entity)), language_of(tracker)
+    metadata = tracker["latest_message"].get("metadata") or {}
+    names = customers(str(tracker["sender_id"]), metadata)
+    # The key is the same when the turn has to run again, and nobody else's.
+    found = suggestions.suggest([each.text for each in said], names, language, str(metadata.get(IDEMPOTENCY_KEY)))
+    if found is None:
+        return _nothing(responses)
+    header = {"response": HEADER} if HEADER in responses else {"text": _in(HEADERS, language)}
+    return ActionResult(responses=({**header, "custom": cards(found, said, language, config), SUGGESTIONS: found.log},))
+
+
+def _nothing(responses: Mapping[str, Any]) -> ActionResult:
+    return ActionResult(responses=({"response": NOTHING},) if NOTHING in responses else ())
 
 
 # ---- what the tracker tells ----
@@ -99,29 +105,19 @@ def messages(tracker: Mapping[str, Any], entity: str) -> Iterator[Said]:
             yield Said(text=text, topic=topics[0] if topics else None)
 
 
-def customers(tracker: Mapping[str, Any]) -> list[str]:
-    """What orders may call this customer: only what the shop signed, or the channel itself vouches for."""
-    sender, identity = str(tracker["sender_id"]), _identity(tracker["latest_message"])
-    by_channel = [sender] if sender.partition(":")[0] in PUSHED else []
-    return [*by_channel, *identity]
-
-
-def _identity(message: Mapping[str, Any]) -> list[str]:
-    identity = (message.get("metadata") or {}).get("identity")
+def customers(sender_id: str, metadata: Mapping[str, Any]) -> list[str]:
+    """What orders may call this customer: only what the channel vouches for, or the shop has signed."""
+    by_channel = [sender_id] if sender_id.partition(":")[0] in PUSHED else []
+    identity = metadata.get("identity")
     if not isinstance(identity, Mapping) or identity.get("verified") is not True:
-        return []
-    return [str(identity[name]) for name in ("email", "phone") if identity.get(name)]
+        return by_channel
+    return [*by_channel, *(str(identity[name]) for name in ("email", "phone") if identity.get(name))]
 
 
 def language_of(tracker: Mapping[str, Any]) -> str:
     """The conversation's language, else the last message's, else English."""
     language = tracker["slots"].get("language") or identify_language(str(tracker["latest_message"].get("text") or ""))
     return str(language) if language != "und" else "en"
-
-
-def _seed(tracker: Mapping[str, Any]) -> str:
-    """The same when the turn has to run again, and for nobody else."""
-    return str((tracker["latest_message"].get("metadata") or {}).get(IDEMPOTENCY_KEY))
 
 
 # ---- what is shown ----
@@ -137,7 +133,8 @@ def reason(one: Suggestion, said: Sequence[Said], language: str) -> str:
     """Why this customer is shown it, in their language."""
     if one.why == "asked" and one.evidence.asked > 0:
         topic = said[one.message].topic
-        return _in(ABOUT, language).format(topic) if topic else _in(FITTING, language)
+        is_sure = topic is not None and one.evidence.asked >= SURELY
+        return _in(ABOUT, language).format(topic) if is_sure else _in(FITTING, language)
     if one.why == "together":
         return _in(BESIDE, language).format(one.beside.name(language))
     return _in(POPULAR if one.evidence.popular > 0 else OTHER, language)

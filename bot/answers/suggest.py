@@ -138,19 +138,18 @@ class RankingPolicy:
 
     def scores(self, candidates: Sequence[Evidence]) -> Floats:
         """(N,)"""
-        return np.array([sum(self._weighed(each).values()) for each in candidates])
+        evidence = np.array([(each.asked, each.together, each.popular) for each in candidates]).reshape(-1, 3)
+        scores: Floats = evidence @ np.array((self.asked, self.together, self.popular))
+        return scores
 
     def why(self, candidate: Evidence) -> Why:
         """The evidence that weighs most."""
-        weighed = self._weighed(candidate)
-        return max(weighed, key=lambda name: weighed[name])
-
-    def _weighed(self, candidate: Evidence) -> dict[Why, float]:
-        return {
+        weighed: dict[Why, float] = {
             "asked": self.asked * candidate.asked,
             "together": self.together * candidate.together,
             "popular": self.popular * candidate.popular,
         }
+        return max(weighed, key=lambda name: weighed[name])
 
     def best(self, candidates: Sequence[Evidence]) -> list[Evidence]:
         """Those among which places are filled, in their order."""

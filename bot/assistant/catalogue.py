@@ -147,8 +147,8 @@ def _by_language(row: Mapping[str, str], only: str | None = None) -> dict[str, s
     found: dict[str, list[str]] = {}
     for column, value in row.items():
         match = _IN_A_LANGUAGE.fullmatch(column)
-        stem, language = match.groups() if match else (column, ANY_LANGUAGE)
-        is_chosen = stem == only if only else bool(match) or stem in ("name", "text")
+        stem, language = match.groups() if match and column != "product_id" else (column, ANY_LANGUAGE)
+        is_chosen = stem == only if only else language != ANY_LANGUAGE or stem in ("name", "text")
         if is_chosen and value.strip():
             found.setdefault(language, []).append(value.replace("|", ", ").strip())
     return {language: ". ".join(words) for language, words in found.items()}
