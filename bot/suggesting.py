@@ -131,7 +131,7 @@ def cards(found: Suggested, said: Sequence[Said], language: str, config: Suggest
 
 def reason(one: Suggestion, said: Sequence[Said], language: str) -> str:
     """Why this customer is shown it, in their language."""
-    if one.why == "asked" and one.evidence.asked > 0:
+    if one.why == "asked":
         topic = said[one.message].topic
         is_sure = topic is not None and one.evidence.asked >= SURELY
         return _in(ABOUT, language).format(topic) if is_sure else _in(FITTING, language)

@@ -31,9 +31,12 @@ SHRINKAGE = 3.0
 """Customers who took both by which a pair is doubted: one who did proves little. Koren 2008, section 2.1."""
 RECENCY = (1.0, 0.7, 0.5, 0.35)
 """How much the last message counts, the one before it, …; what was said earlier is another matter."""
-FROM_SD, FULL_SD = 2.0, 5.0
-"""Standard deviations above what any message has in common with a thing: where being about it begins, and is sure.
-With multilingual-e5-small "help me choose" stays below 2 with the starter's things; a thing's own name is at 6."""
+FROM_SD, SCALE_SD = 2.0, 3.0
+"""Standard deviations above what any message has in common with a thing: where being about it begins, and how many more
+make it two thirds sure. With multilingual-e5-small "help me choose" stays below 2 with the starter's things; a thing's
+own name is at 6."""
+PERSONAL_FROM = 0.1
+"""Evidence of one customer that is worth naming before that of all."""
 LEAST_SD = 0.015
 """Of the cosines of a thing with messages; with fewer nothing would be usual."""
 
@@ -65,7 +68,7 @@ def about(cosines: Floats, usual: Floats) -> tuple[Floats, NDArray[np.intp]]:
         return np.zeros(cosines.shape[1]), np.zeros(cosines.shape[1], dtype=np.intp)
     mean, spread = (usual.mean(axis=0), usual.std(axis=0)) if len(usual) else (0.0, 0.0)
     deviations = (cosines - mean) / np.maximum(spread, LEAST_SD)
-    strength = np.clip((deviations - FROM_SD) / (FULL_SD - FROM_SD), 0, 1)
+    strength = 1 - np.exp(-np.maximum(deviations - FROM_SD, 0) / SCALE_SD)
     weighed = strength[: len(RECENCY)] * np.array(RECENCY)[: len(strength), None]
     return weighed.max(axis=0), weighed.argmax(axis=0)
 
@@ -127,7 +130,7 @@ class RankingPolicy:
 
     asked: float = 1.0
     together: float = 0.8
-    popular: float = 0.2
+    popular: float = 0.1
     diversity: float = 0.3
     explore: float = 0.0
 
@@ -143,13 +146,10 @@ class RankingPolicy:
         return scores
 
     def why(self, candidate: Evidence) -> Why:
-        """The evidence that weighs most."""
-        weighed: dict[Why, float] = {
-            "asked": self.asked * candidate.asked,
-            "together": self.together * candidate.together,
-            "popular": self.popular * candidate.popular,
-        }
-        return max(weighed, key=lambda name: weighed[name])
+        """What speaks for it: what the customer said or took, if either says enough, whichever weighs more."""
+        if max(candidate.asked, candidate.together) < PERSONAL_FROM:
+            return "popular"
+        return "asked" if self.asked * candidate.asked >= self.together * candidate.together else "together"
 
     def best(self, candidates: Sequence[Evidence]) -> list[Evidence]:
         """Those among which places are filled, in their order."""

@@ -135,6 +135,10 @@ class Suggestions:
         shown = [self._suggestion(found[candidates[each.place].id], each, shelf) for each in ranked]
         return Suggested(shown=shown, log=showing_json(self.policy, candidates, ranked))
 
+    def prepare(self) -> None:
+        """Read the files now, and keep the vectors: a large catalogue takes longer than a customer waits."""
+        self._current()
+
     def _suggestion(self, found: _Found, shown: Shown, shelf: _Shelf) -> Suggestion:
         return Suggestion(
             item=shelf.items[found.place],

@@ -287,7 +287,7 @@ async def test_a_pressed_card_and_a_later_order_are_what_a_showing_was_worth(tmp
             file.write(f"anna@example.com,rug,{soon},\nanna@example.com,lamp,{late},\n")
         showings = await read_showings(db, assistant, "purchase")
         # Of ben nobody knows what he took.
-        assert [each.rewards for each in showings] == [[1.0, 0.0], [1.0, 0.0]]
+        assert [each.rewards for each in showings] == [[1.0, 0.0], [0.0, 1.0]]
 
 
 @pytest.mark.both_databases
