@@ -30,6 +30,8 @@ from watchfiles import Change
 from bot import __version__
 from bot.answers.knowledge import today_in
 from bot.answers.service import Knowledge
+from bot.answers.suggest_service import Suggestions
+from bot.assistant.domain import SUGGEST_ACTION
 from bot.assistant.loader import Assistant, load_assistant
 from bot.brokers import Publisher, sink_of
 from bot.channels import brand_shown, connectors_of
@@ -53,6 +55,7 @@ from bot.storage.hub import Hub
 from bot.storage.notify import Listener
 from bot.storage.ports import Limits, SqlPorts, listen
 from bot.story_policy import learned_policies
+from bot.suggesting import SuggestingActions
 from bot.telemetry import Metrics
 from bot.turns import ActionRunner, Bot, Engine, TurnTrace
 from bot.worker import Worker
@@ -80,10 +83,10 @@ def load_bot(folder: Path, settings: Settings) -> Bot:
     """
     assistant = load_assistant(folder, environment())
     registry = Registry(settings.models_dir, assistant.assistant_id)
-    bot = Bot.of(assistant, actions_of(assistant), learned_policies(assistant, registry))
-    served = replace(
-        bot, values=duckling_of(assistant.duckling), engine=engine_of(bot), knowledge=knowledge_of(settings, assistant)
-    )
+    knowledge = knowledge_of(settings, assistant)
+    actions = actions_of(assistant, suggestions_of(settings, assistant, knowledge))
+    bot = Bot.of(assistant, actions, learned_policies(assistant, registry))
+    served = replace(bot, values=duckling_of(assistant.duckling), engine=engine_of(bot), knowledge=knowledge)
     return served.worded_by(nlg_server_of(assistant))
 
 
@@ -111,21 +114,31 @@ def knowledge_of(settings: Settings, assistant: Assistant) -> Knowledge | None:
     )
 
 
+def suggestions_of(settings: Settings, assistant: Assistant, knowledge: Knowledge | None) -> Suggestions:
+    """What `action_suggest` chooses from; texts are read by the encoder that reads the documents, if there is one."""
+    cache = settings.suggest_dir(assistant.assistant_id)
+    return Suggestions(assistant, knowledge.embedder if knowledge else lambda: None, cache)
+
+
 def engine_of(bot: Bot) -> Engine | None:
     """The Rasa server that kefu.yml names (`dialogue: rasa`); None where Kefu decides itself."""
     rasa = bot.assistant.config.rasa
     return RasaEngine(RasaServer(rasa.url, rasa.token), bot.dialogue) if rasa else None
 
 
-def actions_of(assistant: Assistant) -> ActionRunner:
-    """A remote action server where endpoints.yml names one, else the project's `actions/` in process.
+def actions_of(assistant: Assistant, suggestions: Suggestions | None = None) -> ActionRunner:
+    """A remote action server where endpoints.yml names one, else the project's `actions/` in process; `action_suggest`
+    beside them, unless the domain lists one of the project's own.
 
     Where a Rasa server decides it also calls the actions: none are loaded here.
     """
     if assistant.config.rasa:
         return InProcessActions({})
     url = (assistant.endpoints.get("action_endpoint") or {}).get("url")
-    return RemoteActions(url) if url else InProcessActions.load(assistant.root)
+    actions = RemoteActions(url) if url else InProcessActions.load(assistant.root)
+    if SUGGEST_ACTION in assistant.domain.custom_actions:
+        return actions
+    return SuggestingActions(actions, suggestions or Suggestions(assistant))
 
 
 @dataclass

@@ -28,6 +28,7 @@ from bot.commands.models import models
 from bot.commands.outbox import outbox
 from bot.commands.privacy import erase
 from bot.commands.rasa import rasa
+from bot.commands.suggest import suggest
 from bot.commands.test import run_test
 from bot.commands.wechat import wechat
 from bot.errors import KefuError
@@ -56,6 +57,7 @@ app.add_typer(database, name="db")
 app.add_typer(outbox, name="outbox")
 app.add_typer(knowledge, name="knowledge")
 app.add_typer(brand, name="brand")
+app.add_typer(suggest, name="suggest")
 app.add_typer(rasa, name="rasa")
 app.add_typer(wechat, name="wechat")
 

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from bot.app import actions_of, knowledge_of
+from bot.app import actions_of, knowledge_of, suggestions_of
 from bot.assistant.loader import Assistant, TestConversation
 from bot.dialogue.learned import LearnedPolicy
 from bot.errors import AssistantError, KefuError
@@ -172,6 +172,7 @@ def train(
             seed=seed,
         )
         _read_documents(run)
+        _read_catalogue(run)
         lessons = collect_lessons(assistant, labels, tests)
         for notice in (*tests.notices, *lessons.notices):
             run.say(f"note: {notice}")
@@ -267,6 +268,12 @@ def _read_documents(run: _Run) -> None:
         sync_knowledge(run.settings, run.assistant, run.progress, run.say)
     except (KefuError, ModelError, OSError) as error:
         run.say(f"note: the documents were not read, what was read before goes on answering: {error}")
+
+
+def _read_catalogue(run: _Run) -> None:
+    """What suggestions are chosen from, embedded before a customer waits for it."""
+    knowledge = knowledge_of(run.settings, run.assistant)
+    suggestions_of(run.settings, run.assistant, knowledge).prepare()
 
 
 def _serving(run: _Run) -> str | None:

@@ -106,6 +106,10 @@ class Settings(BaseSettings):
         """Where what was read from the assistant's documents lies."""
         return self.home / "knowledge" / assistant_id
 
+    def suggest_dir(self, assistant_id: str) -> Path:
+        """Where the vectors of the assistant's catalogue lie."""
+        return self.home / "suggest" / assistant_id
+
     @property
     def bases_dir(self) -> Path:
         return self.home / "bases"

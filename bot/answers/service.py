@@ -96,6 +96,11 @@ class Knowledge:
             return None
         return quote(passage, self._frames, self._sign_offs).to_json()
 
+    def embedder(self) -> Embedder | None:
+        """What reads the documents now; None where nothing was read yet."""
+        finder = self._current()
+        return finder.embedder if finder else None
+
     def _current(self) -> Finder | None:
         """What counts now, loaded when it is another than before."""
         with self._lock:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from bot.assistant.catalogue import read_files
 from bot.assistant.config import Policy
 from bot.assistant.domain import BUILT_IN_SLOTS, DEFAULT_INTENTS, Domain, Slot
 from bot.assistant.source import Problems
@@ -46,6 +47,7 @@ def check_references(assistant: Assistant, nlu_intents: Mapping[str, Where], pro
     _check_policies(assistant, problems)
     check_pipeline(assistant, problems)
     _check_answers(assistant, problems)
+    _check_suggestions(assistant, problems)
     for entity in assistant.config.values:
         if entity not in domain.entities:
             hint = _nearest(entity, domain.entities) or "Add it under `entities:` in the domain."
@@ -69,6 +71,24 @@ def _check_answers(assistant: Assistant, problems: Problems) -> None:
     if not (assistant.root / "knowledge").is_dir():
         hint = "Put Markdown, HTML, PDF, Word or CSV there, then run `kefu knowledge sync`."
         problems.warning(where, "there is no folder `knowledge/` to answer from", hint)
+
+
+def _check_suggestions(assistant: Assistant, problems: Problems) -> None:
+    """`suggestions:` of kefu.yml: its files can be read, and its buttons say something that is understood."""
+    config, domain = assistant.config.suggestions, assistant.domain
+    if config is None:
+        return
+    where = Where(file=assistant.root / "kefu.yml")
+    read_files(assistant.root, config, problems)
+    if config.intent is None:
+        return
+    for kind, name, known in (
+        ("intent", config.intent, domain.intents),
+        ("entity", config.entity, domain.entities),
+    ):
+        if name not in known:
+            hint = _nearest(name, known) or "Add it to the domain."
+            problems.error(where, f"the buttons of `suggestions` send the unknown {kind} '{name}'", hint)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:

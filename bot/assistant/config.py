@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bot.assistant.source import Node, Problems, resolve_variables
+from bot.assistant.suggestions import SuggestionsConfig, read_suggestions
 from bot.errors import Where
 from models.value_options import DIMENSIONS, DUCKLINGS, zone_of
 
@@ -155,6 +156,7 @@ class KefuConfig:
         rasa: the Rasa server that decides; None: Kefu's own dialogue does.
         answers: when the company's documents answer; None: never.
         generation: who words those answers.
+        suggestions: what `action_suggest` shows; None: nothing.
         file_text: what the bot reads where a customer sent files without words; `{names}` are the files' names.
     """
 
@@ -167,13 +169,14 @@ class KefuConfig:
     file_text: str = "{names}"
     answers: AnswersConfig | None = None
     generation: GenerationConfig = GenerationConfig()
+    suggestions: SuggestionsConfig | None = None
 
 
 _ASSISTANT_ID = re.compile(r"[\w-][\w.-]{0,63}")  # it names a folder under KEFU_HOME
 _CONFIG_KEYS = frozenset({"recipe", "assistant_id", "language", "pipeline", "policies", "importers", "version"})
 _KEFU_KEYS = frozenset(
     {"base", "recipe", "close_after_min", "values", "timezone", "dialogue", "rasa_url", "rasa_token", "file_text"}
-    | {"answers", "generation"}
+    | {"answers", "generation", "suggestions"}
 )
 _GENERATION_KEYS = frozenset({"base", "server", "model", "api_key", "languages", "deadline_s", "prices"})
 DEFAULT_POLICIES = (
@@ -395,6 +398,7 @@ def read_kefu_config(root: Node | None, problems: Problems, variables: Mapping[s
         rasa=_read_engine(root, variables or {}, problems),
         answers=_read_answers(root.get("answers"), problems),
         generation=_read_generation(root.get("generation"), problems, variables or {}),
+        suggestions=read_suggestions(root.get("suggestions"), problems),
     )
 
 

@@ -40,6 +40,8 @@ DEFAULT_ACTIONS = (
 HANDOFF_ACTION = "action_handoff"
 ANSWER_ACTION = "action_answer"
 """Says what the documents under `knowledge/` answered to the last message."""
+SUGGEST_ACTION = "action_suggest"
+"""Shows what the customer may like."""
 OTHER_CATEGORY = "__other__"
 
 
@@ -331,6 +333,7 @@ class _Draft:
             *DEFAULT_ACTIONS,
             HANDOFF_ACTION,
             ANSWER_ACTION,
+            SUGGEST_ACTION,
             *self.actions,
             *self.responses,
             *self.forms,

@@ -186,6 +186,31 @@ def replies(conn: Connection, assistant_id: str, limit: int) -> list[Reply]:
     return [Reply(**row._mapping) for row in rows]
 
 
+_ACTED = (
+    select(event_rows.c.conversation_id)
+    .join(conversations, conversations.c.id == event_rows.c.conversation_id)
+    .where(
+        conversations.c.assistant_id == bindparam("assistant"),
+        event_rows.c.type == "action",
+        event_rows.c.body["name"].as_string() == bindparam("action"),
+    )
+)
+_LOGS_WITH = (
+    select(conversations.c.sender_id, event_rows.c.body)
+    .join(event_rows, conversations.c.id == event_rows.c.conversation_id)
+    .where(conversations.c.id.in_(_ACTED))
+    .order_by(conversations.c.id, event_rows.c.seq)
+)
+
+
+def logs_with(conn: Connection, assistant_id: str, action: str) -> dict[str, list[dict[str, Any]]]:
+    """The whole logs of the conversations in which an action ran, by sender id."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for sender_id, body in conn.execute(_LOGS_WITH, {"assistant": assistant_id, "action": action}):
+        found.setdefault(sender_id, []).append(body)
+    return found
+
+
 _requests = (
     select(event_rows.c.conversation_id, func.max(event_rows.c.seq).label("seq"))
     .join(conversations, conversations.c.id == event_rows.c.conversation_id)

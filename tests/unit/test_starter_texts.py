@@ -64,7 +64,7 @@ def test_every_intent_is_answered_by_a_rule_that_needs_nothing_else(starter: Ass
         step.intent for rule in starter.rules if not rule.conditions for step in rule.steps[:1] if _is_user(step)
     }
     assert answered >= set(starter.domain.intents) - {"restart", "back", "session_start"}
-    assert len((set(starter.domain.intents) - set(DEFAULT_INTENTS)) | {"out_of_scope"}) == 31, "30, and ask_knowledge"
+    assert len((set(starter.domain.intents) - set(DEFAULT_INTENTS)) | {"out_of_scope"}) == 32, "31, and ask_knowledge"
 
 
 def test_every_form_has_an_end_and_its_answers_are_forgotten(starter: Assistant) -> None:
@@ -93,6 +93,7 @@ def test_everything_that_is_said_by_name_exists(starter: Assistant) -> None:
     rules = (STARTER / "data/rules.yml").read_text(encoding="utf-8")
     asked = {name for name in starter.domain.responses if name.startswith("utter_ask_")}
     by_platform = {"utter_default", "utter_restart", "utter_back", "utter_no_answer"}
+    by_platform |= {"utter_suggestions", "utter_no_suggestions"}
     assert set(starter.domain.responses) - named - built - asked - by_platform <= set(re.findall(r"utter_\w+", rules))
 
 

@@ -9,13 +9,23 @@ from datetime import timedelta
 from typing import Any
 
 from rasa_sdk import Action, Tracker
-from rasa_sdk.events import EventType, SlotSet
+from rasa_sdk.events import EventType, FollowupAction, SlotSet
 from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.types import DomainDict
 
 from .orders import day_in_words
-from .products import Product, asks_for_company, colour_in, find_products, goes_with, named_colour, read_amount, suggest
-from .turns import language_of, today
+from .products import (
+    Product,
+    asks_for_company,
+    colour_in,
+    find_products,
+    goes_with,
+    has_wish,
+    named_colour,
+    read_amount,
+    suggest,
+)
+from .turns import is_on_kefu, language_of, today
 
 _MOST_BUTTONS = 4
 
@@ -57,7 +67,7 @@ class ActionCheckStock(Action):
 
 
 class ActionRecommend(Action):
-    """Recommends two or three things and says why."""
+    """Recommends two or three things and says why; a wish that names nothing is left to Kefu's own suggestions."""
 
     def name(self) -> str:
         """Name the action as domain/domain.yml does."""
@@ -66,6 +76,8 @@ class ActionRecommend(Action):
     async def run(self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: DomainDict) -> list[EventType]:
         """Choose by what the message names or means; for one product, what goes with it."""
         language, text = language_of(tracker), text_of(tracker)
+        if is_left_to_suggestions(tracker, text):
+            return [FollowupAction("action_suggest")]
         is_beside = asks_for_company(text)
         named = asked_for(tracker) if is_beside else []
         if len(named) == 1:
@@ -84,6 +96,12 @@ class ActionRecommend(Action):
             **values,
         )
         return []
+
+
+def is_left_to_suggestions(tracker: Tracker, text: str) -> bool:
+    """Say whether only what is known of the customer tells what could be right, and may be used."""
+    is_open = not has_wish(text) and not asks_for_company(text) and budget_of(tracker) is None
+    return is_open and is_on_kefu(tracker) and tracker.get_slot("suggestions") != "off"
 
 
 def asked_for(tracker: Tracker) -> list[Product]:

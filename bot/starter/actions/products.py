@@ -175,13 +175,19 @@ def named_colour(text: str, product: Product) -> str | None:
     return None
 
 
+def has_wish(text: str) -> bool:
+    """Say whether the words name a thing or mean something that a thing can be good for."""
+    said = folded(text).casefold()
+    return bool(_wishes(said) or find_products(text))
+
+
 def suggest(text: str, language: str, budget: float | None = None, count: int = 3) -> list[Product]:
     """Choose up to `count` products for a wish: what the words name or mean, in stock and within the budget.
 
     Without a word that helps, the first of different kinds: something for everybody.
     """
     said = folded(text).casefold()
-    wishes = {tag for tag, words in _WISHES.items() if any(_says(said, word) for word in words)}
+    wishes = _wishes(said)
     kinds = {product.category for product in find_products(text)}
     affordable = [
         product
@@ -251,6 +257,10 @@ def _says(said: str, word: str) -> bool:
     if _HAN.search(word):
         return word in said
     return re.search(rf"(?<![a-z]){re.escape(word)}(?:s|es)?(?![a-z])", said) is not None
+
+
+def _wishes(said: str) -> set[str]:
+    return {tag for tag, words in _WISHES.items() if any(_says(said, word) for word in words)}
 
 
 def _fit(product: Product, wishes: Iterable[str], kinds: Iterable[str]) -> int:

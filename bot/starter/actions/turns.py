@@ -62,6 +62,11 @@ def verified_contacts(tracker: Tracker) -> list[str]:
     return [contact for contact in contacts if contact]
 
 
+def is_on_kefu(tracker: Tracker) -> bool:
+    """Say whether Kefu runs this action, with its own actions beside: it gives every call a key, and Rasa does not."""
+    return "idempotency_key" in (tracker.latest_message.get("metadata") or {})
+
+
 def turn_key(tracker: Tracker, action_name: str) -> str:
     """Name this turn the same way each time it is run, or it would be counted twice after a crash."""
     message_id = tracker.latest_message.get("message_id")
