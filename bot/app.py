@@ -31,6 +31,7 @@ from bot import __version__
 from bot.answers.knowledge import today_in
 from bot.answers.service import Knowledge
 from bot.answers.suggest_service import Suggestions
+from bot.answers.writers import Writers
 from bot.assistant.domain import SUGGEST_ACTION
 from bot.assistant.loader import Assistant, load_assistant
 from bot.brokers import Publisher, sink_of
@@ -111,6 +112,19 @@ def knowledge_of(settings: Settings, assistant: Assistant) -> Knowledge | None:
         threads=settings.inference_threads,
         today=lambda: today_in(assistant.config.timezone),
         intent=assistant.config.answers.intent,
+        writers=writers_of(settings, assistant),
+    )
+
+
+def writers_of(settings: Settings, assistant: Assistant) -> Writers:
+    """Who may word what the documents answer (`generation:`)."""
+    brand = assistant.brand
+    return Writers(
+        store=settings.knowledge_dir(assistant.assistant_id),
+        config=assistant.config.generation,
+        names={language: (brand.assistant_name[language], name) for language, name in brand.name.items()},
+        sign_offs=brand.sign_offs,
+        threads=settings.inference_threads,
     )
 
 

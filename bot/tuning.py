@@ -6,33 +6,43 @@ Of every kind a part, chosen by document, is never learned from: it decides whet
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bot.answers.documents import Passage, sentences
+from bot.answers.documents import sentences
 from bot.answers.finder import JUDGED, Finder
 from bot.answers.gate import SearchScores, measure
 from bot.answers.guard import THRESHOLDS, fit_thresholds
 from bot.answers.knowledge import Asked, is_from, judge_folder, only_writer, today_in
 from bot.answers.service import loaded
+from bot.answers.writer import messages, source_of
+from bot.answers.writers import ABOUT, MODEL, WRITER, writer_name
 from bot.assistant.loader import Assistant
 from bot.errors import AssistantError, KefuError
-from bot.knowing import FEWEST_PAIRS, JUDGE, TRAINING, is_held_out, sync_knowledge, training_questions
+from bot.knowing import FEWEST_PAIRS, JUDGE, NOTHING_READ, TRAINING, is_held_out, sync_knowledge, training_questions
 from bot.settings import Settings
+from models.artifact import link_file
 from models.cross_encoder import CrossEncoder, Task
 from models.pretrained import resolve_base
 from training.finetune_cross_encoder import Judged, tune_cross_encoder
+from training.finetune_generation import GenerationRecipe, Lesson, finetune_generator
 
 CLAIMS = "claims"
 """A folder of `answers/`: sentences that a source supports, and the same with a small change that it does not."""
 SIBLINGS = 0.3
 """Of the written replies, so many are also shown beside another section of their document, which does not support them.
 A reply is taken in so often that the pairs of `claims/` stay half of what support is learned from."""
+
+WRITES = ("en",)
+"""The languages that the default generator, SmolLM2, was made for."""
+HELD_OUT_REPLIES = 60
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
@@ -173,6 +183,87 @@ def _support_lessons(finder: Finder, asked: Sequence[Asked], claims: Sequence[Cl
             yield Judged(text=whole, source=rng.choice(beside).text, holds=False)
 
 
-def source_of(passage: Passage) -> str:
-    """How the writer and the guard are shown a passage."""
-    return f"{passage.title} – {passage.heading}\n{passage.text}"
+@dataclass(frozen=True, kw_only=True)
+class WriterOutcome:
+    """Loss a token of held-out replies, before and after."""
+
+    loss_before: float
+    loss_after: float
+    trained_on: int
+
+
+def tune_writer(
+    settings: Settings, assistant: Assistant, progress: Progress, say: Say, recipe: GenerationRecipe | None = None
+) -> WriterOutcome:
+    """Fine-tune the generator on the written replies of `answers/*.jsonl`; it words answers from then on, where the
+    cross-encoder lets it.
+
+    Raises:
+        KefuError: there are too few replies, or packages are missing.
+    """
+    from models.pretrained import SMOLLM2_FILE
+
+    for package in ("peft", "transformers", "gguf"):
+        if importlib.util.find_spec(package) is None:
+            raise KefuError(f"tuning needs {package}: pip install 'kefu[train]'")
+    store = settings.knowledge_dir(assistant.assistant_id)
+    learned, held_out = reply_lessons(settings, assistant)
+    if len(learned) < FEWEST_PAIRS:
+        raise KefuError(f"{len(learned)} written replies to learn from; at least {FEWEST_PAIRS} are needed")
+    base = resolve_base(assistant.config.generation.base, settings.bases_dir, say, "generator")
+    if base.folder is None or not (base.folder / SMOLLM2_FILE).is_file():
+        raise KefuError(
+            f"{base.name}: the local generator is served by llama.cpp from a GGUF file, and this base is none; "
+            "serve it elsewhere and name the server in kefu.yml (`generation: {server: …}`)"
+        )
+    with tempfile.TemporaryDirectory(dir=store, prefix=".writer-") as work:
+        made = Path(work)
+        outcome = finetune_generator(base, learned, held_out, made, recipe or GenerationRecipe(), progress)
+        shutil.rmtree(made / "runs", ignore_errors=True)
+        link_file(base.folder / SMOLLM2_FILE, made / MODEL)
+        name = writer_name(made)
+        about = {
+            "name": f"{base.name}/{name}",
+            "languages": list(WRITES),
+            "base_sha256": base.sha256,
+            **asdict(outcome),
+        }
+        (made / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        with only_writer(store):
+            target = store / name
+            if not target.is_dir():
+                shutil.copytree(made, target, copy_function=_linked)
+            (store / WRITER).write_text(name + "\n", encoding="utf-8")
+            for old in store.glob("writer-*"):
+                if old != target:  # who still serves it has its files open
+                    shutil.rmtree(old, ignore_errors=True)
+    return WriterOutcome(loss_before=outcome.loss_before, loss_after=outcome.loss_after, trained_on=len(learned))
+
+
+def _linked(source: str, target: str) -> None:
+    link_file(Path(source), Path(target))
+
+
+def reply_lessons(settings: Settings, assistant: Assistant) -> tuple[list[Lesson], list[Lesson]]:
+    """Replies with the passages they were written from, in the languages the generator writes; those that are learned,
+    and those that are held out."""
+    found = loaded(settings.knowledge_dir(assistant.assistant_id), 1)
+    if found is None:
+        raise KefuError(NOTHING_READ)
+    brand = assistant.brand
+    learned: list[Lesson] = []
+    held_out: list[Lesson] = []
+    for each in training_questions(assistant)[0]:
+        right = next((one for one in found.index.passages if is_from(one, each.sources[:1])), None)
+        if (
+            right is None
+            or each.language not in WRITES
+            or right.language != each.language
+            or not each.more.get("reply")
+        ):
+            continue
+        language = each.language
+        prompt = messages(brand.assistant_name[language], brand.name[language], source_of(right), each.question)
+        lesson = Lesson(messages=prompt, reply=str(each.more["reply"]))
+        (held_out if is_held_out(each) else learned).append(lesson)
+    return learned, held_out[:HELD_OUT_REPLIES]

@@ -63,6 +63,8 @@ class KnowledgeSource(Protocol):
         """A passage that the customer chose among those."""
         ...
 
+    async def close(self) -> None: ...
+
 
 class Engine(Protocol):
     """Decides turns in Kefu's place (`dialogue: rasa`)."""
@@ -98,7 +100,7 @@ class Bot:
     async def close(self) -> None:
         """Let go of whatever its actions, its servers and its engine hold."""
         await self.actions.close()
-        for part in (self.values, self.nlg, self.engine):
+        for part in (self.values, self.nlg, self.engine, self.knowledge):
             if part is not None:
                 await part.close()
 

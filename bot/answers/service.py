@@ -15,6 +15,7 @@ from bot.answers.compose import Answer, Offer, compose, offer, quote
 from bot.answers.finder import Finder
 from bot.answers.gate import judge
 from bot.answers.knowledge import KnowledgeIndex, current, encoder_folder, judge_folder, load_index
+from bot.answers.writers import CurrentWriter, Writers
 from models.base import ArtifactInvalid
 from models.cross_encoder import CrossEncoder
 from models.embeddings import Embedder, EncoderEmbedder
@@ -36,6 +37,7 @@ class Knowledge:
         sign_offs: the brand's, by language.
         today: the day that passages must be valid on.
         intent: what a button asks with for a passage.
+        writers: who may word answers; None: they are quoted.
     """
 
     def __init__(
@@ -48,8 +50,10 @@ class Knowledge:
         embedder: Embedder | None = None,
         today: Callable[[], date],
         intent: str = "ask_knowledge",
+        writers: Writers | None = None,
     ) -> None:
         self._intent = intent
+        self._writing = CurrentWriter(writers) if writers else None
         self._store, self._threads, self._today = store, threads, today
         self._frames, self._sign_offs = frames, sign_offs
         self._embedder = embedder
@@ -58,15 +62,32 @@ class Knowledge:
         self._lock = threading.Lock()
         self._again_at = 0.0
 
-    async def look_up(self, text: str, intent: str | None = None, *, may_offer: bool = False) -> dict[str, Any] | None:
+    async def look_up(
+        self, text: str, intent: str | None = None, *, may_offer: bool = False, is_guarded: bool = False
+    ) -> dict[str, Any] | None:
         """What the documents say to this message, as JSON; None where they do not answer it, or where what the
         assistant says to `intent` anyway answers it better.
 
         Args:
             may_offer: where it is not sure enough, headings to choose from are better than nothing.
+            is_guarded: the message seems to be an attack: no generator reads it.
         """
         found = await asyncio.to_thread(self.answer, text, intent, may_offer=may_offer)
+        if isinstance(found, Answer) and self._writing is not None and not is_guarded:
+            found = await self._worded(text, found, self._writing)
         return None if found is None else found.to_json()
+
+    async def _worded(self, text: str, answer: Answer, writing: CurrentWriter) -> Answer:
+        writer = await writing.get(self._finder)
+        language = identify_language(text)
+        if writer is None or not writer.serves(answer, language):
+            return answer
+        return await writer.worded(text, answer, (), language)
+
+    async def close(self) -> None:
+        """End what words answers."""
+        if self._writing is not None:
+            await self._writing.close()
 
     def answer(self, text: str, intent: str | None = None, *, may_offer: bool = False) -> Answer | Offer | None:
         """`look_up`, on this thread."""

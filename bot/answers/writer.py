@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.answers.compose import Answer, written_by
+from bot.answers.documents import Passage
 from bot.answers.guard import Guard, Objection
 from models.generation import GenerationFailed, Generator
 
@@ -34,6 +35,11 @@ def messages(assistant_name: str, shop: str, passage: str, question: str) -> Mes
         {"role": "system", "content": told},
         {"role": "user", "content": f"Help page: {passage}\n\nCustomer: {question}"},
     ]
+
+
+def source_of(passage: Passage) -> str:
+    """How the generator and the guard are shown a passage."""
+    return f"{passage.title} – {passage.heading}\n{passage.text}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +86,7 @@ class Writer:
     async def write(self, question: str, answer: Answer, said: Sequence[str], language: str) -> Writing:
         """One reply, sentence by checked sentence."""
         began, first_s = time.monotonic(), None
-        source = f"{answer.passage.title} – {answer.passage.heading}\n{answer.passage.text}"
+        source = source_of(answer.passage)
         prompt = messages(*self._names.get(language, self._names["en"]), source, question)
         told = [*said[-SAID_BEFORE:], question]
         sentences: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from bot.errors import AssistantError, KefuError
 from bot.settings import Settings, environment, load_settings
 
 if TYPE_CHECKING:
+    from bot.answers.gate import SearchScores
     from bot.assistant.loader import Assistant
 
 knowledge = typer.Typer(
@@ -146,24 +148,77 @@ def knowledge_evaluate(
     out.print(table)
 
 
+class Part(StrEnum):
+    """What `tune` trains."""
+
+    FINDER = "finder"
+    JUDGE = "judge"
+    WRITER = "writer"
+
+
 @knowledge.command("tune")
-def knowledge_tune(folder: ModelFolder = None) -> None:
-    """Fine-tune what finds passages on the questions of `answers/` (minutes); kept only if it finds more of those that
-    were held out."""
+def knowledge_tune(
+    only: Annotated[
+        list[Part] | None,
+        typer.Option(help="finder: finds passages; judge: says whether they answer; writer: words the answer."),
+    ] = None,
+    folder: ModelFolder = None,
+) -> None:
+    """Learn from the written questions and replies of `answers/`: about an hour for a thousand of them on two cores.
+
+    Each part serves as soon as it is done, and only if it does better on questions that it has not learned from.
+    """
+    settings, assistant = _loaded(folder)
+    for part in only or list(Part):
+        _TUNED[part](settings, assistant)
+
+
+def _tune_finder(settings: Settings, assistant: Assistant) -> None:
     from bot.knowing import tune_knowledge
 
-    settings, assistant = _loaded(folder)
     with progress_bar() as progress:
-        outcome = tune_knowledge(settings, assistant, progress, lambda text: err.print(Text(text), soft_wrap=True))
-    table = Table("held-out questions", "n", "R@1", "R@5", "MRR")
-    for name, found in (("before", outcome.before), ("tuned", outcome.after)):
-        shares = (found.recall_at_1, found.recall_at_5, found.mrr)
-        table.add_row(name, str(found.n), *(f"{share:.3f}" for share in shares))
-    out.print(table)
+        outcome = tune_knowledge(settings, assistant, progress, _say)
+    _show_scores(outcome.before, outcome.after)
     if outcome.is_kept:
         good(f"learned from {outcome.trained_on} questions", "; it reads the documents from now on")
     else:
         out.print("it does not find more: the base goes on reading")
+
+
+def _tune_judge(settings: Settings, assistant: Assistant) -> None:
+    from bot.tuning import tune_judge
+
+    with progress_bar() as progress:
+        outcome = tune_judge(settings, assistant, progress, _say)
+    _show_scores(outcome.before, outcome.after)
+    if outcome.is_kept:
+        good(f"learned from {outcome.trained_on} pairs", "; it judges what answers from now on")
+    else:
+        out.print("no more is answered with it: the search goes on without")
+
+
+def _tune_writer(settings: Settings, assistant: Assistant) -> None:
+    from bot.tuning import tune_writer
+
+    with progress_bar() as progress:
+        outcome = tune_writer(settings, assistant, progress, _say)
+    lost = f"loss a token of held-out replies {outcome.loss_before:.2f} → {outcome.loss_after:.2f}"
+    good(f"learned from {outcome.trained_on} replies", f"; {lost}; it words answers from now on")
+
+
+_TUNED = {Part.FINDER: _tune_finder, Part.JUDGE: _tune_judge, Part.WRITER: _tune_writer}
+
+
+def _say(text: str) -> None:
+    err.print(Text(text), soft_wrap=True)
+
+
+def _show_scores(before: SearchScores, after: SearchScores) -> None:
+    table = Table("held-out questions", "n", "R@1", "R@5", "MRR", "answered", "wrong", "anyway")
+    for name, found in (("before", before), ("tuned", after)):
+        shares = (found.recall_at_1, found.recall_at_5, found.mrr, found.answered, found.wrong, found.answered_anyway)
+        table.add_row(name, str(found.n), *(f"{share:.3f}" for share in shares))
+    out.print(table)
 
 
 def _loaded(folder: Path | None) -> tuple[Settings, Assistant]:

@@ -1,0 +1,129 @@
+"""Who words answers now: a server that kefu.yml names, or the local generator that was trained last.
+
+A folder `writer-<name>` beside the indexes holds all that the local one needs; the file WRITER names the one that
+counts, so that a running server takes up a new one, as it does an index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.answers.finder import Finder
+from bot.answers.guard import Guard
+from bot.answers.knowledge import judge_folder
+from bot.answers.writer import Writer
+from bot.assistant.config import GenerationConfig
+from models.artifact import sha256_file
+from models.base import ArtifactInvalid
+from models.generation import Generator, LocalGenerator, Prices, ServedGenerator
+
+log = logging.getLogger("kefu.writers")
+
+WRITER = "WRITER"
+MODEL, ADAPTER, ABOUT = "model.gguf", "adapter.gguf", "writer.json"
+BOTH = ("en", "zh")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writers:
+    """Makes the writer for an index's cross-encoder.
+
+    Args:
+        names: by language, the assistant's and the shop's.
+    """
+
+    store: Path
+    config: GenerationConfig
+    names: Mapping[str, tuple[str, str]]
+    sign_offs: Mapping[str, str]
+    threads: int = 1
+
+    def wanted(self, finder: Finder | None) -> str | None:
+        """Names the writer that should serve, so that a change shows; None where answers are only quoted. Nothing is
+        worded that no cross-encoder can check."""
+        if not self.config.is_on or finder is None or finder.judge is None:
+            return None
+        chosen = f"server {self.config.server} {self.config.model}" if self.config.server else self._local()
+        return f"{chosen}/{finder.judge.name}" if chosen else None
+
+    def make(self, finder: Finder) -> Writer:
+        """Raises ArtifactInvalid where its files are damaged."""
+        assert finder.judge is not None  # `wanted` has looked
+        guard = Guard.load(finder.judge, judge_folder(self.store, finder.judge.name))
+        generator, languages = self._generator()
+        return Writer(
+            generator, guard, self.names, self.config.languages or languages,
+            sign_offs=self.sign_offs, deadline_s=self.config.deadline_s,
+        )  # fmt: skip
+
+    def _generator(self) -> tuple[Generator, tuple[str, ...]]:
+        config = self.config
+        if config.server:
+            prices = Prices(prompt=config.prices.get("prompt", 0.0), completion=config.prices.get("completion", 0.0))
+            return ServedGenerator(config.server, config.model, api_key=config.api_key, prices=prices), BOTH
+        folder = self.store / (self._local() or "")
+        try:
+            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            name, languages = str(about["name"]), tuple(map(str, about["languages"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtifactInvalid(f"{folder}: the generator cannot be read ({error}); kefu knowledge tune") from error
+        command = [sys.executable, "-m", "models.llama_server", str(folder / MODEL), str(folder / ADAPTER)]
+        return LocalGenerator([*command, "--threads", str(self.threads)], name), languages
+
+    def _local(self) -> str | None:
+        try:
+            name = (self.store / WRITER).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        if importlib.util.find_spec("xllamacpp") is None:
+            return None
+        return name if (self.store / name / MODEL).is_file() else None
+
+
+class CurrentWriter:
+    """The writer that serves, changed when another should. `close` it at the end."""
+
+    def __init__(self, writers: Writers) -> None:
+        self._writers = writers
+        self._name: str | None = None
+        self._writer: Writer | None = None
+        self._lock = asyncio.Lock()
+
+    async def get(self, finder: Finder | None) -> Writer | None:
+        """None where answers are only quoted."""
+        async with self._lock:
+            wanted = await asyncio.to_thread(self._writers.wanted, finder)
+            if wanted != self._name:
+                await self._change(wanted, finder)
+            return self._writer
+
+    async def close(self) -> None:
+        async with self._lock:
+            await self._change(None, None)
+
+    async def _change(self, wanted: str | None, finder: Finder | None) -> None:
+        before, self._writer, self._name = self._writer, None, wanted
+        if before is not None:
+            await before.generator.close()
+        if wanted is None or finder is None:
+            return
+        try:
+            self._writer = await asyncio.to_thread(self._writers.make, finder)
+        except ArtifactInvalid:
+            log.exception("writer.unreadable")
+            return
+        log.info("writer.loaded", extra={"model": self._writer.generator.name})
+
+
+def writer_name(folder: Path) -> str:
+    """Another name whenever it writes otherwise."""
+    made_of = "".join(sha256_file(folder / name) for name in (MODEL, ADAPTER))
+    return f"writer-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
