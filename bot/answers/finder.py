@@ -66,17 +66,15 @@ class Finder:
         odds = self.judge.score("answers", [(question, hit.passage.indexed) for hit in first])
         scores = [hit.score + JUDGE_COUNTS * float(odd) for hit, odd in zip(first, odds, strict=True)]
         order = sorted(range(len(first)), key=lambda place: -scores[place])
-        return [*(replace(first[place], score=scores[place]) for place in order), *rest], [
-            float(odds[p]) for p in order
-        ]
+        reordered = [replace(first[place], score=scores[place]) for place in order]
+        return [*reordered, *rest], [float(odds[place]) for place in order]
 
     def _evidence(self, question: str, vector: Vector, hits: Sequence[Hit], judged: Sequence[float]) -> list[float]:
-        """How near the best one is and its sentences, its lead, which of the question's words it and its document
+        """How near the best one is, its lead, which of the question's words it and its document
         lack, what was asked before, whether anything was asked; and what the cross-encoder says of it."""
         index, best = self.index, hits[0]
         cosines = index.vectors @ vector
         spread = float(cosines.std()) or 1.0
-        nearest = [float((index.sentence_vectors(hit.passage, self.embedder) @ vector).max()) for hit in hits[:3]]
         here = index.missing(question, [best.passage])
         document = index.missing(question, index.beside(best.passage))
         among_all = index.missing(question, [hit.passage for hit in hits])
@@ -87,8 +85,6 @@ class Finder:
             float(np.mean([hit.cosine for hit in hits])),
             best.score - hits[min(1, len(hits) - 1)].score,
             best.score - hits[-1].score,
-            nearest[0],
-            max(nearest),
             best.coverage,
             here.heaviest,
             document.heaviest,

@@ -29,11 +29,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.answers.documents import DocumentProblem, Passage, read_passages, sentences
+from bot.answers.documents import DocumentProblem, Passage, read_passages
 from models.base import ArtifactInvalid
 from models.embeddings import Embedder
 
-FORMAT = 4
+FORMAT = 5
 CURRENT = "CURRENT"
 MOST_TERMS = 300  # of a message; a customer who pastes pages asks in the first lines
 KEPT = 2  # indexes beside the current one: a server may still read them
@@ -124,7 +124,6 @@ class KnowledgeIndex:
         self.passages, self.vectors, self.embedder, self.judge = tuple(passages), vectors, embedder, judge
         self.gates: Mapping[str, Gate] = gates or {}
         self.known = known or Known()
-        self._sentences: dict[str, Floats] = {}
 
     def asked(self, question: str, vector: Floats) -> tuple[Floats, float]:
         """Cosines to what was asked before: (N,) of each passage's nearest known question, and of the nearest one that
@@ -203,14 +202,6 @@ class KnowledgeIndex:
     def beside(self, passage: Passage) -> list[Passage]:
         """All passages of its document, itself among them."""
         return self._documents[passage.source]
-
-    def sentence_vectors(self, passage: Passage, embedder: Embedder) -> Floats:
-        """(S, D): each sentence under its headings, as a passage of its own; made when first asked for."""
-        if (known := self._sentences.get(passage.id)) is None:
-            above = f"{passage.title} {passage.heading}"
-            known = embedder.passages([f"{above} {sentence}" for sentence in sentences(passage.text)] or [above])
-            self._sentences[passage.id] = known
-        return known
 
     def find(self, passage_id: str) -> Passage | None:
         row = self._row.get(passage_id)
