@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.answers.suggest_service import Suggested, Suggestion, Suggestions
+from bot.assistant.catalogue import in_language
 from bot.assistant.domain import SUGGEST_ACTION
 from bot.assistant.suggestions import SuggestionsConfig
 from bot.dialogue.effects import ActionCrashed, ActionResult, EffectResult, RunAction
@@ -73,7 +74,7 @@ def act(suggestions: Suggestions, effect: RunAction) -> ActionResult:
     tracker, config, responses = effect.tracker, suggestions.config, effect.domain.get("responses") or {}
     if config is None or tracker["slots"].get(SUGGESTIONS) == UNWANTED:
         return _nothing(responses)
-    said, language = list(messages(tracker, config.entity)), language_of(tracker)
+    said, language = list(messages(tracker, config.entity)), language_of(tracker, suggestions.language)
     metadata = tracker["latest_message"].get("metadata") or {}
     names = customers(str(tracker["sender_id"]), metadata)
     # The key is the same when the turn has to run again, and nobody else's.
@@ -114,10 +115,10 @@ def customers(sender_id: str, metadata: Mapping[str, Any]) -> list[str]:
     return [*by_channel, *(str(identity[name]) for name in ("email", "phone") if identity.get(name))]
 
 
-def language_of(tracker: Mapping[str, Any]) -> str:
-    """The conversation's language, else the last message's, else English."""
+def language_of(tracker: Mapping[str, Any], otherwise: str) -> str:
+    """The conversation's language, else the last message's."""
     language = tracker["slots"].get("language") or identify_language(str(tracker["latest_message"].get("text") or ""))
-    return str(language) if language != "und" else "en"
+    return str(language) if language != "und" else otherwise
 
 
 # ---- what is shown ----
@@ -142,7 +143,7 @@ def reason(one: Suggestion, said: Sequence[Said], language: str) -> str:
 
 def _card(one: Suggestion, said: Sequence[Said], language: str, config: SuggestionsConfig) -> dict[str, Any]:
     item, why = one.item, reason(one, said, language)
-    line = config.card.get(language) or config.card.get("en", "")
+    line = in_language(config.card, language) if config.card else ""
     card: dict[str, Any] = {
         "title": _titled(item.name(language)),
         "subtitle": "\n".join(part for part in (str(fill(line, item.columns)), why) if part),

@@ -23,13 +23,15 @@ from rich.text import Text
 from bot.app import Platform
 from bot.settings import Settings
 from bot.turns import Bot, TurnTrace
-from connectors.base import InboundMessage
+from connectors.base import Buttons, ChannelLimits, Image, InboundMessage, QuickReplies
+from connectors.rendering import degrade, parts
 from models.base import KIND
 from models.registry import Registry
 from models.runtime import ServedUnderstander
 
 PROMPT = "you> "
 ANSWER_WITHIN_S = 60.0
+SHOWN = ChannelLimits(max_text_chars=100_000, max_buttons=100, has_cards=False)
 
 
 async def talk(settings: Settings, bot: Bot, scratch: Path, *, debug: bool, out: Console) -> None:
@@ -120,13 +122,13 @@ async def _answer(platform: Platform, number: int, text: str) -> Sequence[Mappin
 def _print_replies(bodies: Sequence[Mapping[str, Any]], out: Console) -> list[str]:
     """Print Rasa bot messages; returns the payloads of the buttons, in the order of their numbers."""
     payloads: list[str] = []
-    for body in bodies:
-        for text in (body.get("text"), body.get("image") and f"(image) {body['image']}"):
-            if text:
-                out.print(Text.assemble(("bot>", "cyan"), f" {text}"), soft_wrap=True)
-        for button in body.get("buttons") or body.get("quick_replies") or []:
-            payloads.append(button.get("payload") or button["title"])
-            out.print(Text.assemble("     ", (str(len(payloads)), "bold"), f"  {button['title']}"), soft_wrap=True)
+    for part in (shown for body in bodies for whole in parts(body) for shown in degrade(whole, SHOWN)):
+        text = f"(image) {part.url}" if isinstance(part, Image) else getattr(part, "text", "")
+        if text:
+            out.print(Text.assemble(("bot>", "cyan"), f" {text}"), soft_wrap=True)
+        for button in part.buttons if isinstance(part, Buttons | QuickReplies) else ():
+            payloads.append(button.payload or button.title)
+            out.print(Text.assemble("     ", (str(len(payloads)), "bold"), f"  {button.title}"), soft_wrap=True)
     return payloads
 
 

@@ -23,6 +23,7 @@ def tracker_with(
     sender_id: str = "customer",
     message_id: str | None = "",
     identity: dict[str, Any] | None = None,
+    key: str | None = None,
     text: str = "",
     intent: str | None = None,
     entities: Sequence[dict[str, Any]] = (),
@@ -30,9 +31,12 @@ def tracker_with(
     before: Sequence[dict[str, Any]] = (),
     form: str | None = "order_status_form",
 ) -> Tracker:
-    """A tracker as a form sends it: the slots just extracted stand at the end of the events, `before` at the start."""
+    """A tracker as a form sends it: the slots just extracted stand at the end of the events, `before` at the start.
+
+    `key`: what Kefu names the call by, and Rasa does not.
+    """
     message_id = uuid.uuid4().hex if message_id == "" else message_id
-    metadata = {"identity": identity} if identity else {}
+    metadata = {**({"identity": identity} if identity else {}), **({"idempotency_key": key} if key else {})}
     extracted = [{"event": "slot", "name": name, "value": value} for name, value in (candidates or {}).items()]
     return Tracker(
         sender_id=sender_id,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,9 +113,12 @@ class Suggestions:
         self._read_at: tuple[object, ...] = ()
         self._shelf: _Shelf | None = None
 
-    def suggest(
-        self, said: Sequence[str], customers: Collection[str], language: str, seed: str, count: int | None = None
-    ) -> Suggested | None:
+    @property
+    def language(self) -> str:
+        """What the assistant speaks where nothing tells the customer's language."""
+        return self._assistant.language
+
+    def suggest(self, said: Sequence[str], customers: Collection[str], language: str, seed: str) -> Suggested | None:
         """What to show to a customer; None where nothing is left, or suggestions are off.
 
         Args:
@@ -128,7 +132,7 @@ class Suggestions:
         evidence = shelf.evidence(said, customers, language)
         candidates = self.policy.best([each.evidence for each in evidence])
         rng = np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]))
-        ranked = self.policy.rank(candidates, count or self.config.count, rng)
+        ranked = self.policy.rank(candidates, self.config.count, rng)
         if not ranked:
             return None
         found = {each.evidence.id: each for each in evidence}
@@ -298,11 +302,14 @@ class _VectorCache:
         """Write what was used; what was not is of texts that are gone."""
         if self._file is None or not self._used:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._file.with_suffix(f".{os.getpid()}.npz")
-        vectors = np.array(list(self._used.values()), dtype=np.float16)
-        np.savez(partial, keys=np.array(list(self._used)), vectors=vectors)
-        partial.replace(self._file)
+        vectors = np.array(list(self._used.values()), dtype=np.float32)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            partial = self._file.with_suffix(f".{os.getpid()}.npz")
+            np.savez(partial, keys=np.array(list(self._used)), vectors=vectors)
+            partial.replace(self._file)
+        except OSError:  # a full disk costs time at the next start, not this answer
+            log.warning("suggest.cache_not_written", exc_info=True)
 
     def _load(self) -> dict[str, Floats]:
         if self._file is None or not self._file.is_file():
@@ -310,5 +317,5 @@ class _VectorCache:
         try:
             with np.load(self._file, allow_pickle=False) as stored:
                 return dict(zip(stored["keys"].tolist(), stored["vectors"].astype(float), strict=True))
-        except (OSError, ValueError, KeyError, EOFError):  # damaged: made anew
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # damaged: made anew
             return {}

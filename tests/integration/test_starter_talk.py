@@ -225,6 +225,33 @@ async def test_advice_keeps_to_the_budget() -> None:
     assert (await outcome(ActionRecommend(), asking("anything for €1?", amount="€1")))[0] == ["utter_recommend_nothing"]
 
 
+@pytest.mark.parametrize(
+    ("text", "language"), [("what would you suggest?", "en"), ("有什么推荐的吗", "zh"), ("/recommend", "en")]
+)
+async def test_a_wish_that_names_nothing_is_left_to_personal_suggestions_where_there_are_any(
+    text: str, language: str
+) -> None:
+    def open_wish(**more: Any) -> Tracker:
+        slots = {"language": language, "product": "jute rug", "suggestions": more.pop("wish", None)}
+        return tracker_with(slots=slots, text=text, form=None, **more)
+
+    assert await outcome(ActionRecommend(), open_wish(key="1-1")) == ([], {"followup": "action_suggest"})
+    assert await outcome(ActionRecommend(), open_wish(key="1-1", wish="on")) == ([], {"followup": "action_suggest"})
+    # Who wants none, and who is answered by Rasa, gets advice by the question alone.
+    assert await outcome(ActionRecommend(), open_wish(key="1-1", wish="off")) == (["utter_recommend"], {})
+    assert await outcome(ActionRecommend(), open_wish()) == (["utter_recommend"], {})
+
+
+@pytest.mark.parametrize(
+    "text", ["which lamp is best for reading", "a gift for my mother", "what goes with the jute rug?"]
+)
+async def test_a_wish_that_names_something_is_answered_by_what_it_names(text: str) -> None:
+    slots = {"language": "en", "product": None}
+    responses, slots = await outcome(ActionRecommend(), tracker_with(slots=slots, text=text, form=None, key="1-1"))
+    assert responses[0].startswith("utter_recommend")
+    assert slots == {}
+
+
 async def test_what_goes_with_a_thing_is_another_kind_of_thing() -> None:
     [message], _ = await said_by(ActionRecommend(), asking("what goes with the linen duvet cover?"))
     assert (message["response"], message["product"]) == ("utter_recommend_beside", "linen duvet cover")

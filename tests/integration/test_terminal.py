@@ -20,13 +20,14 @@ from tests.server import kefu
 
 WITHIN_S = 60
 GREETING = "Hello! [/sale] [bold]half[/] price :smile:"
+CARD = "{type: card, title: A lamp, subtitle: On sale, buttons: [{title: See it, payload: hello again}]}"
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A KEFU_HOME beside `shop`, an assistant that says what looks like markup."""
     folder = tmp_path_factory.mktemp("chat")
-    domain = SMALL_SHOP["domain.yml"].replace("{text: Hello!}", f'{{text: "{GREETING}"}}')
+    domain = SMALL_SHOP["domain.yml"].replace("{text: Hello!}", f'{{text: "{GREETING}", custom: {CARD}}}')
     write_assistant(folder / "shop", SMALL_SHOP | {"domain.yml": domain})
     kefu("train", str(folder / "shop"), home=folder / "home")
     return folder / "home"
@@ -75,6 +76,14 @@ def chat(home: Path, *options: str) -> Iterator[Terminal]:
         process.kill()
         process.wait()
         os.close(screen)
+
+
+def test_a_card_is_shown_as_text_and_its_button_by_number(home: Path) -> None:
+    with chat(home) as terminal:
+        terminal.read_until("you>")
+        terminal.type("hello\n")
+        terminal.read_until("See it")
+        assert "A lamp" in terminal.shown
 
 
 def test_a_conversation_shows_what_the_bot_says_as_it_is(home: Path) -> None:
