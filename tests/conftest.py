@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from bot.storage.database import Database
 from tests.postgres import PostgresServer, find_binaries, forget_rows, new_postgres
-from tests.server import STARTER, Server, kefu, private_home
+from tests.server import STARTER, TEST_HOME, Server, kefu, private_home
 
 REPOSITORY = Path(__file__).parent.parent
 TEST_DATABASE = os.environ.get("KEFU_TEST_DATABASE", "sqlite")
@@ -26,7 +26,7 @@ settings.load_profile("kefu")
 @pytest.fixture(scope="session")
 def starter_home() -> Path:
     """A KEFU_HOME with the starter trained by the real command; kept between runs, so that nothing is trained twice."""
-    home = Path(os.environ.get("KEFU_TEST_HOME", REPOSITORY / ".kefu" / "test"))
+    home = TEST_HOME
     home.mkdir(parents=True, exist_ok=True)
     with (home / "tests.lock").open("w") as lock:  # `pytest -n 2` has two sessions: one trains, the other finds it
         fcntl.flock(lock, fcntl.LOCK_EX)

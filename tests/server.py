@@ -20,7 +20,10 @@ from bot.settings import load_settings
 from bot.storage.database import Database
 
 T = TypeVar("T")
-STARTER = Path(__file__).parent.parent / "bot" / "starter"
+REPOSITORY = Path(__file__).parents[1]
+STARTER = REPOSITORY / "bot" / "starter"
+TEST_HOME = Path(os.environ.get("KEFU_TEST_HOME", REPOSITORY / ".kefu" / "test"))
+"""Where trained models and fetched bases are kept between runs."""
 
 
 def database_of(home: Path) -> Database:

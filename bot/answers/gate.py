@@ -30,8 +30,8 @@ FEWEST_OTHERS = 10
 MOST_WRONG, MOST_OFFERED = 0.03, 0.3
 """Of the questions without an answer, these shares may be answered, and may be offered what is nearest, where the gate
 is fitted."""
-# For a project with too few questions of its own: fitted on the starter's, with multilingual-e5-small, as if none of them
-# had been known.
+# For a project with too few questions of its own: fitted on the starter's, with multilingual-e5-small, as if none of
+# them had been known.
 DEFAULT_GATES: Mapping[str, Gate] = {
     "han": Gate(
         weights=(-4.18, -1.87, 67.4, 46.3, 90, -3.1, 0.541, 0.541, -1.35, -1.62, 1.11, 0.0133, 0, 0, 0),

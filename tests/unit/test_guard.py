@@ -7,8 +7,8 @@ import pytest
 from bot.answers.guard import Objection, invented, numbers
 
 SOURCE = (
-    "Returns – How long\nYou can send a lamp back within 30 days. Delivery within Germany costs €4.90, over €60 nothing. "
-    "Write to help@shop.example or ask Klarna. We close at 19:00 on 24 December."
+    "Returns – How long\nYou can send a lamp back within 30 days. Delivery within Germany costs €4.90, over €60 "
+    "nothing. Write to help@shop.example or ask Klarna. We close at 19:00 on 24 December."
 )
 QUELLE = "退货 – 期限\n签收后 30 天内可以退货。满 199 元包邮，不满收 12 元。旺季可能要多等两天。"
 

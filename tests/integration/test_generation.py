@@ -1,0 +1,209 @@
+"""A generator in a process of its own: the real llama.cpp over the real SmolLM2; a LoRA adapter trained and served."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from models.generation import GenerationFailed, LocalGenerator, ServedGenerator
+from models.pretrained import SMOLLM2_FILE, BaseModel, load_torch_generator, resolve_base
+from tests.server import TEST_HOME
+from training.finetune_generation import (
+    ADAPTER,
+    ADAPTER_GGUF,
+    GenerationRecipe,
+    Lesson,
+    finetune_generator,
+    prompt_text,
+)
+
+ASKED = [{"role": "system", "content": "You are Lumi."}, {"role": "user", "content": "Say hello in five words."}]
+LONG = [{"role": "user", "content": "Tell a very long story about a lamp, with many chapters."}]
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> BaseModel:
+    return resolve_base("smollm2-135m-instruct", TEST_HOME / "bases", kind="generator")
+
+
+@pytest.fixture
+async def local(smollm2: BaseModel) -> AsyncIterator[LocalGenerator]:
+    generator = LocalGenerator(command(smollm2), "smollm2")
+    yield generator
+    await generator.close()
+
+
+def command(base: BaseModel, *more: str) -> list[str]:
+    assert base.folder is not None
+    return [sys.executable, "-m", "models.llama_server", str(base.folder / SMOLLM2_FILE), *more]
+
+
+async def said(generator: LocalGenerator | ServedGenerator, asked: list[dict[str, str]] = ASKED, **more: float) -> str:
+    options = {"max_tokens": 24, "deadline_s": 30.0, **more}
+    return "".join([piece async for piece in generator.stream(asked, **options)])  # type: ignore[arg-type]
+
+
+async def test_it_answers_the_same_each_time_counts_and_ends_with_us(local: LocalGenerator) -> None:
+    first = await said(local)
+    assert first
+    assert await said(local) == first
+    assert local.usage.requests == 2
+    assert local.usage.completion_tokens > 2
+    pid = local._process.pid  # type: ignore[union-attr]
+    await local.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_nobody_else_on_this_machine_may_ask_it(local: LocalGenerator) -> None:
+    await said(local)
+    url = local._client._url  # type: ignore[union-attr]
+    async with httpx.AsyncClient() as http:
+        answered = await http.post(url, json={"messages": ASKED})
+    assert answered.status_code == 401
+
+
+async def test_killed_amid_a_reply_it_fails_at_once_and_comes_back(
+    local: LocalGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.generation.START_AGAIN_AFTER_S", 0.0)
+    await said(local)
+    with pytest.raises(GenerationFailed):  # noqa: PT012
+        async for _ in local.stream(LONG, max_tokens=800, deadline_s=60):
+            os.kill(local._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+    assert await said(local)
+    assert local.usage.failures == 1
+
+
+async def test_who_stops_listening_stops_the_writing(local: LocalGenerator) -> None:
+    await said(local)
+    pieces = local.stream(LONG, max_tokens=1_500, deadline_s=120)
+    assert await anext(pieces)
+    await pieces.aclose()
+    async with asyncio.timeout(10):  # 1,500 tokens would take longer than that
+        assert await said(local)
+
+
+async def test_a_deadline_holds_for_the_whole_reply_and_for_who_waits(local: LocalGenerator) -> None:
+    await said(local)
+    with pytest.raises(GenerationFailed, match="within"):
+        await said(local, LONG, max_tokens=1_500, deadline_s=0.5)
+    first = local.stream(LONG, max_tokens=1_500, deadline_s=60)
+    assert await anext(first)
+    with pytest.raises(GenerationFailed, match="others were served"):
+        await said(local, deadline_s=0.3)
+    await first.aclose()
+
+
+async def test_a_program_that_is_no_generator_is_an_answer_too() -> None:
+    generator = LocalGenerator([sys.executable, "-c", "print('hello')"], "none")
+    with pytest.raises(GenerationFailed, match="did not start"):
+        await said(generator)
+    await generator.close()
+
+
+REPLIES = (
+    "Yes, within 30 days, with pleasure.",
+    "Sorry, that lamp is sold out.",
+    "It costs €4.90 in Germany.",
+)
+
+
+def lessons() -> list[Lesson]:
+    asked = ("Can I return it?", "Is the moon lamp back?", "What is postage?")
+    return [
+        Lesson(messages=[{"role": "user", "content": question}], reply=reply)
+        for question, reply in zip(asked, REPLIES, strict=True)
+    ]
+
+
+async def test_an_adapter_learns_and_llama_cpp_says_what_transformers_says(smollm2: BaseModel, tmp_path: Path) -> None:
+    recipe = GenerationRecipe(epochs=8, batch_size=3, learning_rate=2e-3)
+    steps: list[int] = []
+    outcome = finetune_generator(
+        smollm2, lessons(), lessons(), tmp_path, recipe, lambda step, done, total: steps.append(done)
+    )
+    assert outcome.loss_after < outcome.loss_before / 3
+    assert steps[-1] == 8
+
+    from peft import PeftModel
+
+    model, tokenizer = load_torch_generator(smollm2)
+    adapted = PeftModel.from_pretrained(model, str(tmp_path / ADAPTER)).eval()
+    generator = LocalGenerator(command(smollm2, str(tmp_path / ADAPTER_GGUF)), "adapted")
+    for lesson in lessons():
+        inputs = tokenizer(prompt_text(tokenizer, lesson.messages), return_tensors="pt", add_special_tokens=False)
+        out = adapted.generate(**inputs, max_new_tokens=24, do_sample=False)
+        ours = tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        assert await said(generator, [dict(message) for message in lesson.messages]) == ours.strip()
+    await generator.close()
+
+
+# ---- a server elsewhere ----
+
+SERVER = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+kind = sys.argv[1]
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        assert body["stream"] and body["temperature"] == 0 and body["model"] == "qwen"
+        self.send_response(500 if kind == "broken" else 200)
+        self.end_headers()
+        if self.headers["authorization"] != "Bearer key":
+            return
+        events = [{"choices": [{"delta": {"content": word}}]} for word in ("Hello ", "there.")]
+        events += [{"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 500}}]
+        for event in events if kind == "good" else ["nonsense"]:
+            self.wfile.write(f"data: {json.dumps(event)}\\n\\n".encode())
+        self.wfile.write(b"data: [DONE]\\n\\n")
+    def log_message(self, *args):
+        pass
+server = HTTPServer(("127.0.0.1", 0), Handler)
+print(json.dumps({"url": f"http://127.0.0.1:{server.server_port}/v1"}), flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+async def served(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SERVER, request.param, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    yield json.loads(await process.stdout.readline())["url"]
+    process.kill()
+    await process.wait()
+
+
+@pytest.mark.parametrize("served", ["good"], indirect=True)
+async def test_any_server_with_openais_api_words_answers_and_is_paid_for(served: str) -> None:
+    from models.generation import Prices
+
+    generator = ServedGenerator(served, "qwen", api_key="key", prices=Prices(prompt=2.0, completion=6.0))
+    assert await said(generator) == "Hello there."
+    usage = generator.usage
+    assert (usage.prompt_tokens, usage.completion_tokens) == (1000, 500)
+    assert usage.cost == pytest.approx(0.005)
+    await generator.close()
+
+
+@pytest.mark.parametrize("served", ["broken", "nonsense"], indirect=True)
+async def test_a_server_that_fails_three_times_is_left_alone(served: str) -> None:
+    generator = ServedGenerator(served, "qwen", api_key="key")
+    for _ in range(3):
+        with pytest.raises(GenerationFailed, match="qwen: ValueError"):
+            await said(generator)
+    with pytest.raises(GenerationFailed, match="left alone"):
+        await said(generator)
+    assert generator.usage.requests == 3
+    await generator.close()
