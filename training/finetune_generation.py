@@ -29,7 +29,7 @@ class Lesson:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRecipe:
-    """How a generator is tuned. From `../shared/MODELS.md` §4; one epoch of a thousand lessons takes ten minutes on two cores."""
+    """How a generator is tuned. One epoch of a thousand lessons takes about ten minutes on two cores."""
 
     epochs: float = 1.0
     batch_size: int = 8
