@@ -39,6 +39,7 @@ _SELF_HARM: Patterns = {
     "speaks of suicide": (
         rf"(?<!could )(?<!could have )(?<!could've )\bkill(?:ing|ed|s)? {_SELF}\b",
         r"\b(?:i|i'm|im|me|my|he|she|he's|she's|they)\b[^.!?\n]{0,40}(?<!not )\bsuicid(?:e|al)\b(?! squad)",
+        r"\b(?:thinking|thoughts?|think|thought) (?:about|of) suicide\b|"
         r"\bsuicid(?:e|al) (?:thoughts?|hotline|helpline|prevention|note)|\b(?:commit|attempt)(?:s|ed|ing)? suicide",
         r"\b(?:end|ending|take|taking|took) (?:my|his|her|their) (?:own )?li(?:fe|ves)\b(?! savings)",
         r"\bend(?:ing)? it (?:all|tonight)\b|\bunalive\b|\bhang(?:ing|ed)? (?:my|him|her)self\b",
@@ -72,7 +73,7 @@ _SELF_HARM: Patterns = {
         r"\bself[- ]?harm(?:s|ed|ing)?\b(?!.{0,20}polic)",
         r"(?:been|keep|started|stop|want to|feel like|urge to|going to|thinking of|thinking about) (?:hurt|"
         r"harm|cut)(?:ting|ing)? "
-        rf"{_SELF}(?! (?:on|with|while|when|by|off|out|installing|trying|a|some|badly on))",
+        rf"{_SELF}(?! (?:on|with|while|when|by|off|out|installing|trying|a|some|badly on)\b)",
         r"\b(?:cut|cuts|cutting|slit|slitting|slashed) (?:my|his|her|their) (?:wrists?|veins?|arms? again)",
         r"\b(?:overdosed?|overdosing)\b|\benough (?:pills|tablets)\b.{0,20} (?:finish|end|die|do it)",
         r"\b(?:take|took|taken|taking|swallow|swallowed) (?:all|a whole|the whole|too many|\d{1,3}|forty|"
@@ -203,7 +204,8 @@ _INJECTION: Patterns = {
         r"系[统統](?:的)?(?:提示[词詞]?|指令)|提示[词詞]|(?:初始|[隐隱]藏|原始|内部|最初)的?(?:指令|提示|[设設]定|[规規][则則])",
         r"(?:[输輸]出|打印|复述|複述|重复|重複|泄露|透露|告[诉訴]我|[显顯]示|[给給]我看|"
         r"[说說]出).{0,6}你(?:的|被|收到|得到)(?:[设設]定|指令|[规規][则則]|被?[给給]?的?指示|[配][置])",
-        r"(?:重复|重複|复述|[输輸]出|翻译|打印).{0,6}(?:上面|以上|前面)的?(?:所有|全部)?(?:内容|文字|[话話]|指令|[对對][话話])",
+        r"(?:重复|重複|复述|[输輸]出|翻译|打印).{0,6}(?:上面|以上|前面)的?(?:所有|全部)?(?:内容|文字|[话話]|指令|[对對][话話])|"
+        r"[把将將](?:上面|以上|前面)的?(?:所有|全部)?(?:内容|文字|[话話]|指令|[对對][话話]).{0,6}(?:重复|重複|复述|[输輸]出|翻译|打印)",
     ),
     "gives it another part to play": (
         r"\bdo anything now\b|\bjailbr(?:eak|oken)|\b(?:developer|dev|god|debug(?:ging)?|admin|dan|"
