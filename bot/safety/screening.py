@@ -15,7 +15,8 @@ from bot.safety.patterns import ADDRESSED_TO_A_READER, PATTERNS, Kind
 from bot.safety.readings import plain, readings
 
 MOST_CHARS = 4_000
-"""Read of a text: its beginning and its end, where instructions stand."""
+"""Read of a text, half at its beginning and half at its end. Whoever writes more is not asking a shop something."""
+TOO_LONG = "is longer than what is read"
 WORDS_OF_A_WISH, HAN_OF_A_WISH = 4, 6
 """From so many words, or Chinese characters, beside the abuse on, a message says something else too."""
 _WORD = re.compile(r"[a-zà-ɏ']{2,}")
@@ -48,7 +49,7 @@ def screen(text: str) -> Finding | None:
         why = _instructions(bounded, _compiled(kind)) if kind == "injection" else _first(read, _compiled(kind))
         if why is not None:
             return Finding(kind=kind, why=why, has_a_wish=kind == "toxic" and _has_a_wish(read))
-    return None
+    return Finding(kind="injection", why=TOO_LONG) if len(text) > MOST_CHARS else None
 
 
 def instructions_in(text: str) -> str | None:
