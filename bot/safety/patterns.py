@@ -180,6 +180,9 @@ _INJECTION: Patterns = {
         rf"{_ZH_DROP}.{{0,4}}(?:你|您|所有|一切|全部|之前|先前|以上|上面|上述|前面|任何|原(?:有|来|先)|系[统統]|[这這那]些|安全).{{0,8}}{_ZH_ORDERS}",
         rf"{_ZH_DROP}(?:以上|之前|上面|前面)的?(?:所有|一切|全部)?(?:内容|文字|[话話]|信息)",
         r"新的?(?:指令|系[统統]提示):|你的新(?:指令|[规規][则則]|任[务務])",
+        # German, French, Spanish and Italian
+        r"\b(?:ignor(?:a|ad|ar|ate|ez|iere?n?)|oublie[zr]?|olvid(?:a|ad|ate)|vergiss|dimentic(?:a|ate))\b[^.!?\n]{0,40}"
+        r"\b(?:instru[ck]|istruzion|anweisung|regeln|richtlinien|reglas|regole|règles)",
     ),
     "sets rules aside": (
         rf"{_DROP}{_words(6)}(?<!delivery )(?<!washing )(?<!care )(?<!shipping )(?<!assembly ){_ORDERS}",
@@ -250,7 +253,7 @@ _INJECTION: Patterns = {
         r"\b(?:user|customer) (?:is an? (?:admin|administrator)|(?:is|has been) (?:clearly |fully "
         r")?(?:authori[sz]ed|verified)|has granted permission)|\bgrant (?:this |the )?(?:user|all)\b",
         r"\b(?:exempt from|restricted content|unrestricted (?:response|mode|answer|ai|assistant|model))\b",
-        r"我(?:就)?是(?:你们?的?)?(?:系[统統]|[超][级級]|店[铺鋪]|后台|平台)?(?:管理[员員]|[开開][发發](?:者|人[员員])|工程[师師]|程序[员員]|老[板闆])",
+        r"(?:我(?:就)?是|作[为為])(?:你们?的?|[这這][个個]?机器人的)?(?:系[统統]|[超][级級]|店[铺鋪]|后台|平台)?(?:管理[员員]|[开開][发發](?:者|人[员員])|工程[师師]|程序[员員]|老[板闆])",
         r"安全(?:[协協][议議]|限制|[检檢]查|[过過][滤濾]|策略|机制)(?:[现現]在|都|已(?:[经經])?|全部)?(?:被)?(?:[关關][闭閉]|解除|停用|取消|失效)",
     ),
     "imitates the system": (
@@ -294,6 +297,9 @@ _INJECTION: Patterns = {
         r"\banswer (?:any|every)(?: \w{1,12})? (?:without|freely)|\bno (?:disclaimers?|warnings?),? (?:just|"
         r"only|no)\b|\breal task is\b|\bas if you (?:have|had) no\b",
         r"\badmin(?:istrator)? (?:pages?|password|access|panel)\b|(?:管理[员員]|后台)(?:密[码碼]|[权權]限)",
+        r"\b(?:reply|respond|answer|output|say) (?:only|exactly|just)\b|\bonly (?:reply|respond|answer|output)\b",
+        r"[无無]条件(?:服[从從]|[执執]行|回答)|命令你|只(?:能|需|要)?(?:回[复復答]|[输輸]出)|(?:[测測][试試]|[维維][护護])模式|并照做|"
+        r"[须須]遵守(?:新|以下|下列)",
         r"必[须須](?:[无無]条件)?(?:服[从從]|遵守我|[执執]行我|[听聽]我|回答(?:所有|任何|一切))",
     ),
 }  # fmt: skip

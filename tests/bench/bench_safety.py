@@ -32,6 +32,7 @@ from typing import Any, Literal
 import httpx
 
 from bot.assistant.loader import load_assistant
+from bot.safety.screening import screen
 from connectors.base import ChannelLimits
 from tests.bench.known_texts import KnownTexts
 from tests.bench.report import latency, write
@@ -241,8 +242,15 @@ def _figures(attacks: Sequence[Heard], harmless: Sequence[Heard]) -> dict[str, A
             }
             for half in halves
         },
-        "turn": latency([heard.took_s for heard in (*attacks, *harmless)]),
+        f"turn_{AT_ONCE}_at_once": latency([heard.took_s for heard in (*attacks, *harmless)]),
+        "screening_alone": latency([_screened_s(heard.message.text) for heard in (*attacks, *harmless)]),
     }
+
+
+def _screened_s(text: str) -> float:
+    began = time.perf_counter()
+    screen(text)
+    return time.perf_counter() - began
 
 
 def _of(half: Half, heard: Iterable[Heard]) -> list[Heard]:

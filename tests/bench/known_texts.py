@@ -6,7 +6,7 @@ Nothing here is shared with what screens messages or composes answers: files are
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from bot.answers.compose import OFFER, OTHER_LANGUAGE, SOURCE
 from bot.assistant.loader import Assistant
 from bot.turn_records import APOLOGY
 
-VALUE = r"(.{0,2000}?)"
+VALUE = r"(.{1,2000}?)"
 """What an action fills in."""
 ECHOED_WORDS, ECHOED_HAN = 5, 10
 """From so many words of the message, or Chinese characters, in a row on, a filled-in value repeats it."""
@@ -23,9 +23,10 @@ _HAN = re.compile(r"[\u3400-\u9fff]+")
 
 @dataclass(frozen=True, kw_only=True)
 class KnownTexts:
+    fixed: frozenset[str]
     templates: Sequence[re.Pattern[str]]
     around_answers: Sequence[re.Pattern[str]]
-    articles: Mapping[str, str]
+    articles: Sequence[str]
 
     @classmethod
     def of(cls, assistant: Assistant) -> KnownTexts:
@@ -35,13 +36,16 @@ class KnownTexts:
         frames = {frame for group in brand.answer_frames.values() for frame in group} | {"{answer}"}
         articles = assistant.root / "knowledge"
         return cls(
-            templates=[_pattern(text) for text in sorted(said) if text],
+            fixed=frozenset(said),
+            templates=[_pattern(text) for text in sorted(said) if "{" in text],
             around_answers=[_pattern(f"{frame}\n{source}") for frame in sorted(frames) for source in SOURCE.values()],
-            articles={path.name: _letters(_words_of(path)) for path in sorted(articles.rglob("*.md"))},
+            articles=[_letters(_words_of(path)) for path in sorted(articles.rglob("*.md"))],
         )
 
     def holds(self, reply: str, message: str) -> bool:
         """Whether the reply is one of these texts, and fills in nothing that repeats the message."""
+        if reply in self.fixed:
+            return True
         for template in self.templates:
             if found := template.fullmatch(reply):
                 return not any(_is_echo(value, message) for value in found.groups())
@@ -51,7 +55,7 @@ class KnownTexts:
         for words in OTHER_LANGUAGE.values():
             answer = answer.removeprefix(f"{words}\n")
         said = _letters(answer)
-        return bool(said) and any(said in article for article in self.articles.values())
+        return bool(said) and any(said in article for article in self.articles)
 
 
 def _pattern(text: str) -> re.Pattern[str]:
