@@ -6,12 +6,12 @@ Invariant: the same text always gets the same finding, and its `why` names the p
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from bot.safety.patterns import ADDRESSED_TO_A_READER, PATTERNS, Kind
+from bot.safety.patterns import ADDRESSED_TO_A_READER, PATTERNS, Kind, Patterns
 from bot.safety.readings import plain, readings
 
 MOST_CHARS = 4_000
@@ -72,7 +72,8 @@ def _instructions(text: str, patterns: _Named) -> str | None:
 
 
 def _first(read: str, patterns: _Named) -> str | None:
-    return next((why for why, pattern in patterns if pattern.search(read)), None)
+    has_han = _HAN.search(read) is not None
+    return next((why for why, pattern in patterns if (has_han or _is_latin(pattern)) and pattern.search(read)), None)
 
 
 def _has_a_wish(read: str) -> bool:
@@ -84,4 +85,20 @@ def _has_a_wish(read: str) -> bool:
 
 @cache
 def _compiled(kind: Kind) -> _Named:
-    return tuple((why, re.compile("|".join(sources), re.MULTILINE)) for why, sources in PATTERNS[kind].items())
+    return tuple(_each(PATTERNS[kind]))
+
+
+def _each(patterns: Patterns) -> Iterator[tuple[str, re.Pattern[str]]]:
+    """A name's Latin sources as one pattern that begins where a word does, also beside Chinese; its Chinese ones as
+    another, which a text without Chinese is spared."""
+    for why, sources in patterns.items():
+        latin = "|".join(source for source in sources if not _HAN.search(source))
+        chinese = "|".join(source for source in sources if _HAN.search(source))
+        if latin:
+            yield why, re.compile(rf"(?<!\w)(?:{latin})", re.MULTILINE | re.ASCII)
+        if chinese:
+            yield why, re.compile(chinese, re.MULTILINE)
+
+
+def _is_latin(pattern: re.Pattern[str]) -> bool:
+    return bool(pattern.flags & re.ASCII)
