@@ -230,7 +230,7 @@ _INJECTION: Patterns = {
         r"immoral|unethical)\b|\bnever (?:refuses?|break character|say no)\b",
         r"\b(?:stay|remain|break(?:ing)?) (?:in )?character\b|\b(?:fictional|evil) (?:character|ai|chatbot|"
         r"entity)\b|\bcharacter (?:called|named)\b|\brespond as (?:such|two)\b",
-        r"(?<!this )(?<!you )(?<!u )(?<!a )\bchat ?gpt\b|\bopenai\b|\bsimulat(?:e|ing) (?:a|an|another|being|"
+        r"\bchat ?gpt\b(?=[^?\n]{12})|\bopenai\b|\bsimulat(?:e|ing) (?:a|an|another|being|"
         r"the|two)\b|\bopposite day\b|\bawait(?:ing)? \W?input\b",
         r"\b(?:char|character|persona|scenario|user) ?(?:name|description)?\)? ?[=:] ?[\[\"'{<(]|\{\{(?:char|"
         r"user)\}\}|\[(?:start|system|ooc|scenario)\b",
