@@ -14,9 +14,18 @@ from typing import Any, Protocol
 from bot.assistant.loader import Assistant
 from bot.dialogue.effects import AskNlg, Effect, EffectResult, NlgFailed, RunAction, Steps
 from bot.dialogue.manager import Decision, DialogueModel, Turn, UserMessage, compile_assistant
-from bot.dialogue.parsing import FALLBACK_INTENT, KNOWLEDGE, answered_by_knowledge, parse_payload, to_parse_data
+from bot.dialogue.parsing import (
+    FALLBACK_INTENT,
+    KNOWLEDGE,
+    SAFETY,
+    answered_by_knowledge,
+    parse_payload,
+    screened,
+    to_parse_data,
+)
 from bot.dialogue.policies import Policy
 from bot.dialogue.tracker import Tracker
+from bot.safety.screening import Finding, screen
 from models.base import OUT_OF_SCOPE_INTENTS, Understander, Understanding
 from models.languages import is_asking
 from models.value_options import DUCKLINGS, EXTRACTOR
@@ -54,9 +63,12 @@ class ResponseServer(Protocol):
 class KnowledgeSource(Protocol):
     """Answers from the company's documents."""
 
-    async def look_up(self, text: str, intent: str | None, *, may_offer: bool) -> Mapping[str, Any] | None:
+    async def look_up(
+        self, text: str, intent: str | None, *, may_offer: bool, is_guarded: bool
+    ) -> Mapping[str, Any] | None:
         """What they say to this message, with a `text` and a `probability`; None where they do not answer it, or where
-        the assistant's own response to `intent` does it better. `may_offer`: headings may be offered instead."""
+        the assistant's own response to `intent` does it better. `may_offer`: headings may be offered instead;
+        `is_guarded`: nothing reads the message that could be talked into something."""
         ...
 
     async def quote(self, passage_id: str) -> Mapping[str, Any] | None:
@@ -193,16 +205,28 @@ async def read_message(text: str, bot: Bot, understander: Understander) -> Readi
     payload = parse_payload(text, bot.assistant.domain)
     if payload is not None:
         return Reading(parse_data=await _chosen(payload, bot) or payload, understanding=None)
-    served, [understanding] = await asyncio.gather(_served_values(text, bot), understander.understand([text]))
+    served, [understanding], finding = await asyncio.gather(
+        _served_values(text, bot), understander.understand([text]), asyncio.to_thread(screen, text)
+    )
     assistant = bot.assistant
     parse_data = to_parse_data(
         understanding, assistant.fallback, assistant.domain, selects_across=assistant.selects_across
     )
     if served is not None:
         parse_data["entities"] = [*(one for one in parse_data["entities"] if not _is_value(one)), *served]
-    if answers := await _answered(text, parse_data, bot):
+    intent = _intent_of(finding, bot) if finding else None
+    if finding is not None:
+        parse_data = screened(parse_data, finding.to_json(), intent)
+    if intent is None and (answers := await _answered(text, parse_data, bot)):
         parse_data = answers
     return Reading(parse_data=parse_data, understanding=understanding)
+
+
+def _intent_of(finding: Finding, bot: Bot) -> str | None:
+    """What a message gets that needs care; None where it is answered as any other: the assistant has no such intent, or
+    beside the abuse there is something to answer."""
+    intent = bot.assistant.config.safety.intents.get(finding.kind)
+    return intent if intent in bot.assistant.domain.intents and not finding.has_a_wish else None
 
 
 async def _chosen(payload: dict[str, Any], bot: Bot) -> dict[str, Any] | None:
@@ -223,7 +247,7 @@ async def _answered(text: str, parse_data: Mapping[str, Any], bot: Bot) -> dict[
     is_lost = intent in {config.intent, FALLBACK_INTENT, *OUT_OF_SCOPE_INTENTS}
     if not is_lost and intent not in config.instead_of and not (intent in config.before and is_asking(text)):
         return None
-    found = await bot.knowledge.look_up(text, intent, may_offer=is_lost)
+    found = await bot.knowledge.look_up(text, intent, may_offer=is_lost, is_guarded=SAFETY in parse_data)
     return None if found is None else answered_by_knowledge(parse_data, config.intent, found)
 
 

@@ -3,7 +3,8 @@
 Each format becomes blocks first (headings and paragraphs), and blocks become passages in one place.
 
 Invariants: a passage's id depends on its document's path and its own words alone, so that an unchanged passage is
-never embedded again; what cannot be read is a problem with the file's name, and the other files are read all the same.
+never embedded again; what cannot be read is a problem with the file's name, and the other files are read all the same;
+no passage holds what a reader does not see, or instructions to whoever answers from it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from bot.answers.hidden import left_out, shown_in, take_out_hidden, without_invisible
+from bot.safety.screening import instructions_in
 from connectors.base import storable_text
 from models.languages import identify_language
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup
 
 MAX_PASSAGE_CHARS = 900
 """Longer sections are divided between paragraphs: about what the embedding model reads, and what a person does."""
@@ -77,7 +83,7 @@ class Passage:
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentProblem:
-    """Why a file, or a line of its front matter, was left out."""
+    """Why a file, a section or a line of its front matter was left out."""
 
     path: Path
     message: str
@@ -96,8 +102,11 @@ class Block:
 
 @dataclass(kw_only=True)
 class _Document:
+    """`notices`: what is worth telling about what was not taken over."""
+
     blocks: list[Block]
     about: Mapping[str, Any] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
 
 
 class _Unreadable(Exception):
@@ -115,15 +124,16 @@ def read_passages(folder: Path) -> tuple[list[Passage], list[DocumentProblem]]:
             problems.append(DocumentProblem(path=path, message=f"not a kind of file that is read ({kinds}); left out"))
             continue
         try:
-            found = _passages(path.relative_to(folder).as_posix(), reader(path.read_bytes()))
+            found, notices = _passages(path.relative_to(folder).as_posix(), reader(path.read_bytes()))
         except _Unreadable as error:
             problems.append(DocumentProblem(path=path, message=f"{error}; left out"))
             continue
         except Exception as error:  # noqa: BLE001  one strange file, in a dozen ways, must not cost the others
             problems.append(DocumentProblem(path=path, message=f"it cannot be read ({error!r:.200}); left out"))
             continue
-        if not found:
-            problems.append(DocumentProblem(path=path, message="no text was found in it"))
+        if not found and not notices:
+            notices = ["no text was found in it"]
+        problems += [DocumentProblem(path=path, message=notice) for notice in notices]
         passages += found
     return passages, problems
 
@@ -141,9 +151,13 @@ def _is_hidden(path: Path, folder: Path) -> bool:
 # ---- blocks → passages ----
 
 
-def _passages(source: str, document: _Document) -> list[Passage]:
-    about = document.about
-    blocks = [Block(text=storable_text(block.text), level=block.level) for block in document.blocks]
+def _passages(source: str, document: _Document) -> tuple[list[Passage], list[str]]:
+    """Its passages, and what is worth telling about what is none."""
+    about, notices = document.about, [*document.notices]
+    written = [Block(text=storable_text(block.text), level=block.level) for block in document.blocks]
+    blocks = [Block(text=without_invisible(block.text), level=block.level) for block in written]
+    if blocks != written:
+        notices.append("invisible characters are left out")
     document = _Document(blocks=blocks, about=about)
     first = next((block.text for block in document.blocks if block.level), "")
     title = storable_text(str(about.get("title") or first or Path(source).stem.replace("-", " ").replace("_", " ")))
@@ -153,14 +167,17 @@ def _passages(source: str, document: _Document) -> list[Passage]:
     anchors: set[str] = set()
     passages: dict[str, Passage] = {}
     for heading, text in _sections(document.blocks, title):
-        anchor = _anchor(heading, anchors)
-        for part in _parts(text):
+        anchor, parts = _anchor(heading, anchors), [*_parts(text)]
+        if why := next(filter(None, map(instructions_in, (title, heading, *parts))), None):
+            notices.append(f"the section “{heading or title}” {why}; left out")
+            continue
+        for part in parts:
             name = hashlib.sha256(f"{source}\n{title}\n{heading}\n{part}".encode()).hexdigest()[:16]
             passages[name] = Passage(
                 id=name, source=source, title=title, heading=heading, anchor=anchor, text=part, language=language,
                 url=url, **bounds,
             )  # fmt: skip
-    return [*passages.values()]
+    return [*passages.values()], notices
 
 
 def _day(value: object, name: str) -> date | None:
@@ -277,7 +294,7 @@ def _markdown(raw: bytes) -> _Document:
         about = loaded if isinstance(loaded, dict) else {}
         text = text[found.end() :]
     html = MarkdownIt("commonmark").enable("table").render(text)
-    return _Document(blocks=_html_blocks(html), about=about)
+    return _page(html, about)
 
 
 def _html(raw: bytes) -> _Document:
@@ -291,21 +308,29 @@ def _html(raw: bytes) -> _Document:
         about["language"] = str(root["lang"]).partition("-")[0].lower()
     if isinstance(link := page.find("link", rel="canonical"), Tag) and link.get("href"):
         about["url"] = str(link["href"])
-    return _Document(blocks=_html_blocks(str(page.find("main") or page.body or page)), about=about)
+    return _page(str(page.find("main") or page.body or page), about)
 
 
 _LEFT_OUT = ("script", "style", "nav", "header", "footer", "aside", "form", "noscript", "template", "svg")
 _BLOCKS = ("h1", "h2", "h3", "h4", "h5", "h6", "p", "li", "tr", "pre", "blockquote", "dt", "dd", "div", "section")
 
 
-def _html_blocks(html: str) -> list[Block]:
+def _page(html: str, about: Mapping[str, Any]) -> _Document:
+    """What is seen of a page."""
+    from bs4 import BeautifulSoup
+
+    page = BeautifulSoup(html, "html.parser")
+    for unwanted in page(_LEFT_OUT):
+        unwanted.decompose()
+    notices = take_out_hidden(page)
+    return _Document(blocks=_html_blocks(page), about=about, notices=notices)
+
+
+def _html_blocks(page: BeautifulSoup) -> list[Block]:
     """Innermost blocks in order; a list's items stay together, a table's row is one line."""
-    from bs4 import BeautifulSoup, Tag
+    from bs4 import Tag
     from bs4.element import NavigableString
 
-    soup = BeautifulSoup(html, "html.parser")
-    for unwanted in soup(_LEFT_OUT):
-        unwanted.decompose()
     blocks: list[Block] = []
     lines: list[str] = []
 
@@ -344,7 +369,7 @@ def _html_blocks(html: str) -> list[Block]:
         end_list()
         blocks.append(Block(text=text, level=int(kind[1]) if re.fullmatch(r"h[1-6]", kind) else 0))
 
-    walk(soup)
+    walk(page)
     end_list()
     return blocks
 
@@ -408,19 +433,24 @@ def _docx(raw: bytes) -> _Document:
         document = Document(io.BytesIO(raw))
     except (PackageNotFoundError, BadZipFile, KeyError, ValueError) as error:
         raise _Unreadable(f"it is not a Word document that can be read ({error})") from error
-    blocks = []
+    blocks: list[Block] = []
+    notices: list[str] = []
     for item in document.iter_inner_content():
         if isinstance(item, Table):
             # A merged cell stands there once for each column that it covers.
             cells = [{id(cell._tc): cell.text.strip() for cell in row.cells}.values() for row in item.rows]
             rows = [" | ".join(texts) for texts in cells]
             blocks.append(Block(text="\n".join(row for row in rows if row.strip(" |"))))
-        elif item.text.strip():
+            continue
+        shown, unseen = shown_in(item)
+        if unseen:
+            notices.append(left_out(unseen))
+        if shown:
             style = (item.style.name if item.style is not None else "") or ""
             heading = re.fullmatch(r"(?:Heading|标题) ([1-6])", style)
             level = 1 if style == "Title" else int(heading[1]) if heading else 0
-            blocks.append(Block(text=item.text.strip(), level=level))
-    return _Document(blocks=blocks)
+            blocks.append(Block(text=shown, level=level))
+    return _Document(blocks=blocks, notices=notices)
 
 
 def _text(raw: bytes) -> _Document:

@@ -41,13 +41,13 @@ def check_references(assistant: Assistant, nlu_intents: Mapping[str, Where], pro
         _check_mappings(slot, domain, problems)
     _check_responses(domain, problems)
     _check_actions(assistant, problems)
-    answers = assistant.config.answers
-    _check_nlu(domain, nlu_intents, {*DEFAULT_INTENTS, *([answers.intent] if answers else [])}, problems)
+    _check_nlu(domain, nlu_intents, {*DEFAULT_INTENTS, *_given_without_examples(assistant)}, problems)
     _check_retrieval(domain, nlu_intents, problems)
     _check_policies(assistant, problems)
     check_pipeline(assistant, problems)
     _check_answers(assistant, problems)
     _check_suggestions(assistant, problems)
+    _check_safety(assistant, problems)
     for entity in assistant.config.values:
         if entity not in domain.entities:
             hint = _nearest(entity, domain.entities) or "Add it under `entities:` in the domain."
@@ -89,6 +89,21 @@ def _check_suggestions(assistant: Assistant, problems: Problems) -> None:
         if name not in known:
             hint = _nearest(name, known) or "Add it to the domain."
             problems.error(where, f"the buttons of `suggestions` send the unknown {kind} '{name}'", hint)
+
+
+def _check_safety(assistant: Assistant, problems: Problems) -> None:
+    """`safety:` of kefu.yml: what it names exists."""
+    known = assistant.domain.intents
+    for name in sorted(assistant.config.safety.named - known.keys()):
+        hint = _nearest(name, known) or "Add it under `intents:` in the domain, and a rule that says what follows."
+        where = Where(file=assistant.root / "kefu.yml")
+        problems.error(where, f"`safety` gives messages the unknown intent '{name}'", hint)
+
+
+def _given_without_examples(assistant: Assistant) -> list[str]:
+    """Intents that messages get by other means than by what they say."""
+    answers = assistant.config.answers
+    return [*assistant.config.safety.intents.values(), *([answers.intent] if answers else [])]
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from bot.assistant.source import Node, Problems, resolve_variables
 from bot.assistant.suggestions import SuggestionsConfig, read_suggestions
 from bot.errors import Where
+from bot.safety.patterns import PATTERNS, Kind
 from models.value_options import DIMENSIONS, DUCKLINGS, zone_of
 
 
@@ -121,6 +122,23 @@ class AnswersConfig:
     before: frozenset[str] = frozenset()
 
 
+SAFETY_INTENTS: Mapping[Kind, str] = {kind: kind for kind in PATTERNS if kind != "injection"}
+"""What a message of each kind gets where kefu.yml says nothing; one that instructs the bot is answered as any other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetyConfig:
+    """What follows when a message needs care (`bot.safety`).
+
+    Attributes:
+        intents: kind → what such a message gets; nothing follows where the domain does not list it.
+        named: the intents that kefu.yml names itself, which must be there.
+    """
+
+    intents: Mapping[Kind, str] = field(default_factory=lambda: dict(SAFETY_INTENTS))
+    named: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, kw_only=True)
 class GenerationConfig:
     """Who words answers from documents. Without a server: the local generator, once it was trained.
@@ -157,6 +175,7 @@ class KefuConfig:
         answers: when the company's documents answer; None: never.
         generation: who words those answers.
         suggestions: what `action_suggest` shows; None: nothing.
+        safety: what follows when a message needs care.
         file_text: what the bot reads where a customer sent files without words; `{names}` are the files' names.
     """
 
@@ -170,13 +189,14 @@ class KefuConfig:
     answers: AnswersConfig | None = None
     generation: GenerationConfig = GenerationConfig()
     suggestions: SuggestionsConfig | None = None
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
 
 
 _ASSISTANT_ID = re.compile(r"[\w-][\w.-]{0,63}")  # it names a folder under KEFU_HOME
 _CONFIG_KEYS = frozenset({"recipe", "assistant_id", "language", "pipeline", "policies", "importers", "version"})
 _KEFU_KEYS = frozenset(
     {"base", "recipe", "close_after_min", "values", "timezone", "dialogue", "rasa_url", "rasa_token", "file_text"}
-    | {"answers", "generation", "suggestions"}
+    | {"answers", "generation", "safety", "suggestions"}
 )
 _GENERATION_KEYS = frozenset({"base", "server", "model", "api_key", "languages", "deadline_s", "prices"})
 DEFAULT_POLICIES = (
@@ -399,6 +419,7 @@ def read_kefu_config(root: Node | None, problems: Problems, variables: Mapping[s
         answers=_read_answers(root.get("answers"), problems),
         generation=_read_generation(root.get("generation"), problems, variables or {}),
         suggestions=read_suggestions(root.get("suggestions"), problems),
+        safety=_read_safety(root.get("safety"), problems),
     )
 
 
@@ -452,6 +473,16 @@ def _read_generation(node: Node | None, problems: Problems, variables: Mapping[s
         if "prices" in given
         else {},
     )
+
+
+def _read_safety(node: Node | None, problems: Problems) -> SafetyConfig:
+    """`safety: {toxic: abuse, legal_threat: null}`: another intent for a kind, or none."""
+    if node is None or node.is_null or not node.expect_map(problems):
+        return SafetyConfig()
+    node.warn_unknown_keys(frozenset(PATTERNS), problems)
+    said = {kind: None if part.is_null else part.text(problems) for kind in PATTERNS if (part := node.get(kind))}
+    intents = {kind: name for kind, name in {**SAFETY_INTENTS, **said}.items() if name}
+    return SafetyConfig(intents=intents, named=frozenset(name for name in said.values() if name))
 
 
 def read_settings(root: Node | None, variables: Mapping[str, str], problems: Problems) -> Mapping[str, Any]:

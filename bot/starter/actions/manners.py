@@ -27,7 +27,7 @@ _MOOD_WINDOW = 3
 _OFFER_PAUSE = 5
 _OFFER = "utter_offer_person"
 # These messages get the offer of a person by themselves.
-_OFFERED_ANYWAY = ("complaint", "human_handoff", "damaged_item")
+_OFFERED_ANYWAY = ("complaint", "human_handoff", "damaged_item", "self_harm", "legal_threat", "toxic")
 _FORMS_OF_PEOPLE = ("handoff_form", "complaint_form")
 
 
