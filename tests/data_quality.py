@@ -61,6 +61,22 @@ def answer_complaints(starter: Path) -> Iterator[str]:
         yield f"{measured[j][0]}: learned from too: {learned[i][1].question} / {measured[j][1].question}"
 
 
+def claim_complaints(starter: Path) -> Iterator[str]:
+    """Of the pairs that the guard learns from: those that repeat each other or the ones that measure it."""
+    learned = _claims(sorted((starter / "answers" / "claims").glob("*.jsonl")))
+    measured = _claims(sorted((REPOSITORY / "tests" / "answers").glob("contrast_*.jsonl")))
+    grams_of_learned = [grams(text) for _, text in learned]
+    for i, j in pairs_within(grams_of_learned):
+        yield f"{learned[j][0]}: alike: {learned[i][1]} / {learned[j][1]}"
+    for i, j in pairs_between(grams_of_learned, [grams(text) for _, text in measured]):
+        yield f"{measured[j][0]}: learned from too: {learned[i][1]} / {measured[j][1]}"
+
+
+def _claims(files: Sequence[Path]) -> list[tuple[Path, str]]:
+    """The true sentence of each pair; the false one is nearly the same."""
+    return [(path, json.loads(line)["true"]) for path in files for line in path.read_text("utf-8").splitlines()]
+
+
 def _questions(files: Sequence[Path]) -> list[tuple[Path, Asked]]:
     found = []
     for path in files:
@@ -107,7 +123,7 @@ def main() -> int:
         assistant, tests = load_assistant(folder, {}), load_tests(folder)
         found += complaints(assistant, tests)
         if folder == STARTER:
-            found += answer_complaints(folder)
+            found += [*answer_complaints(folder), *claim_complaints(folder)]
             RESULT.parent.mkdir(exist_ok=True)
             RESULT.write_text(
                 json.dumps(figures(assistant, tests), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"

@@ -17,6 +17,7 @@ from typing import Any
 from bot.answers.compose import Answer, written_by
 from bot.answers.documents import Passage
 from bot.answers.guard import Guard, Objection
+from bot.redaction import mask
 from models.generation import GenerationFailed, Generator
 
 MOST_TOKENS = 120
@@ -60,15 +61,15 @@ class Writer:
     """Writes replies in the languages that its generator is good enough for.
 
     Args:
-        guard: None lets nothing but looked-up facts be checked; only where the operator chose a server without one.
         names: by language, the assistant's and the shop's.
+        is_elsewhere: the generator is not ours: it sees placeholders for personal data, and they are filled in again.
     """
 
     def __init__(
         self, generator: Generator, guard: Guard, names: Mapping[str, tuple[str, str]], languages: Sequence[str],
-        *, sign_offs: Mapping[str, str] | None = None, deadline_s: float = DEADLINE_S,
+        *, sign_offs: Mapping[str, str] | None = None, deadline_s: float = DEADLINE_S, is_elsewhere: bool = False,
     ) -> None:  # fmt: skip
-        self.generator, self._sign_offs = generator, sign_offs or {}
+        self.generator, self._sign_offs, self._is_elsewhere = generator, sign_offs or {}, is_elsewhere
         self._guard, self._names, self._languages, self._deadline_s = guard, names, frozenset(languages), deadline_s
 
     def serves(self, answer: Answer, language: str) -> bool:
@@ -87,13 +88,16 @@ class Writer:
         """One reply, sentence by checked sentence."""
         began, first_s = time.monotonic(), None
         source = source_of(answer.passage)
-        prompt = messages(*self._names.get(language, self._names["en"]), source, question)
+        masked = mask(question) if self._is_elsewhere else mask()
+        read = masked.texts[0] if masked.texts else question
+        prompt = messages(*self._names.get(language, self._names["en"]), source, read)
         told = [*said[-SAID_BEFORE:], question]
         sentences: list[str] = []
         try:
             pieces = self.generator.stream(prompt, max_tokens=MOST_TOKENS, deadline_s=self._deadline_s)
             async with contextlib.aclosing(_whole_sentences(pieces)) as whole:
-                async for sentence in whole:
+                async for written in whole:
+                    sentence = masked.restore(written)
                     found = await asyncio.to_thread(self._guard.objection, sentence, source, told, language)
                     if found is not None:
                         problem = f"{found.kind}: {found.words}" if found.words else found.kind

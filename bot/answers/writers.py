@@ -62,6 +62,7 @@ class Writers:
         return Writer(
             generator, guard, self.names, self.config.languages or languages,
             sign_offs=self.sign_offs, deadline_s=self.config.deadline_s,
+            is_elsewhere=self.config.server is not None,
         )  # fmt: skip
 
     def _generator(self) -> tuple[Generator, tuple[str, ...]]:

@@ -144,14 +144,15 @@ class GenerationConfig:
     """Who words answers from documents. Without a server: the local generator, once it was trained.
 
     Attributes:
-        is_on: off, documents are only ever quoted.
+        is_on: off, documents are only ever quoted. That is the default: the guard sees a small generator's mistakes far
+            too seldom (results/guard.json).
         base: what the local generator is trained from: a hub id, a folder, or a known wheel's name.
         server: up to `/v1`, of a server with OpenAI's chat API; `model` as it calls it.
         languages: in which it may word answers; None: the local one in those it was trained for, a server in both.
         prices: of a million tokens, "prompt" and "completion".
     """
 
-    is_on: bool = True
+    is_on: bool = False
     base: str = "smollm2-135m-instruct"
     server: str | None = None
     model: str = ""
@@ -447,7 +448,7 @@ def _read_generation(node: Node | None, problems: Problems, variables: Mapping[s
     if not node.is_map:
         if node.text(problems) not in ("on", "off"):
             problems.error(node, "`generation` is neither off nor a map", "Write `generation: off`, or name a server.")
-        return GenerationConfig(is_on=node.text(problems) != "off")
+        return GenerationConfig(is_on=node.text(problems) == "on")
     node.warn_unknown_keys(_GENERATION_KEYS, problems)
     given = {key: part for key in _GENERATION_KEYS if (part := node.get(key)) is not None and not part.is_null}
     texts = {
@@ -464,7 +465,8 @@ def _read_generation(node: Node | None, problems: Problems, variables: Mapping[s
         )
     deadline = given["deadline_s"].number(problems) if "deadline_s" in given else None
     return GenerationConfig(
-        **texts,  # type: ignore[arg-type]
+        is_on=True,
+        **texts,
         languages=tuple(each.text(problems) or "" for each in given["languages"].elements())
         if "languages" in given
         else None,

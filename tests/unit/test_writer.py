@@ -1,0 +1,126 @@
+"""Replies sentence by sentence: each is checked before the next is heard, and what fails is the passage's to say."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bot.answers.compose import Answer
+from bot.answers.documents import Passage
+from bot.answers.guard import Guard
+from bot.answers.writer import Writer
+from models.generation import GenerationFailed, Message, Usage
+
+PASSAGE = Passage(
+    id="p", source="en/returns.md", title="Returns", heading="How long", anchor="how-long",
+    text="You can send a lamp back within 30 days.", language="en",
+)  # fmt: skip
+ANSWER = Answer(text="quoted", quoted=PASSAGE.text, passage=PASSAGE, probability=0.97, hits=())
+NAMES = {"en": ("Lumi", "Lantern & Loom"), "zh": ("小灯", "灯与织")}
+
+
+@dataclass
+class Scripted:
+    """A generator that says these pieces, then fails where it is told to."""
+
+    pieces: Sequence[str]
+    failure: str | None = None
+    asked: list[list[Message]] = field(default_factory=list)
+    heard: int = 0
+    name: str = "scripted/1"
+    usage: Usage = field(default_factory=Usage)
+
+    async def stream(
+        self, messages: Sequence[Message], *, max_tokens: int, deadline_s: float
+    ) -> AsyncGenerator[str, None]:
+        self.asked.append(list(messages))
+        for piece in self.pieces:
+            self.heard += 1
+            yield piece
+        if self.failure:
+            raise GenerationFailed(self.failure)
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass
+class Judge:
+    """Finds all sentences supported but those that hold one of these words."""
+
+    against: tuple[str, ...] = ()
+
+    def score(self, task: str, pairs: Sequence[tuple[str, str]]) -> Any:
+        assert task == "supports"
+        return np.array([-9.0 if any(word in text for word in self.against) else 9.0 for text, _ in pairs])
+
+
+def writer(generator: Scripted, *against: str, **more: Any) -> Writer:
+    guard = Guard(Judge(against), {"other": 0.0})  # type: ignore[arg-type]
+    return Writer(generator, guard, NAMES, ("en",), **more)
+
+
+async def test_what_passes_is_said_marked_as_written_and_by_whom() -> None:
+    generator = Scripted(["Sure! You have", " 30 days", ".\n"])
+    found = await writer(generator, sign_offs={"en": "Yours, Lumi"}).worded("how long?", ANSWER, (), "en")
+    assert found.text == (
+        "Sure! You have 30 days.\n(Written by our assistant from the help page “Returns”)\nYours, Lumi"
+    )
+    said = found.to_json()
+    assert said["kind"] == "generated"
+    assert said["generation"]["model"] == "scripted/1"
+    assert said["sources"][0]["source"] == "en/returns.md#how-long"
+    prompt = generator.asked[0]
+    assert "Lumi of Lantern & Loom" in prompt[0]["content"]
+    assert PASSAGE.text in prompt[1]["content"]
+    assert prompt[1]["content"].endswith("how long?")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "against", "problem"),
+    [
+        (["You have 14 days. ", "Bye. "], (), "number: 14"),
+        (["You may. ", "But after 30 days. "], ("after",), "support"),
+        (["Ask Amazon about it. "], (), "name: Amazon"),
+        (["签收后三十天内都可以退货的。"], (), "language"),
+        (["   "], (), "nothing was written"),
+    ],
+)
+async def test_what_may_not_be_said_leaves_the_passage_and_says_why(
+    pieces: list[str], against: tuple[str, ...], problem: str
+) -> None:
+    found = await writer(Scripted(pieces), *against).worded("how long?", ANSWER, (), "en")
+    assert found.text == "quoted"
+    assert found.to_json()["kind"] == "extracted"
+    assert found.generation is not None
+    assert found.generation["problem"] == problem
+
+
+async def test_nothing_more_is_heard_after_the_first_bad_sentence() -> None:
+    generator = Scripted(["It is 14 days. ", "And ", "more ", "and ", "more."])
+    await writer(generator).worded("how long?", ANSWER, (), "en")
+    assert generator.heard == 1
+
+
+async def test_a_generator_that_dies_amid_its_reply_leaves_the_passage() -> None:
+    found = await writer(Scripted(["You have 30 days. "], failure="it ended")).worded("how long?", ANSWER, (), "en")
+    assert (found.text, found.generation and found.generation["problem"]) == ("quoted", "it ended")
+
+
+async def test_a_server_elsewhere_sees_no_personal_data_and_the_customer_sees_theirs() -> None:
+    generator = Scripted(["Sure, I write to [email_1]. ", "You have 30 days."])
+    question = "How long? Write to mei.lin@example.org"
+    found = await writer(generator, is_elsewhere=True).worded(question, ANSWER, (), "en")
+    assert "mei.lin" not in str(generator.asked)
+    assert "[email_1]" in generator.asked[0][1]["content"]
+    assert found.text.startswith("Sure, I write to mei.lin@example.org. You have 30 days.")
+
+
+def test_it_writes_only_what_it_can() -> None:
+    ours = writer(Scripted([]))
+    assert ours.serves(ANSWER, "en")
+    assert not ours.serves(ANSWER, "zh"), "not from a passage in another language"
