@@ -43,7 +43,7 @@ def main() -> int:
     is_tuned = "--tuned" in sys.argv[1:]
     home = trained_home()
     if is_tuned:
-        kefu("knowledge", "tune", "--assistant", str(STARTER), home=home, timeout=3_600)
+        kefu("knowledge", "tune", "--only", "finder", "--assistant", str(STARTER), home=home, timeout=3_600)
     store = home / "knowledge" / "kefu-starter"
     finder = loaded(store, 1)
     assert finder is not None
