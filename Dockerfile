@@ -16,7 +16,7 @@ COPY bot bot
 COPY connectors connectors
 COPY models models
 COPY training training
-RUN pip install -c requirements.lock ".[postgres,train]"
+RUN pip install -c requirements.lock ".[generate,postgres,train]"
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="Kefu" org.opencontainers.image.licenses="Apache-2.0"

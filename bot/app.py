@@ -414,6 +414,9 @@ def _add_health(app: FastAPI, platform: Platform) -> None:
         if token and not hmac.compare_digest(given, f"Bearer {token}".encode()):
             raise HTTPException(401, "this page needs KEFU_API_TOKEN as a bearer token")
         assistant_id = platform.bot.assistant.assistant_id
+        if platform.bot.knowledge is not None:
+            for what, count in platform.bot.knowledge.usage().items():
+                platform.metrics.generation.labels(what).set(count)
         platform.metrics.waiting.set(await platform.db.read(lambda c: inbox.waiting(c, assistant_id)))
         return Response(generate_latest(platform.metrics.registry), media_type="text/plain; version=0.0.4")
 

@@ -80,3 +80,9 @@ class Metrics:
             "kefu_sends", "Deliveries to push channels, by result.", ["channel", "result"], registry=self.registry
         )
         self.waiting = Gauge("kefu_waiting", "Messages accepted and not yet answered.", registry=self.registry)
+        self.generation = Gauge(
+            "kefu_generation",
+            "What the generator was asked since the start: requests, failures, prompt_tokens, completion_tokens, cost.",
+            ["what"],
+            registry=self.registry,
+        )

@@ -75,6 +75,10 @@ class KnowledgeSource(Protocol):
         """A passage that the customer chose among those."""
         ...
 
+    def usage(self) -> Mapping[str, float]:
+        """What a generator was asked since the start, and what it cost; empty where none was."""
+        ...
+
     async def close(self) -> None: ...
 
 

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,11 @@ class Knowledge:
         if writer is None or not writer.serves(answer, language):
             return answer
         return await writer.worded(text, answer, (), language)
+
+    def usage(self) -> Mapping[str, float]:
+        """What the generator was asked since it was loaded, and what it cost; empty where none serves."""
+        used = self._writing.usage if self._writing is not None else None
+        return asdict(used) if used else {}
 
     async def close(self) -> None:
         """End what words answers."""

@@ -23,7 +23,7 @@ from bot.answers.writer import Writer
 from bot.assistant.config import GenerationConfig
 from models.artifact import sha256_file
 from models.base import ArtifactInvalid
-from models.generation import Generator, LocalGenerator, Prices, ServedGenerator
+from models.generation import Generator, LocalGenerator, Prices, ServedGenerator, Usage
 
 log = logging.getLogger("kefu.writers")
 
@@ -105,6 +105,11 @@ class CurrentWriter:
             if wanted != self._name:
                 await self._change(wanted, finder)
             return self._writer
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the one that serves was asked; None where none does."""
+        return self._writer.generator.usage if self._writer else None
 
     async def close(self) -> None:
         async with self._lock:

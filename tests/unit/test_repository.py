@@ -41,6 +41,7 @@ def requirements(lines: list[str]) -> dict[str, Requirement]:
 RUNTIME = requirements(PROJECT["project"]["dependencies"])
 TRAINING = requirements(EXTRAS["train"])
 POSTGRES = requirements(EXTRAS["postgres"])
+GENERATION = requirements(EXTRAS["generate"])
 RAY = requirements(EXTRAS["ray"])
 BROKERS = requirements([*EXTRAS["kafka"], *EXTRAS["rabbitmq"]])
 DEVELOPMENT = requirements([*PROJECT["dependency-groups"]["dev"], *PROJECT["build-system"]["requires"], "pip"])
@@ -88,13 +89,13 @@ class TestLock:
         assert TRAINING["torch"].specifier.contains(next(iter(pinned.specifier)).version)
 
     def test_satisfies_every_range_of_pyproject(self) -> None:
-        for name, wanted in {**RUNTIME, **TRAINING, **POSTGRES, **RAY, **DEVELOPMENT}.items():
+        for name, wanted in {**RUNTIME, **TRAINING, **POSTGRES, **GENERATION, **RAY, **DEVELOPMENT}.items():
             if name != "torch":
                 assert wanted.specifier.contains(next(iter(LOCK[name].specifier)).version), str(wanted)
 
     def test_is_what_is_installed_and_complete_for_this_python(self) -> None:
         """Walks what the installed packages say they need; each must be in the lock, at the installed version."""
-        todo = list({**RUNTIME, **TRAINING, **POSTGRES, **RAY, **DEVELOPMENT}.values())
+        todo = list({**RUNTIME, **TRAINING, **POSTGRES, **GENERATION, **RAY, **DEVELOPMENT}.values())
         seen: set[tuple[str, frozenset[str]]] = set()
         while todo:
             wanted = todo.pop()
@@ -142,7 +143,7 @@ class TestImports:
 
     @pytest.mark.parametrize("package", [*PACKAGES, "tests"])
     def test_are_declared(self, package: str) -> None:
-        anywhere = RUNTIME | TRAINING | POSTGRES | BROKERS | RAY
+        anywhere = RUNTIME | TRAINING | POSTGRES | GENERATION | BROKERS | RAY
         at_import = RUNTIME | TRAINING if package == "training" else RUNTIME
         if package == "tests":
             anywhere = at_import = anywhere | DEVELOPMENT
@@ -161,7 +162,7 @@ class TestImports:
         used = {
             each for package in PACKAGES for _, module, _ in self.imports(package) for each in self.providers(module)
         }
-        assert set(RUNTIME | TRAINING | POSTGRES) - used - set(LOADED_BY_NAME) == set()
+        assert set(RUNTIME | TRAINING | POSTGRES | GENERATION) - used - set(LOADED_BY_NAME) == set()
 
     def providers(self, module: str) -> set[str]:
         """The installed distributions that hold a top-level module."""
