@@ -18,6 +18,7 @@ from bot.answers.documents import DocumentProblem, Passage, of_response
 from bot.answers.finder import Finder
 from bot.answers.gate import SearchScores, fit_gates, measure, read_asked
 from bot.answers.knowledge import (
+    JUDGE,
     Asked,
     Gate,
     KnowledgeIndex,
@@ -47,8 +48,6 @@ TRAINING = "answers"
 TOLD_AT_MOST = 400
 TUNED = "TUNED"
 """A file beside the indexes: the base that was tuned, and the name of what came of it."""
-JUDGE = "JUDGE"
-"""A file beside the indexes: the name of the cross-encoder that was tuned last."""
 FEWEST_PAIRS = 50
 NOTHING_READ = "nothing has been read yet; run `kefu knowledge sync`"
 
@@ -74,7 +73,7 @@ def sync_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
         )
     store = settings.knowledge_dir(assistant.assistant_id)
     asked, problems = training_questions(assistant)
-    told = _told(assistant)
+    told = told_messages(assistant)
 
     with only_writer(store):
         embedder = _embedder(settings, assistant, progress, say)
@@ -208,7 +207,7 @@ def _responses(assistant: Assistant) -> list[Passage]:
     return [*found.values()]
 
 
-def _told(assistant: Assistant) -> list[str]:
+def told_messages(assistant: Assistant) -> list[str]:
     """What customers say that no document answers, from the examples of the other intents; spread evenly."""
     config = assistant.config.answers
     asking = {*OUT_OF_SCOPE_INTENTS, *(config.instead_of if config else ())}
@@ -244,10 +243,10 @@ def bare(index: KnowledgeIndex) -> KnowledgeIndex:
 
 
 def _judge(store: Path) -> CrossEncoder | None:
-    """The cross-encoder that was tuned last, if it is still there."""
+    """The cross-encoder that judges the search, where one does."""
     try:
         name = (store / JUDGE).read_text(encoding="utf-8").strip()
-        return CrossEncoder(judge_folder(store, name), os.cpu_count() or 1)
+        return CrossEncoder(judge_folder(store, name), os.cpu_count() or 1) if name else None
     except (FileNotFoundError, ArtifactInvalid):
         return None
 

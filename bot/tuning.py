@@ -13,20 +13,28 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bot.answers.documents import sentences
 from bot.answers.finder import JUDGED, Finder
-from bot.answers.gate import SearchScores, measure
+from bot.answers.gate import SearchScores, fit_gates, measure
 from bot.answers.guard import THRESHOLDS, fit_thresholds
-from bot.answers.knowledge import Asked, is_from, judge_folder, only_writer, today_in
+from bot.answers.knowledge import GUARD, JUDGE, Asked, KnowledgeIndex, is_from, judge_folder, only_writer, today_in
 from bot.answers.service import loaded
 from bot.answers.writer import messages, source_of
 from bot.answers.writers import ABOUT, MODEL, WRITER, writer_name
 from bot.assistant.loader import Assistant
 from bot.errors import AssistantError, KefuError
-from bot.knowing import FEWEST_PAIRS, JUDGE, NOTHING_READ, TRAINING, is_held_out, sync_knowledge, training_questions
+from bot.knowing import (
+    FEWEST_PAIRS,
+    NOTHING_READ,
+    TRAINING,
+    is_held_out,
+    sync_knowledge,
+    told_messages,
+    training_questions,
+)
 from bot.settings import Settings
 from models.artifact import link_file
 from models.cross_encoder import CrossEncoder, Task
@@ -50,8 +58,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeOutcome:
-    """The search on held-out questions without the cross-encoder and with it; `stopped`: of the held-out false claims,
-    the share that it stops, by script."""
+    """The search on held-out questions without the cross-encoder and with it, each with gates fitted on just those;
+    `is_kept`: it judges the search from now on. It guards what a generator writes in any case; `stopped`: of held-out
+    false claims, the share that it stops, by script."""
 
     before: SearchScores
     after: SearchScores
@@ -70,7 +79,7 @@ class Claim:
 
 
 def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say: Say) -> JudgeOutcome:
-    """Fine-tune the cross-encoder; kept if more of the held-out questions are answered rightly with it.
+    """Fine-tune the cross-encoder; it judges the search if more of the held-out questions are answered with it.
 
     Raises:
         KefuError: nothing was read yet, or there are too few questions.
@@ -91,7 +100,17 @@ def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say
         "answers": [*_answer_lessons(finder, learned)],
         "supports": [*_support_lessons(finder, learned, known)],
     }
-    before = measure(finder, held_out, day)
+    told = told_messages(assistant)
+
+    def measured(judge: CrossEncoder | None) -> SearchScores:
+        """With gates of its own, from the same questions: those that no cross-encoder has learned from."""
+        reading = replace(finder, judge=judge)
+        gates = fit_gates(reading, held_out, told, day)
+        index = KnowledgeIndex(
+            finder.index.passages, finder.index.vectors, finder.index.embedder, gates, finder.index.known
+        )
+        return measure(replace(reading, index=index), held_out, day)
+
     base = resolve_base(assistant.config.base, settings.bases_dir, say)
     with tempfile.TemporaryDirectory(dir=store, prefix=".judge-") as work:
         made = Path(work) / "judge"
@@ -99,22 +118,16 @@ def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say
         judge = CrossEncoder(made, threads)
         thresholds = fit_thresholds(judge, [(each.true, each.source) for each in others])
         (made / THRESHOLDS).write_text(json.dumps(thresholds) + "\n", encoding="utf-8")
+        before, after = measured(None), measured(judge)
+        is_kept = after.answered > before.answered
         with only_writer(store):
-            target = judge_folder(store, judge.name)
-            if not target.is_dir():
-                made.rename(target)
-            previous = (store / JUDGE).read_text(encoding="utf-8") if (store / JUDGE).exists() else ""
-            (store / JUDGE).write_text(judge.name + "\n", encoding="utf-8")
+            if not judge_folder(store, judge.name).is_dir():
+                made.rename(judge_folder(store, judge.name))
+            (store / GUARD).write_text(judge.name + "\n", encoding="utf-8")
+            (store / JUDGE).write_text(f"{judge.name}\n" if is_kept else "", encoding="utf-8")
     sync_knowledge(settings, assistant, progress, say)
-    again = loaded(store, threads)
-    assert again is not None
-    after = measure(again, held_out, day)
-    stopped = _stopped(judge, others, thresholds)
-    is_kept = after.answered >= before.answered
-    if not is_kept:
-        (store / JUDGE).write_text(previous, encoding="utf-8")
-        sync_knowledge(settings, assistant, progress, say)
     count = sum(map(len, lessons.values()))
+    stopped = _stopped(judge, others, thresholds)
     return JudgeOutcome(before=before, after=after, stopped=stopped, trained_on=count, is_kept=is_kept)
 
 

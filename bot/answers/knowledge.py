@@ -35,6 +35,8 @@ from models.embeddings import Embedder
 
 FORMAT = 5
 CURRENT = "CURRENT"
+JUDGE, GUARD = "JUDGE", "GUARD"
+"""Files that name the cross-encoder that judges the search, and the one that judges what a generator wrote."""
 MOST_TERMS = 300  # of a message; a customer who pastes pages asks in the first lines
 KEPT = 2  # indexes beside the current one: a server may still read them
 BATCH = 32
@@ -497,6 +499,9 @@ def _point_to(store: Path, name: str) -> None:
 def _forget_encoders(store: Path) -> None:
     """Remove those, and the cross-encoders, that made none of the indexes that are left."""
     kept = set()
+    for name in (JUDGE, GUARD):
+        with suppress(FileNotFoundError):
+            kept.add(judge_folder(store, (store / name).read_text(encoding="utf-8").strip()))
     for folder in store.glob("index-*"):
         with suppress(ArtifactInvalid):  # nobody reads a damaged one
             index = _read(folder)

@@ -79,7 +79,7 @@ class Knowledge:
         return None if found is None else found.to_json()
 
     async def _worded(self, text: str, answer: Answer, writing: CurrentWriter) -> Answer:
-        writer = await writing.get(self._finder)
+        writer = await writing.get()
         language = identify_language(text)
         if writer is None or not writer.serves(answer, language):
             return answer

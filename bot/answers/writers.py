@@ -16,13 +16,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.answers.finder import Finder
 from bot.answers.guard import Guard
-from bot.answers.knowledge import judge_folder
+from bot.answers.knowledge import GUARD, judge_folder
 from bot.answers.writer import Writer
 from bot.assistant.config import GenerationConfig
 from models.artifact import sha256_file
 from models.base import ArtifactInvalid
+from models.cross_encoder import CrossEncoder
 from models.generation import Generator, LocalGenerator, Prices, ServedGenerator, Usage
 
 log = logging.getLogger("kefu.writers")
@@ -34,7 +34,7 @@ BOTH = ("en", "zh")
 
 @dataclass(frozen=True, kw_only=True)
 class Writers:
-    """Makes the writer for an index's cross-encoder.
+    """Makes the writer.
 
     Args:
         names: by language, the assistant's and the shop's.
@@ -46,21 +46,20 @@ class Writers:
     sign_offs: Mapping[str, str]
     threads: int = 1
 
-    def wanted(self, finder: Finder | None) -> str | None:
+    def wanted(self) -> str | None:
         """Names the writer that should serve, so that a change shows; None where answers are only quoted. Nothing is
         worded that no cross-encoder can check."""
-        if not self.config.is_on or finder is None or finder.judge is None:
+        guard = named(self.store / GUARD) if self.config.is_on else None
+        if guard is None:
             return None
         chosen = f"server {self.config.server} {self.config.model}" if self.config.server else self._local()
-        return f"{chosen}/{finder.judge.name}" if chosen else None
+        return f"{chosen}/{guard}" if chosen else None
 
-    def make(self, finder: Finder) -> Writer:
+    def make(self) -> Writer:
         """Raises ArtifactInvalid where its files are damaged."""
-        assert finder.judge is not None  # `wanted` has looked
-        guard = Guard.load(finder.judge, judge_folder(self.store, finder.judge.name))
         generator, languages = self._generator()
         return Writer(
-            generator, guard, self.names, self.config.languages or languages,
+            generator, guard_of(self.store, self.threads), self.names, self.config.languages or languages,
             sign_offs=self.sign_offs, deadline_s=self.config.deadline_s,
             is_elsewhere=self.config.server is not None,
         )  # fmt: skip
@@ -80,13 +79,9 @@ class Writers:
         return LocalGenerator([*command, "--threads", str(self.threads)], name), languages
 
     def _local(self) -> str | None:
-        try:
-            name = (self.store / WRITER).read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            return None
-        if importlib.util.find_spec("xllamacpp") is None:
-            return None
-        return name if (self.store / name / MODEL).is_file() else None
+        name = named(self.store / WRITER)
+        is_here = name is not None and (self.store / name / MODEL).is_file()
+        return name if is_here and importlib.util.find_spec("xllamacpp") is not None else None
 
 
 class CurrentWriter:
@@ -98,12 +93,12 @@ class CurrentWriter:
         self._writer: Writer | None = None
         self._lock = asyncio.Lock()
 
-    async def get(self, finder: Finder | None) -> Writer | None:
+    async def get(self) -> Writer | None:
         """None where answers are only quoted."""
         async with self._lock:
-            wanted = await asyncio.to_thread(self._writers.wanted, finder)
+            wanted = await asyncio.to_thread(self._writers.wanted)
             if wanted != self._name:
-                await self._change(wanted, finder)
+                await self._change(wanted)
             return self._writer
 
     @property
@@ -113,20 +108,34 @@ class CurrentWriter:
 
     async def close(self) -> None:
         async with self._lock:
-            await self._change(None, None)
+            await self._change(None)
 
-    async def _change(self, wanted: str | None, finder: Finder | None) -> None:
+    async def _change(self, wanted: str | None) -> None:
         before, self._writer, self._name = self._writer, None, wanted
         if before is not None:
             await before.generator.close()
-        if wanted is None or finder is None:
+        if wanted is None:
             return
         try:
-            self._writer = await asyncio.to_thread(self._writers.make, finder)
+            self._writer = await asyncio.to_thread(self._writers.make)
         except ArtifactInvalid:
             log.exception("writer.unreadable")
             return
         log.info("writer.loaded", extra={"model": self._writer.generator.name})
+
+
+def guard_of(store: Path, threads: int) -> Guard:
+    """The guard with the cross-encoder that GUARD names. Raises ArtifactInvalid."""
+    folder = judge_folder(store, named(store / GUARD) or "")
+    return Guard.load(CrossEncoder(folder, threads), folder)
+
+
+def named(file: Path) -> str | None:
+    """What the file names; None where there is none."""
+    try:
+        return file.read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
 
 
 def writer_name(folder: Path) -> str:

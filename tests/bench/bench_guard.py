@@ -15,8 +15,8 @@ from collections import Counter
 from typing import Any
 
 from bot.answers.guard import Guard
-from bot.answers.knowledge import judge_folder
-from bot.answers.service import loaded
+from bot.answers.knowledge import GUARD
+from bot.answers.writers import guard_of, named
 from tests.bench.report import REPOSITORY, latency, write
 from tests.bench.serving import trained_home
 from training.scores import wilson_interval
@@ -26,16 +26,15 @@ STOPPED, STOPPED_TRUE = 0.9, 0.05
 
 def main() -> int:
     store = trained_home() / "knowledge" / "kefu-starter"
-    finder = loaded(store, 1)
-    if finder is None or finder.judge is None:
+    if named(store / GUARD) is None:
         sys.exit("no cross-encoder: run `kefu knowledge tune --only judge` in that home first")
-    guard = Guard.load(finder.judge, judge_folder(store, finder.judge.name))
+    guard = guard_of(store, 1)
     figures = {language: _figures(guard, language) for language in ("en", "zh")}
     targets = {}
     for language, found in figures.items():
         targets[f"{language}: >= 90 % of false versions stopped"] = found["false_stopped"] >= STOPPED
         targets[f"{language}: <= 5 % of true versions stopped"] = found["true_stopped"] <= STOPPED_TRUE
-    write("guard", {**figures, "judge": finder.judge.name}, targets=targets)
+    write("guard", {**figures, "judge": named(store / GUARD)}, targets=targets)
     return 0 if all(targets.values()) else 1
 
 

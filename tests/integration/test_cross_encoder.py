@@ -1,0 +1,107 @@
+"""A cross-encoder tuned on a tiny random base, served without PyTorch; the judge and the guard of a tiny shop."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.answers.knowledge import GUARD, JUDGE, load_index
+from bot.answers.service import loaded
+from bot.answers.writers import guard_of, named
+from bot.errors import AssistantError
+from bot.knowing import sync_knowledge
+from bot.settings import load_settings
+from bot.tuning import read_claims, tune_judge
+from models.base import ArtifactInvalid
+from models.cross_encoder import HEADS, CrossEncoder
+from models.pretrained import BaseModel, resolve_base
+from tests.integration.test_retrieval_tuning import PLACES, THINGS, write_shop
+from tests.tiny_encoders import make_encoder
+from training.finetune_cross_encoder import Judged, tune_cross_encoder
+from training.recipes import Recipe
+
+RECIPE = Recipe(name="tiny", epochs=150, most_read=1_000_000, learning_rate=1e-3, head_rate=1e-2, batch_size=16)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> BaseModel:
+    return resolve_base(str(make_encoder("bert", tmp_path / "tiny")), tmp_path / "cache")
+
+
+def pairs(shift: int) -> list[Judged]:
+    """Each thing with each place; it holds for one of them."""
+    return [
+        Judged(text=f"where is my {thing}", source=f"the {thing} is {place}", holds=(row + shift) % 8 == column)
+        for row, thing in enumerate(THINGS)
+        for column, place in enumerate(PLACES)
+    ]
+
+
+def test_each_task_learns_its_own_pairs_and_what_serves_is_what_was_tuned(base: BaseModel, tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    lessons = {"answers": pairs(0), "supports": pairs(3)}
+    tune_cross_encoder(base, lessons, tmp_path / "judge", lambda step, *at: steps.append(at), RECIPE)  # type: ignore[arg-type]
+    judge = CrossEncoder(tmp_path / "judge", 1)
+    for task, given in lessons.items():
+        scores = judge.score(task, [(pair.text, pair.source) for pair in given]).reshape(8, 8)  # type: ignore[arg-type]
+        holds = np.array([pair.holds for pair in given]).reshape(8, 8)
+        assert (scores.argmax(axis=1) == holds.argmax(axis=1)).mean() >= 0.75, task
+    assert judge.score("answers", []).shape == (0,)
+    assert steps[-1][0] == steps[-1][1] > 0
+
+
+def test_one_whose_heads_are_missing_says_what_to_do(base: BaseModel, tmp_path: Path) -> None:
+    lessons = {"answers": pairs(0)[:8], "supports": pairs(0)[:8]}
+    recipe = Recipe(name="tiny", epochs=1)
+    tune_cross_encoder(base, lessons, tmp_path / "judge", lambda *step: None, recipe)  # type: ignore[arg-type]
+    (tmp_path / "judge" / HEADS).write_bytes(b"no heads")
+    with pytest.raises(ArtifactInvalid, match="tune again"):
+        CrossEncoder(tmp_path / "judge", 1)
+
+
+def test_the_judge_of_a_shop_serves_from_the_next_message_and_survives_a_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.finetune_cross_encoder.RECIPE", Recipe(name="tiny", epochs=1))
+    assistant = write_shop(tmp_path / "shop", make_encoder("bert", tmp_path / "tiny"))
+    claims = assistant.root / "answers" / "claims"
+    claims.mkdir()
+    lines = [{"source": f"the {thing} is red", "true": f"{thing} is red", "false": "no"} for thing in THINGS] * 16
+    (claims / "en.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
+    settings = load_settings(home=tmp_path / "home")
+    store = settings.knowledge_dir(assistant.assistant_id)
+    outcome = tune_judge(settings, assistant, lambda *step: None, print)
+    assert outcome.trained_on > 100
+    assert outcome.before.n == outcome.after.n > 5
+    assert outcome.is_kept is (outcome.after.answered > outcome.before.answered)
+    index = load_index(store)
+    assert index is not None
+    guard_name = named(store / GUARD)
+    assert index.judge == (guard_name if outcome.is_kept else None)
+    assert guard_of(store, 1).objection("It costs 12 euros.", "the lamp is red", (), "en") is not None
+    (store / JUDGE).write_text(f"{guard_name}\n", encoding="utf-8")
+    sync_knowledge(settings, assistant, lambda *step: None, print)
+    finder = loaded(store, 1)
+    assert finder is not None
+    assert finder.judge is not None
+    found = finder.find("order parcel", day=date(2026, 11, 30))
+    assert len(found.evidence) == 17, "what the cross-encoder says is evidence"
+    (store / JUDGE).write_text("", encoding="utf-8")
+    sync_knowledge(settings, assistant, lambda *step: None, print)
+    without = loaded(store, 1)
+    assert without is not None
+    assert without.judge is None
+    assert guard_of(store, 1), "the guard's files stay"
+
+
+def test_claims_that_cannot_be_read_are_named_with_their_line(tmp_path: Path) -> None:
+    assistant = write_shop(tmp_path / "shop", make_encoder("bert", tmp_path / "tiny"))
+    claims = assistant.root / "answers" / "claims"
+    claims.mkdir()
+    (claims / "en.jsonl").write_text('\n{"source": "a", "true": "b"}\n', encoding="utf-8")
+    with pytest.raises(AssistantError, match=r"en\.jsonl:2"):
+        read_claims(assistant)
