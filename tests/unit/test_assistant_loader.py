@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.assistant.config import GenerationConfig
 from bot.assistant.domain import MappingCondition
 from bot.assistant.loader import check_assistant, load_assistant, load_tests
 from bot.assistant.stories import ActionStep, CheckpointStep, LoopStep, OrStep, SlotStep, UserStep
@@ -438,3 +439,36 @@ conversations:
 def test_starter_has_no_problems() -> None:
     starter = Path(__file__).parents[2] / "bot" / "starter"
     assert check_assistant(starter, {}) == ()
+
+
+def generation_of(project: Write, text: str) -> GenerationConfig:
+    return load_assistant(project({"kefu.yml": text}), {"KEY": "secret"}).config.generation
+
+
+def test_answers_are_quoted_unless_generation_is_turned_on(project: Write) -> None:
+    assert not generation_of(project, "base: ngram\n").is_on
+    assert not generation_of(project, "generation: off\n").is_on
+    local = generation_of(project, "generation: on\n")
+    assert (local.is_on, local.server) == (True, None)
+    served = generation_of(
+        project,
+        "generation:\n  server: http://llm:8080/v1\n  model: qwen\n  api_key: ${KEY}\n  languages: [zh]\n"
+        "  deadline_s: 2.5\n  prices: {prompt: 0.2}\n",
+    )
+    assert served == GenerationConfig(
+        is_on=True, server="http://llm:8080/v1", model="qwen", api_key="secret", languages=("zh",), deadline_s=2.5,
+        prices={"prompt": 0.2},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("generation: maybe\n", "neither off nor a map"),
+        ("generation: {server: llm, model: x}\n", "'llm' is no address"),
+        ("generation: {server: 'http://llm/v1'}\n", "`model` is missing"),
+    ],
+)
+def test_a_generator_that_cannot_be_asked_is_an_error_with_its_place(project: Write, text: str, said: str) -> None:
+    with pytest.raises(AssistantError, match=f"kefu.yml:1.*{said}"):
+        generation_of(project, text)
