@@ -80,6 +80,8 @@ class Writer:
         """The answer in the generator's words where they pass; else as it is, saying why."""
         writing = await self.write(question, answer, said, language)
         about: dict[str, Any] = {"model": self.generator.name, "took_s": round(writing.took_s, 3)}
+        if writing.first_s is not None:
+            about["first_sentence_s"] = round(writing.first_s, 3)
         if writing.text is None:
             return replace(answer, generation={**about, "problem": writing.problem})
         return written_by(answer, writing.text, language, about, self._sign_offs)

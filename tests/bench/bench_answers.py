@@ -1,6 +1,8 @@
 """What the starter says to questions that it was not made with: whole replies of a real `kefu serve`, read by strings.
 
-python -m tests.bench.bench_answers  →  results/answers.json, results/answers_replies.jsonl
+python -m tests.bench.bench_answers              →  results/answers.json, results/answers_replies.jsonl
+python -m tests.bench.bench_answers --generated  →  results/answers_generated.json, …_replies.jsonl: the starter with
+    `generation: on`, in the trained home after `kefu knowledge tune --only judge --only writer`
 
 The questions of tests/answers/questions_{en,zh}.jsonl were written from the shop's facts, by an author who saw neither
 the articles nor the training questions. Each says which facts a right answer holds (alternatives of each) and which
@@ -13,37 +15,92 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import sys
+import tempfile
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.bench.report import REPOSITORY, RESULTS, latency, write
 from tests.bench.serving import fresh_home, serving
+from tests.server import STARTER
 from training.scores import wilson_interval
 
 ANSWERS = REPOSITORY / "tests" / "answers"
 AT_ONCE = 8
-WANTED, ANYWAY = 0.9, 0.03
+WANTED, ANYWAY, GENERATED = 0.9, 0.03, 0.6
 
 
 def main() -> int:
-    questions = {language: _questions(language) for language in ("en", "zh")}
-    with fresh_home() as home, serving(home) as server:
-        replies = asyncio.run(_asked(server.url, questions))
+    is_generated = "--generated" in sys.argv[1:]
+    name, languages = ("answers_generated", ("en",)) if is_generated else ("answers", ("en", "zh"))
+    questions = {language: _questions(language) for language in languages}
+    with fresh_home() as home, _assistant(is_generated) as assistant, serving(home, assistant=assistant) as server:
+        replies = asyncio.run(_asked(server.url, questions, 1 if is_generated else AT_ONCE))
     lines = [json.dumps(reply, ensure_ascii=False) for found in replies.values() for reply in found]
-    (RESULTS / "answers_replies.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (RESULTS / f"{name}_replies.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     figures = {language: _figures(found) for language, found in replies.items()}
     targets = {}
     for language, found in figures.items():
         targets[f"{language}: all required and no forbidden fact in >= 90 %"] = found["right"] >= WANTED
         targets[f"{language}: unanswerable answered in <= 3 %"] = found["answered_anyway"] <= ANYWAY
-    write("answers", figures, targets=targets)
+        if is_generated:
+            found["generation"] = _of_generation(replies[language])
+            targets["en: >= 60 % of answers are generated"] = found["generation"]["share"] >= GENERATED
+            targets["en: 0 unsupported numbers"] = found["generation"]["unsupported_numbers"] == 0
+    write(name, figures, targets=targets)
     return 0 if all(targets.values()) else 1
+
+
+@contextmanager
+def _assistant(is_generated: bool) -> Iterator[Path]:
+    """The starter; with generation turned on, a copy of it."""
+    if not is_generated:
+        yield STARTER
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "starter"
+        shutil.copytree(STARTER, copy)
+        with (copy / "kefu.yml").open("a", encoding="utf-8") as file:
+            file.write("\ngeneration: on\n")
+        yield copy
+
+
+def _of_generation(replies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the generator did with the questions that a document answered."""
+    tried = [reply for reply in replies if reply["generation"]]
+    written = [reply for reply in tried if reply["kind"] == "generated"]
+    answerable = [reply for reply in written if reply["answerable"]]
+    problems = Counter(str(reply["generation"].get("problem", "")).partition(":")[0] for reply in tried)
+    quoted = [reply for reply in tried if reply["kind"] == "extracted" and reply["answerable"]]
+    return {
+        "n": len(tried),
+        "share": round(len(written) / max(1, len(tried)), 4),
+        "share_interval": wilson_interval(len(written) / max(1, len(tried)), len(tried)),
+        "right_of_generated": round(sum(verdict(r) == "right" for r in answerable) / max(1, len(answerable)), 4),
+        "n_generated": len(answerable),
+        "right_of_quoted": round(sum(verdict(r) == "right" for r in quoted) / max(1, len(quoted)), 4),
+        "n_quoted": len(quoted),
+        "problems": dict(problems),
+        "unsupported_numbers": sum(_has_a_number_from_nowhere(reply) for reply in written),
+        "first_sentence": latency([r["generation"]["first_sentence_s"] for r in written]),
+        "whole_reply": latency([r["generation"]["took_s"] for r in tried]),
+    }
+
+
+def _has_a_number_from_nowhere(reply: Mapping[str, Any]) -> bool:
+    """Digits of the reply that stand neither in the question nor in the document it names; read as strings."""
+    known = reply["question"] + "".join(
+        (STARTER / "knowledge" / source.partition("#")[0]).read_text(encoding="utf-8") for source in reply["sources"]
+    )
+    return not set(re.findall(r"\d+", reply["reply"])) <= set(re.findall(r"\d+", known))
 
 
 def _questions(language: str) -> list[dict[str, Any]]:
@@ -52,8 +109,10 @@ def _questions(language: str) -> list[dict[str, Any]]:
     return [found for line in lines if "as_of" not in (found := json.loads(line))]
 
 
-async def _asked(url: str, questions: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    places = asyncio.Semaphore(AT_ONCE)
+async def _asked(
+    url: str, questions: Mapping[str, Sequence[dict[str, Any]]], at_once: int
+) -> dict[str, list[dict[str, Any]]]:
+    places = asyncio.Semaphore(at_once)
     async with httpx.AsyncClient(base_url=url, timeout=60) as http:
 
         async def ask(question: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +130,8 @@ async def _asked(url: str, questions: Mapping[str, Sequence[dict[str, Any]]]) ->
                 "intent": parsed["intent"]["name"],
                 "sources": [each["source"] for each in found.get("sources", ())],
                 "offered": [button["title"] for button in found.get("buttons", ())],
+                "kind": found.get("kind"),
+                "generation": found.get("generation"),
             }
             return {**question, "reply": text, **about, "took_s": took}
 

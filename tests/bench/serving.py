@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.report import REPOSITORY
-from tests.server import STARTER, Server, kefu, private_home
+from tests.server import STARTER, TEST_HOME, Server, kefu, private_home
 
 
 def trained_home() -> Path:
     """The KEFU_HOME that the tests use too; trained where it is not, else at once."""
-    home = Path(os.environ.get("KEFU_TEST_HOME", REPOSITORY / ".kefu" / "test"))
-    kefu("train", str(STARTER), home=home, timeout=900)
-    return home
+    kefu("train", str(STARTER), home=TEST_HOME, timeout=900)
+    return TEST_HOME
 
 
 @contextmanager
@@ -33,9 +31,9 @@ def fresh_home() -> Iterator[Path]:
 
 
 @contextmanager
-def serving(home: Path, *args: str, **env: str) -> Iterator[Server]:
+def serving(home: Path, *args: str, assistant: Path = STARTER, **env: str) -> Iterator[Server]:
     """A real `kefu serve` over that home, ready; killed at the end."""
-    server = Server(home=home, args=args, env=env)
+    server = Server(home=home, assistant=assistant, args=args, env=env)
     try:
         yield server.start()
     finally:
