@@ -20,7 +20,7 @@ from tests.bag_of_words import BagOfWords
 from tests.dialogue import assistant_of
 from tests.lab import Lab, Read, Reader, running
 
-SURE = Gate(weights=tuple(8.0 * (place == 7) for place in range(14)), bias=-3.0, threshold=0.5, worth_showing=0.1)
+SURE = Gate(weights=tuple(8.0 * (place == 5) for place in range(14)), bias=-3.0, threshold=0.5, worth_showing=0.1)
 """A question whose words are in a passage is answered; where some are, the passage is offered."""
 FILES = {
     "config.yml": "language: en\npolicies: [{name: RulePolicy}]\n",

@@ -13,7 +13,7 @@ import httpx
 from tests.faults.webclient import Say, WebClient
 from tests.server import STARTER, Server, kefu
 
-PHRASE = "gimme the skinny on numero uno, capisce?"
+PHRASE = "has the stork come round with my bundle yet?"
 LABEL = "order_status"
 
 

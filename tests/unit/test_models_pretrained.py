@@ -168,6 +168,7 @@ def test_every_named_base_has_its_licence() -> None:
     assert {(one.name, one.weights) for one in licences()} == {
         ("all-MiniLM-L6-v2", "Apache-2.0"),
         ("multilingual-e5-small", "MIT"),
+        ("smollm2-135m-instruct", "Apache-2.0"),
     }
 
 
