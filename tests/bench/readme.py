@@ -185,6 +185,24 @@ def answers(found: Figures) -> str:
     return "; ".join(parts)
 
 
+def generated(found: Figures) -> str:
+    part = found["en"]["generation"]
+    return (
+        f"English: {part['share']:.1%} of {part['n']} answers from the articles in its words, "
+        f"{part['right_of_generated']:.1%} of those right (n = {part['n_generated']}), "
+        f"{part['unsupported_numbers']} with a number from nowhere; first checked sentence p50 "
+        f"{part['first_sentence']['p50_ms'] / 1000:.1f} s, whole reply p95 {part['whole_reply']['p95_ms'] / 1000:.1f} s"
+    )
+
+
+def guard(found: Figures) -> str:
+    return "; ".join(
+        f"{language}: {found[language]['false_stopped']:.1%} of {found[language]['n']} false sentences stopped, "
+        f"{found[language]['true_stopped']:.1%} of the true ones"
+        for language in ("en", "zh")
+    )
+
+
 def safety(found: Figures) -> str:
     """Of the half that was only measured."""
     attacks, others, effects = found["measured"]["attacks"], found["measured"]["look_alikes"]["all"], found["effects"]
@@ -291,6 +309,8 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("Finding the passage that answers, default base", "retrieval", retrieval),
     ("An encoder tuned on 738 of the starter's questions, before known ones counted", "retrieval_tuned", retrieval),
     ("The starter on questions by another author, whole replies", "answers", answers),
+    ("The same with `generation: on`, which is off by default: SmolLM2-135M", "answers_generated", generated),
+    ("What its check stops of sentences with one small change, which is why", "guard", guard),
     ("Attacks on the starter, most of them by others; the half that was only measured", "safety", safety),
     ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),
     ("Conversations recorded from Rasa, read by our own models (`quick`)", "traces", traces),
