@@ -122,7 +122,10 @@ def writers_of(settings: Settings, assistant: Assistant) -> Writers:
     return Writers(
         store=settings.knowledge_dir(assistant.assistant_id),
         config=assistant.config.generation,
-        names={language: (brand.assistant_name[language], name) for language, name in brand.name.items()},
+        names={
+            language: (brand.assistant_name.get(language, brand.assistant_name["en"]), name)
+            for language, name in brand.name.items()
+        },
         sign_offs=brand.sign_offs,
         threads=settings.inference_threads,
     )
