@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import secrets
 import subprocess
 import time
@@ -130,7 +129,8 @@ class ServedGenerator:
             raise
         except TimeoutError as error:
             raise self._failed(f"no whole reply within {deadline_s:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        # RuntimeError: the client was closed, for another generator took over amid this reply.
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RuntimeError) as error:
             raise self._failed(f"{type(error).__name__}: {error}") from error
         self._circuit.succeeded()
 
@@ -155,12 +155,17 @@ class ServedGenerator:
     def _read(self, event: object) -> str:
         if not isinstance(event, dict) or "error" in event:
             raise ValueError("its answer is not a chat completion")
-        if isinstance(usage := event.get("usage"), dict):
-            prompt, completion = (int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion"))
-            self._count(prompt_tokens=prompt, completion_tokens=completion)
-        choices = event.get("choices") or [{}]
-        piece = (choices[0].get("delta") or {}).get("content") if isinstance(choices[0], dict) else None
-        return piece if isinstance(piece, str) else ""
+        try:
+            if usage := event.get("usage"):
+                prompt, completion = (int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion"))
+                self._count(prompt_tokens=prompt, completion_tokens=completion)
+            choices = event.get("choices") or [{}]
+            piece = (choices[0].get("delta") or {}).get("content") or ""
+        except (AttributeError, KeyError, IndexError, TypeError) as error:
+            raise ValueError("its answer is not a chat completion") from error
+        if not isinstance(piece, str):
+            raise ValueError("its answer is not text")
+        return piece
 
     def _failed(self, why: str) -> GenerationFailed:
         self._circuit.failed(time.monotonic())
@@ -198,6 +203,7 @@ class LocalGenerator:
         self._client: ServedGenerator | None = None
         self._past = Usage()
         self._one_at_a_time = asyncio.Lock()
+        self._starting: asyncio.Task[ServedGenerator] | None = None
         self._again_at = 0.0
 
     @property
@@ -220,7 +226,7 @@ class LocalGenerator:
         except TimeoutError as error:
             raise GenerationFailed(f"{self._name}: others were served for {deadline_s:g} s") from error
         try:
-            client = await self._started()
+            client = await self._started(ends_at - time.monotonic())
             left = max(0.05, ends_at - time.monotonic())
             async with contextlib.aclosing(client.stream(messages, max_tokens=max_tokens, deadline_s=left)) as pieces:
                 async for piece in pieces:
@@ -228,39 +234,48 @@ class LocalGenerator:
         finally:
             self._one_at_a_time.release()
 
-    async def warm_up(self, messages: Sequence[Message]) -> None:
-        """Start the process and have it read what every prompt begins with; a failure is logged and left."""
-        try:
-            async for _ in self.stream(messages, max_tokens=1, deadline_s=START_WITHIN_S):
-                pass
-        except GenerationFailed as error:
-            log.warning("generator.no_warm_up", extra={"problem": str(error)})
-
     async def close(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+            self._starting = None
         process, self._process = self._process, None
         await self._forget()
         if process is not None:
             await asyncio.to_thread(_ended, process)
 
-    async def _started(self) -> ServedGenerator:
-        if self._process is not None and self._process.poll() is not None:
+    async def _started(self, within_s: float) -> ServedGenerator:
+        """The client of the process that runs. One that starts for longer than a caller waits goes on starting."""
+        if self._starting is not None and self._starting.done():
+            self._starting.exception()  # nobody may have waited for it to the end
+            self._starting = None
+        if self._process is not None and self._process.poll() is not None and self._starting is None:
             log.warning("generator.ended", extra={"model": self._name, "status": self._process.returncode})
             await self._forget()
             self._process, self._again_at = None, time.monotonic() + START_AGAIN_AFTER_S
         if self._client is not None:
             return self._client
-        if time.monotonic() < self._again_at:
-            raise GenerationFailed(f"{self._name} ended and is not started again at once")
-        self._again_at = time.monotonic() + START_AGAIN_AFTER_S
-        key = secrets.token_urlsafe(24)
-        self._process = _opened(self._command)
+        if self._starting is None:
+            if time.monotonic() < self._again_at:
+                raise GenerationFailed(f"{self._name} ended and is not started again at once")
+            self._again_at = time.monotonic() + START_AGAIN_AFTER_S
+            self._starting = asyncio.create_task(self._start())
         try:
-            url = await asyncio.wait_for(asyncio.to_thread(_address, self._process, key), START_WITHIN_S)
+            async with asyncio.timeout(max(0.0, within_s)):
+                return await asyncio.shield(self._starting)
+        except TimeoutError as error:
+            raise GenerationFailed(f"{self._name} is still starting") from error
+
+    async def _start(self) -> ServedGenerator:
+        key = secrets.token_urlsafe(24)
+        process = self._process = _opened(self._command)
+        try:
+            url = await asyncio.wait_for(asyncio.to_thread(_address, process, key), START_WITHIN_S)
         except (TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
-            self._process.kill()
+            process.kill()
             raise GenerationFailed(f"{self._name} did not start: {error}") from error
         self._client = ServedGenerator(url, self._name, api_key=key, name=self._name)
-        log.info("generator.started", extra={"model": self._name, "pid": self._process.pid})
+        log.info("generator.started", extra={"model": self._name, "pid": process.pid})
         return self._client
 
     async def _forget(self) -> None:
@@ -277,7 +292,6 @@ def _opened(command: Sequence[str]) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env={**os.environ, "PYTHONSAFEPATH": "1"},
     )
 
 

@@ -21,7 +21,7 @@ from models.languages import is_asking
 JUDGED = 5
 """Of the passages found, so many are evidence and are read again, however many were asked for."""
 JUDGE_COUNTS = 0.02
-"""How much the cross-encoder's log-odds add to a score. Chosen on questions that it had not learned from."""
+"""How much the cross-encoder's log-odds add to a score. A guess; whether it helps is measured each time."""
 LEAST_ODDS = -12.0
 
 Vector = NDArray[np.float32]

@@ -45,7 +45,7 @@ WORDS_COUNT = 0.1
 ASKED_COUNTS = 1.0
 """How much a passage gains for being the answer to a known question nearby: by how much that one is nearer than known
 questions about different passages are to each other (UNRELATED, a quantile of the nearest). Chosen on questions of
-one author with another's known: R@1 .643 to .716 in English (n = 450), .525 to .720 in Chinese (n = 479)."""
+one author with another's known: R@1 .643 to .715 in English (n = 450), .525 to .718 in Chinese (n = 478)."""
 UNRELATED = 0.2
 MOST_COMPARED, BLOCK = 4_000, 256
 """Known questions that are compared with all others to find that quantile, and how many of them at a time."""

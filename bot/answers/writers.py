@@ -75,7 +75,8 @@ class Writers:
             name, languages = str(about["name"]), tuple(map(str, about["languages"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactInvalid(f"{folder}: the generator cannot be read ({error}); kefu knowledge tune") from error
-        command = [sys.executable, "-m", "models.llama_server", str(folder / MODEL), str(folder / ADAPTER)]
+        # -P: the folder it is started in may be an assistant's, whose `models/` is another.
+        command = [sys.executable, "-P", "-m", "models.llama_server", str(folder / MODEL), str(folder / ADAPTER)]
         return LocalGenerator([*command, "--threads", str(self.threads)], name), languages
 
     def _local(self) -> str | None:

@@ -103,6 +103,25 @@ async def test_a_deadline_holds_for_the_whole_reply_and_for_who_waits(local: Loc
     await first.aclose()
 
 
+async def test_one_that_starts_slowly_costs_its_first_caller_the_deadline_and_no_more(smollm2: BaseModel) -> None:
+    slow = [
+        sys.executable,
+        "-c",
+        "import subprocess, sys, time; time.sleep(2); sys.exit(subprocess.call(sys.argv[1:]))",
+    ]
+    generator = LocalGenerator([*slow, *command(smollm2)], "slow")
+    with pytest.raises(GenerationFailed, match="still starting"):
+        await said(generator, deadline_s=0.3)
+    assert await said(generator)
+    await generator.close()
+
+
+async def test_closed_amid_a_reply_it_is_a_failure_like_any_other(local: LocalGenerator) -> None:
+    with pytest.raises(GenerationFailed):  # noqa: PT012
+        async for _ in local.stream(LONG, max_tokens=800, deadline_s=60):
+            await local.close()
+
+
 async def test_a_program_that_is_no_generator_is_an_answer_too() -> None:
     generator = LocalGenerator([sys.executable, "-c", "print('hello')"], "none")
     with pytest.raises(GenerationFailed, match="did not start"):
@@ -163,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         events = [{"choices": [{"delta": {"content": word}}]} for word in ("Hello ", "there.")]
         events += [{"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 500}}]
-        for event in events if kind == "good" else ["nonsense"]:
+        for event in events if kind == "good" else [json.loads(kind)] if kind != "broken" else []:
             self.wfile.write(f"data: {json.dumps(event)}\\n\\n".encode())
         self.wfile.write(b"data: [DONE]\\n\\n")
     def log_message(self, *args):
@@ -197,7 +216,20 @@ async def test_any_server_with_openais_api_words_answers_and_is_paid_for(served:
     await generator.close()
 
 
-@pytest.mark.parametrize("served", ["broken", "nonsense"], indirect=True)
+@pytest.mark.parametrize(
+    "served",
+    [
+        "broken",
+        '"text"',
+        '{"error": "no"}',
+        '{"choices": {"a": 1}}',
+        '{"choices": [{"delta": ["x"]}]}',
+        '{"usage": [1]}',
+        '{"choices": [{"delta": {"content": 5}}]}',
+        '{"usage": {"prompt_tokens": [1]}}',
+    ],
+    indirect=True,
+)
 async def test_a_server_that_fails_three_times_is_left_alone(served: str) -> None:
     generator = ServedGenerator(served, "qwen", api_key="key")
     for _ in range(3):
