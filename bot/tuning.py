@@ -1,7 +1,8 @@
 """What an assistant's written questions teach: the encoder that finds passages, the cross-encoder that judges them, and
 the generator that words answers. `kefu knowledge tune` comes here.
 
-Of every kind a part, chosen by document, is never learned from: it decides whether what was learned serves.
+Of every kind a part, chosen by document, is never learned from. It decides whether encoder and cross-encoder serve; of the
+generator it only says how much was learned: whether that may word answers is the operator's decision.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from bot.answers.documents import sentences
 from bot.answers.finder import JUDGED, Finder
 from bot.answers.gate import SearchScores, fit_gates, measure
-from bot.answers.guard import THRESHOLDS, fit_thresholds
+from bot.answers.guard import THRESHOLDS, fit_thresholds, least_support, script_of_language
 from bot.answers.knowledge import GUARD, JUDGE, Asked, KnowledgeIndex, is_from, judge_folder, only_writer, today_in
 from bot.answers.service import loaded
 from bot.answers.writer import messages, source_of
@@ -38,7 +39,8 @@ from bot.knowing import (
 from bot.settings import Settings
 from models.artifact import link_file
 from models.cross_encoder import CrossEncoder, Task
-from models.pretrained import resolve_base
+from models.languages import identify_language
+from models.pretrained import SMOLLM2_FILE, resolve_base
 from training.finetune_cross_encoder import Judged, tune_cross_encoder
 from training.finetune_generation import GenerationRecipe, Lesson, finetune_generator
 
@@ -132,14 +134,11 @@ def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say
 
 
 def _stopped(judge: CrossEncoder, claims: Sequence[Claim], thresholds: Mapping[str, float]) -> dict[str, float]:
-    from bot.answers.guard import script_of_language
-    from models.languages import identify_language
-
     found: dict[str, list[bool]] = {}
     scores = judge.score("supports", [(each.false, each.source) for each in claims])
     for claim, score in zip(claims, scores, strict=True):
-        script = script_of_language(identify_language(claim.false))
-        found.setdefault(script, []).append(bool(score < thresholds.get(script, 0.0)))
+        language = identify_language(claim.false)
+        found.setdefault(script_of_language(language), []).append(bool(score < least_support(thresholds, language)))
     return {script: sum(each) / len(each) for script, each in found.items()}
 
 
@@ -214,8 +213,6 @@ def tune_writer(
     Raises:
         KefuError: there are too few replies, or packages are missing.
     """
-    from models.pretrained import SMOLLM2_FILE
-
     for package in ("peft", "transformers", "gguf"):
         if importlib.util.find_spec(package) is None:
             raise KefuError(f"tuning needs {package}: pip install 'kefu[train]'")

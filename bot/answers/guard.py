@@ -38,7 +38,6 @@ class Objection:
 
     kind: Kind
     words: str = ""
-    score: float | None = None
 
 
 def script_of_language(language: str) -> str:
@@ -59,21 +58,25 @@ class Guard:
         except (OSError, ValueError) as error:
             raise ArtifactInvalid(f"{folder}: {error}; kefu knowledge tune") from error
 
-    def objection(self, sentence: str, source: str, said: Sequence[str], language: str) -> Objection | None:
+    def objection(self, sentence: str, source: str, question: str, language: str) -> Objection | None:
         """The first reason not to say this; None where it may be said.
 
         Args:
             source: the passage it was written from, with its headings.
-            said: the customer's own words of the conversation: what stands there may be said back.
+            question: the customer's own words: what stands there may be said back.
             language: the customer's.
         """
-        if found := invented(sentence, [source, *said]):
+        if found := invented(sentence, [source, question]):
             return found
         if identify_language(sentence) not in (language, "und"):
             return Objection(kind="language")
         score = float(self._judge.score("supports", [(sentence, source)])[0])
-        least = self._thresholds.get(script_of_language(language), DEFAULT_THRESHOLD)
-        return Objection(kind="support", score=score) if score < least else None
+        return None if score >= least_support(self._thresholds, language) else Objection(kind="support")
+
+
+def least_support(thresholds: Mapping[str, float], language: str) -> float:
+    """The log-odds from which on a sentence in that language is supported."""
+    return thresholds.get(script_of_language(language), DEFAULT_THRESHOLD)
 
 
 def fit_thresholds(judge: CrossEncoder, held_out: Iterable[tuple[str, str]]) -> dict[str, float]:

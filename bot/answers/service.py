@@ -83,7 +83,7 @@ class Knowledge:
         language = identify_language(text)
         if writer is None or not writer.serves(answer, language):
             return answer
-        return await writer.worded(text, answer, (), language)
+        return await writer.worded(text, answer, language)
 
     def usage(self) -> Mapping[str, float]:
         """What the generator was asked since it was loaded, and what it cost; empty where none serves."""

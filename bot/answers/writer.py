@@ -16,15 +16,12 @@ from typing import Any
 
 from bot.answers.compose import Answer, written_by
 from bot.answers.documents import Passage
-from bot.answers.guard import Guard, Objection
+from bot.answers.guard import Guard
 from bot.redaction import mask
 from models.generation import GenerationFailed, Generator
 
 MOST_TOKENS = 120
 """Of a reply: about 90 English words; the starter's longest written one has 55."""
-DEADLINE_S = 5.0
-SAID_BEFORE = 4
-"""Of the customer's messages, the last that count as said."""
 
 Messages = list[Mapping[str, str]]
 
@@ -44,7 +41,7 @@ def source_of(passage: Passage) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Writing:
+class _Writing:
     """What came of writing: the text, or why there is none.
 
     `first_s`, `took_s`: until the first checked sentence, and until the end.
@@ -52,7 +49,6 @@ class Writing:
 
     text: str | None
     problem: str | None
-    objection: Objection | None = None
     first_s: float | None = None
     took_s: float = 0.0
 
@@ -67,18 +63,18 @@ class Writer:
 
     def __init__(
         self, generator: Generator, guard: Guard, names: Mapping[str, tuple[str, str]], languages: Sequence[str],
-        *, sign_offs: Mapping[str, str] | None = None, deadline_s: float = DEADLINE_S, is_elsewhere: bool = False,
+        *, sign_offs: Mapping[str, str], deadline_s: float, is_elsewhere: bool = False,
     ) -> None:  # fmt: skip
-        self.generator, self._sign_offs, self._is_elsewhere = generator, sign_offs or {}, is_elsewhere
+        self.generator, self._sign_offs, self._is_elsewhere = generator, sign_offs, is_elsewhere
         self._guard, self._names, self._languages, self._deadline_s = guard, names, frozenset(languages), deadline_s
 
     def serves(self, answer: Answer, language: str) -> bool:
         """Whether it may try: in the customer's language, from a passage in it."""
         return language in self._languages and answer.passage.language == language
 
-    async def worded(self, question: str, answer: Answer, said: Sequence[str], language: str) -> Answer:
+    async def worded(self, question: str, answer: Answer, language: str) -> Answer:
         """The answer in the generator's words where they pass; else as it is, saying why."""
-        writing = await self.write(question, answer, said, language)
+        writing = await self._write(question, answer, language)
         about: dict[str, Any] = {"model": self.generator.name, "took_s": round(writing.took_s, 3)}
         if writing.first_s is not None:
             about["first_sentence_s"] = round(writing.first_s, 3)
@@ -86,32 +82,31 @@ class Writer:
             return replace(answer, generation={**about, "problem": writing.problem})
         return written_by(answer, writing.text, language, about, self._sign_offs)
 
-    async def write(self, question: str, answer: Answer, said: Sequence[str], language: str) -> Writing:
+    async def _write(self, question: str, answer: Answer, language: str) -> _Writing:
         """One reply, sentence by checked sentence."""
         began, first_s = time.monotonic(), None
         source = source_of(answer.passage)
         masked = mask(question) if self._is_elsewhere else mask()
         read = masked.texts[0] if masked.texts else question
         prompt = messages(*self._names.get(language, self._names["en"]), source, read)
-        told = [*said[-SAID_BEFORE:], question]
         sentences: list[str] = []
         try:
             pieces = self.generator.stream(prompt, max_tokens=MOST_TOKENS, deadline_s=self._deadline_s)
             async with contextlib.aclosing(_whole_sentences(pieces)) as whole:
                 async for written in whole:
                     sentence = masked.restore(written)
-                    found = await asyncio.to_thread(self._guard.objection, sentence, source, told, language)
+                    found = await asyncio.to_thread(self._guard.objection, sentence, source, question, language)
                     if found is not None:
                         problem = f"{found.kind}: {found.words}" if found.words else found.kind
                         took_s = time.monotonic() - began
-                        return Writing(text=None, problem=problem, objection=found, first_s=first_s, took_s=took_s)
+                        return _Writing(text=None, problem=problem, first_s=first_s, took_s=took_s)
                     first_s = first_s or time.monotonic() - began
                     sentences.append(sentence)
         except GenerationFailed as error:
-            return Writing(text=None, problem=str(error), first_s=first_s, took_s=time.monotonic() - began)
+            return _Writing(text=None, problem=str(error), first_s=first_s, took_s=time.monotonic() - began)
         text = ("" if language == "zh" else " ").join(sentences).strip()
         took_s = time.monotonic() - began
-        return Writing(
+        return _Writing(
             text=text or None, problem=None if text else "nothing was written", first_s=first_s, took_s=took_s
         )
 

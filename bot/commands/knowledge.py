@@ -166,7 +166,8 @@ def knowledge_tune(
 ) -> None:
     """Learn from the written questions and replies of `answers/`: about an hour for a thousand of them on two cores.
 
-    Each part serves as soon as it is done, and only if it does better on questions that it has not learned from.
+    Finder and judge serve from then on if they do better on questions that they have not learned from; the writer's
+    replies are said where kefu.yml says `generation: on`.
     """
     settings, assistant = _loaded(folder)
     for part in only or list(Part):
@@ -206,7 +207,9 @@ def _tune_writer(settings: Settings, assistant: Assistant) -> None:
     with progress_bar() as progress:
         outcome = tune_writer(settings, assistant, progress, _say)
     lost = f"loss a token of held-out replies {outcome.loss_before:.2f} → {outcome.loss_after:.2f}"
-    good(f"learned from {outcome.trained_on} replies", f"; {lost}; it words answers from now on")
+    good(
+        f"learned from {outcome.trained_on} replies", f"; {lost}; it words answers where kefu.yml says `generation: on`"
+    )
 
 
 _TUNED = {Part.FINDER: _tune_finder, Part.JUDGE: _tune_judge, Part.WRITER: _tune_writer}

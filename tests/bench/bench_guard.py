@@ -47,7 +47,7 @@ def _figures(guard: Guard, language: str) -> dict[str, Any]:
         found = []
         for pair in pairs:
             began = time.perf_counter()
-            objection = guard.objection(pair[version], pair["source"], (), language)
+            objection = guard.objection(pair[version], pair["source"], "", language)
             took.append(time.perf_counter() - began)
             found.append(objection.kind if objection else None)
         return found

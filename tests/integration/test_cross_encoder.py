@@ -82,7 +82,7 @@ def test_the_judge_of_a_shop_serves_from_the_next_message_and_survives_a_sync(
     assert index is not None
     guard_name = named(store / GUARD)
     assert index.judge == (guard_name if outcome.is_kept else None)
-    assert guard_of(store, 1).objection("It costs 12 euros.", "the lamp is red", (), "en") is not None
+    assert guard_of(store, 1).objection("It costs 12 euros.", "the lamp is red", "how much?", "en") is not None
     (store / JUDGE).write_text(f"{guard_name}\n", encoding="utf-8")
     sync_knowledge(settings, assistant, lambda *step: None, print)
     finder = loaded(store, 1)

@@ -61,12 +61,12 @@ class Judge:
 
 def writer(generator: Scripted, *against: str, **more: Any) -> Writer:
     guard = Guard(Judge(against), {"other": 0.0})  # type: ignore[arg-type]
-    return Writer(generator, guard, NAMES, ("en",), **more)
+    return Writer(generator, guard, NAMES, ("en",), **{"sign_offs": {}, "deadline_s": 5.0, **more})
 
 
 async def test_what_passes_is_said_marked_as_written_and_by_whom() -> None:
     generator = Scripted(["Sure! You have", " 30 days", ".\n"])
-    found = await writer(generator, sign_offs={"en": "Yours, Lumi"}).worded("how long?", ANSWER, (), "en")
+    found = await writer(generator, sign_offs={"en": "Yours, Lumi"}).worded("how long?", ANSWER, "en")
     assert found.text == (
         "Sure! You have 30 days.\n(Written by our assistant from the help page “Returns”)\nYours, Lumi"
     )
@@ -93,7 +93,7 @@ async def test_what_passes_is_said_marked_as_written_and_by_whom() -> None:
 async def test_what_may_not_be_said_leaves_the_passage_and_says_why(
     pieces: list[str], against: tuple[str, ...], problem: str
 ) -> None:
-    found = await writer(Scripted(pieces), *against).worded("how long?", ANSWER, (), "en")
+    found = await writer(Scripted(pieces), *against).worded("how long?", ANSWER, "en")
     assert found.text == "quoted"
     assert found.to_json()["kind"] == "extracted"
     assert found.generation is not None
@@ -102,19 +102,19 @@ async def test_what_may_not_be_said_leaves_the_passage_and_says_why(
 
 async def test_nothing_more_is_heard_after_the_first_bad_sentence() -> None:
     generator = Scripted(["It is 14 days. ", "And ", "more ", "and ", "more."])
-    await writer(generator).worded("how long?", ANSWER, (), "en")
+    await writer(generator).worded("how long?", ANSWER, "en")
     assert generator.heard == 1
 
 
 async def test_a_generator_that_dies_amid_its_reply_leaves_the_passage() -> None:
-    found = await writer(Scripted(["You have 30 days. "], failure="it ended")).worded("how long?", ANSWER, (), "en")
+    found = await writer(Scripted(["You have 30 days. "], failure="it ended")).worded("how long?", ANSWER, "en")
     assert (found.text, found.generation and found.generation["problem"]) == ("quoted", "it ended")
 
 
 async def test_a_server_elsewhere_sees_no_personal_data_and_the_customer_sees_theirs() -> None:
     generator = Scripted(["Sure, I write to [email_1]. ", "You have 30 days."])
     question = "How long? Write to mei.lin@example.org"
-    found = await writer(generator, is_elsewhere=True).worded(question, ANSWER, (), "en")
+    found = await writer(generator, is_elsewhere=True).worded(question, ANSWER, "en")
     assert "mei.lin" not in str(generator.asked)
     assert "[email_1]" in generator.asked[0][1]["content"]
     assert found.text.startswith("Sure, I write to mei.lin@example.org. You have 30 days.")
