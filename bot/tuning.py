@@ -1,8 +1,8 @@
 """What an assistant's written questions teach: the encoder that finds passages, the cross-encoder that judges them, and
 the generator that words answers. `kefu knowledge tune` comes here.
 
-Of every kind a part, chosen by document, is never learned from. It decides whether encoder and cross-encoder serve; of the
-generator it only says how much was learned: whether that may word answers is the operator's decision.
+Of every kind a part, chosen by document, is never learned from. It decides whether encoder and cross-encoder serve; of
+the generator it only says how much was learned: whether that may word answers is the operator's decision.
 """
 
 from __future__ import annotations

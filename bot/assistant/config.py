@@ -463,17 +463,19 @@ def _read_generation(node: Node | None, problems: Problems, variables: Mapping[s
         problems.error(
             given["server"], "the server's `model` is missing", "Write the model's name as the server has it."
         )
-    deadline = given["deadline_s"].number(problems) if "deadline_s" in given else None
+    deadline, listed, prices = given.get("deadline_s"), given.get("languages"), given.get("prices")
+    deadline_s = deadline.number(problems) if deadline else None
+    if deadline_s is not None and deadline_s <= 0:
+        problems.error(deadline, f"nothing is written in {deadline_s:g} seconds", "Write how long a reply may take.")
+    has_languages = listed is not None and listed.expect_list(problems)
+    if prices is not None and prices.expect_map(problems):
+        prices.warn_unknown_keys(frozenset({"prompt", "completion"}), problems)
     return GenerationConfig(
         is_on=True,
         **texts,
-        languages=tuple(each.text(problems) or "" for each in given["languages"].elements())
-        if "languages" in given
-        else None,
-        deadline_s=default.deadline_s if not deadline or deadline <= 0 else deadline,
-        prices={kind: part.number(problems) or 0.0 for kind, part in given["prices"].items()}
-        if "prices" in given
-        else {},
+        languages=tuple(each.text(problems) or "" for each in listed.elements()) if listed and has_languages else None,
+        deadline_s=default.deadline_s if deadline_s is None else deadline_s,
+        prices={kind: part.number(problems) or 0.0 for kind, part in prices.items()} if prices else {},
     )
 
 

@@ -467,6 +467,9 @@ def test_answers_are_quoted_unless_generation_is_turned_on(project: Write) -> No
         ("generation: maybe\n", "neither off nor a map"),
         ("generation: {server: llm, model: x}\n", "'llm' is no address"),
         ("generation: {server: 'http://llm/v1'}\n", "`model` is missing"),
+        ("generation: {languages: en}\n", "a list"),
+        ("generation: {prices: 5}\n", "a mapping"),
+        ("generation: {deadline_s: 0}\n", "nothing is written in 0 seconds"),
     ],
 )
 def test_a_generator_that_cannot_be_asked_is_an_error_with_its_place(project: Write, text: str, said: str) -> None:
