@@ -114,7 +114,8 @@ def finetune_generator(
         train_dataset=rows,
         eval_dataset=others,
         data_collator=lambda part: _padded(part, tokenizer.pad_token_id or 0, is_seq2seq),
-        compute_loss_func=_loss,
+        # A seq2seq model wants its labels itself: the decoder's input is made of them.
+        compute_loss_func=None if is_seq2seq else _loss,
         callbacks=[Tick()],
     )
     before = trainer.evaluate()["eval_loss"] if others else float("nan")
@@ -171,12 +172,10 @@ def _padded(rows: Sequence[Mapping[str, Any]], pad: int, is_seq2seq: bool) -> di
 
 
 def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-    """Cross-entropy a reply token."""
+    """Cross-entropy a reply token, of a causal model: each logit predicts the next."""
     from torch.nn import functional
 
-    logits = outputs.logits
-    if logits.shape[1] == labels.shape[1] + 1:  # causal: each predicts the next
-        logits = logits[:, :-1]
+    logits = outputs.logits[:, :-1]
     kind = "mean" if num_items_in_batch is None else "sum"
     loss = functional.cross_entropy(
         logits.flatten(0, 1).float(), labels.flatten(), ignore_index=NO_LABEL, reduction=kind
