@@ -30,6 +30,7 @@ from bot.answers.knowledge import (
     only_writer,
     sync,
     today_in,
+    write_name,
 )
 from bot.answers.service import loaded
 from bot.assistant.loader import Assistant
@@ -150,7 +151,7 @@ def tune_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
         if is_kept:
             with only_writer(store):
                 _placed(tuned, store, threads)
-                (store / TUNED).write_text(f"{base.sha256} {reader.name}\n", encoding="utf-8")
+                write_name(store / TUNED, f"{base.sha256} {reader.name}")
     sync_knowledge(settings, assistant, progress, say)
     return TuneOutcome(before=before, after=after, trained_on=len(pairs), is_kept=is_kept)
 

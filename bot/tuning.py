@@ -15,13 +15,25 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from pathlib import Path
 
 from bot.answers.documents import sentences
 from bot.answers.finder import JUDGED, Finder
 from bot.answers.gate import SearchScores, fit_gates, measure
 from bot.answers.guard import THRESHOLDS, fit_thresholds, least_support, script_of_language
-from bot.answers.knowledge import GUARD, JUDGE, Asked, KnowledgeIndex, is_from, judge_folder, only_writer, today_in
+from bot.answers.knowledge import (
+    GUARD,
+    JUDGE,
+    Asked,
+    KnowledgeIndex,
+    is_from,
+    judge_folder,
+    load_index,
+    only_writer,
+    today_in,
+    write_name,
+)
 from bot.answers.service import loaded
 from bot.answers.writer import messages, source_of
 from bot.answers.writers import ABOUT, MODEL, WRITER, writer_name
@@ -36,7 +48,7 @@ from bot.knowing import (
     told_messages,
     training_questions,
 )
-from bot.settings import Settings
+from bot.settings import STARTER, Settings
 from models.artifact import link_file
 from models.cross_encoder import CrossEncoder, Task
 from models.languages import identify_language
@@ -60,9 +72,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeOutcome:
-    """The search on held-out questions without the cross-encoder and with it, each with gates fitted on just those;
-    `is_kept`: it judges the search from now on. It guards what a generator writes in any case; `stopped`: of held-out
-    false claims, the share that it stops, by script."""
+    """The search on held-out questions as it is and with the new cross-encoder, each by `crossed`.
+
+    Attributes:
+        stopped: of the held-out false claims, the share that it stops, by script. It guards what a generator writes in
+            any case.
+        is_kept: it judges the search too: more questions were answered rightly, less those answered wrongly.
+    """
 
     before: SearchScores
     after: SearchScores
@@ -96,22 +112,13 @@ def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say
     if sum(bool(each.sources) for each in learned) < FEWEST_PAIRS:
         raise KefuError(f"fewer than {FEWEST_PAIRS} questions with a passage to learn from")
     day = today_in(assistant.config.timezone)
-    claims = read_claims(assistant)
+    claims = claims_of(assistant)
     known, others = claims[len(claims) // 6 :], claims[: len(claims) // 6]
     lessons: dict[Task, Sequence[Judged]] = {
         "answers": [*_answer_lessons(finder, learned)],
         "supports": [*_support_lessons(finder, learned, known)],
     }
     told = told_messages(assistant)
-
-    def measured(judge: CrossEncoder | None) -> SearchScores:
-        """With gates of its own, from the same questions: those that no cross-encoder has learned from."""
-        reading = replace(finder, judge=judge)
-        gates = fit_gates(reading, held_out, told, day)
-        index = KnowledgeIndex(
-            finder.index.passages, finder.index.vectors, finder.index.embedder, gates, finder.index.known
-        )
-        return measure(replace(reading, index=index), held_out, day)
 
     base = resolve_base(assistant.config.base, settings.bases_dir, say)
     with tempfile.TemporaryDirectory(dir=store, prefix=".judge-") as work:
@@ -120,17 +127,39 @@ def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say
         judge = CrossEncoder(made, threads)
         thresholds = fit_thresholds(judge, [(each.true, each.source) for each in others])
         (made / THRESHOLDS).write_text(json.dumps(thresholds) + "\n", encoding="utf-8")
-        before, after = measured(None), measured(judge)
-        is_kept = after.answered > before.answered
+        before = crossed(finder, held_out, told, day)  # with the one that judges now, if any
+        after = crossed(replace(finder, judge=judge), held_out, told, day)
+        is_kept = after.answered - after.wrong > before.answered - before.wrong
         with only_writer(store):
             if not judge_folder(store, judge.name).is_dir():
                 made.rename(judge_folder(store, judge.name))
-            (store / GUARD).write_text(judge.name + "\n", encoding="utf-8")
-            (store / JUDGE).write_text(f"{judge.name}\n" if is_kept else "", encoding="utf-8")
+            write_name(store / GUARD, judge.name)
+            if is_kept:
+                write_name(store / JUDGE, judge.name)
     sync_knowledge(settings, assistant, progress, say)
     count = sum(map(len, lessons.values()))
     stopped = _stopped(judge, others, thresholds)
     return JudgeOutcome(before=before, after=after, stopped=stopped, trained_on=count, is_kept=is_kept)
+
+
+def crossed(finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: date) -> SearchScores:
+    """The search on these questions, each half measured with gates that were fitted on the other."""
+    halves = [asked[0::2], asked[1::2]]
+    found = []
+    for measured, learned in (halves, reversed(halves)):
+        plain = finder.index
+        gates = fit_gates(finder, learned, told, day)
+        index = KnowledgeIndex(plain.passages, plain.vectors, plain.embedder, gates, plain.known)
+        found.append(measure(replace(finder, index=index), measured, day))
+    return _together(found)
+
+
+def _together(parts: Sequence[SearchScores]) -> SearchScores:
+    n, n_none = sum(part.n for part in parts), sum(part.n_none for part in parts)
+    names = ("recall_at_1", "recall_at_5", "mrr", "answered", "wrong")
+    shares = {name: sum(getattr(part, name) * part.n for part in parts if part.n) / max(1, n) for name in names}
+    anyway = sum(part.answered_anyway * part.n_none for part in parts if part.n_none) / max(1, n_none)
+    return SearchScores(n=n, n_none=n_none, answered_anyway=anyway, **shares)
 
 
 def _stopped(judge: CrossEncoder, claims: Sequence[Claim], thresholds: Mapping[str, float]) -> dict[str, float]:
@@ -142,20 +171,42 @@ def _stopped(judge: CrossEncoder, claims: Sequence[Claim], thresholds: Mapping[s
     return {script: sum(each) / len(each) for script, each in found.items()}
 
 
-def read_claims(assistant: Assistant) -> list[Claim]:
-    """All of `answers/claims/*.jsonl`, in an order that mixes them. Raises AssistantError with file and line."""
+def claims_of(assistant: Assistant) -> list[Claim]:
+    """The assistant's own pairs; where it has none the starter's, which are about what any shop says."""
+    return read_claims(assistant.root) or read_claims(STARTER)
+
+
+def read_claims(root: Path) -> list[Claim]:
+    """All of an assistant's `answers/claims/*.jsonl`, in an order that mixes them.
+
+    Raises:
+        AssistantError: with file and line.
+    """
     found: list[Claim] = []
-    for path in sorted((assistant.root / TRAINING / CLAIMS).glob("*.jsonl")):
+    for path in sorted((root / TRAINING / CLAIMS).glob("*.jsonl")):
         for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
             if not line.strip():
                 continue
             try:
-                value = json.loads(line)
-                found.append(Claim(source=value["source"], true=value["true"], false=value["false"]))
-            except (ValueError, KeyError, TypeError) as error:
-                raise AssistantError(f"{path}:{number}: not a pair of claims ({error!r})") from error
+                found.append(_claim(json.loads(line)))
+            except ValueError as error:
+                raise AssistantError(f"{path}:{number}: not a pair of claims: {error}") from error
     random.Random(0).shuffle(found)
     return found
+
+
+def _claim(value: object) -> Claim:
+    parts = {name: value.get(name) if isinstance(value, dict) else None for name in ("source", "true", "false")}
+    for name, part in parts.items():
+        if not isinstance(part, str) or not part.strip():
+            raise ValueError(f"`{name}` is missing, or no text")
+    return Claim(**parts)  # type: ignore[arg-type]
+
+
+def _reply(asked: Asked) -> str:
+    """The written reply; "" where there is none."""
+    reply = asked.more.get("reply")
+    return reply.strip() if isinstance(reply, str) else ""
 
 
 def _answer_lessons(finder: Finder, asked: Sequence[Asked]) -> Iterator[Judged]:
@@ -182,17 +233,16 @@ def _support_lessons(finder: Finder, asked: Sequence[Asked], claims: Sequence[Cl
         yield Judged(text=claim.true, source=claim.source, holds=True)
         yield Judged(text=claim.false, source=claim.source, holds=False)
     rng = random.Random(0)
-    replies = [each for each in asked if each.sources and each.more.get("reply")]
+    replies = [each for each in asked if each.sources and _reply(each)]
     for each in rng.sample(replies, min(len(replies), len(claims))):
         right = next((one for one in finder.index.passages if is_from(one, each.sources[:1])), None)
         if right is None:
             continue
-        sentence = rng.choice(sentences(str(each.more["reply"])))
+        sentence = rng.choice(sentences(_reply(each)))
         yield Judged(text=sentence, source=right.text, holds=True)
         beside = [one for one in finder.index.beside(right) if not is_from(one, each.sources)]
         if beside and rng.random() < SIBLINGS:
-            whole = str(each.more["reply"])
-            yield Judged(text=whole, source=rng.choice(beside).text, holds=False)
+            yield Judged(text=_reply(each), source=rng.choice(beside).text, holds=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +293,7 @@ def tune_writer(
             target = store / name
             if not target.is_dir():
                 shutil.copytree(made, target, copy_function=_linked)
-            (store / WRITER).write_text(name + "\n", encoding="utf-8")
+            write_name(store / WRITER, name)
             for old in store.glob("writer-*"):
                 if old != target:  # who still serves it has its files open
                     shutil.rmtree(old, ignore_errors=True)
@@ -257,23 +307,18 @@ def _linked(source: str, target: str) -> None:
 def reply_lessons(settings: Settings, assistant: Assistant) -> tuple[list[Lesson], list[Lesson]]:
     """Replies with the passages they were written from, in the languages the generator writes; those that are learned,
     and those that are held out."""
-    found = loaded(settings.knowledge_dir(assistant.assistant_id), 1)
-    if found is None:
+    index = load_index(settings.knowledge_dir(assistant.assistant_id))
+    if index is None:
         raise KefuError(NOTHING_READ)
     brand = assistant.brand
     learned: list[Lesson] = []
     held_out: list[Lesson] = []
     for each in training_questions(assistant)[0]:
-        right = next((one for one in found.index.passages if is_from(one, each.sources[:1])), None)
-        if (
-            right is None
-            or each.language not in WRITES
-            or right.language != each.language
-            or not each.more.get("reply")
-        ):
+        right = next((one for one in index.passages if is_from(one, each.sources[:1])), None)
+        if right is None or each.language not in WRITES or right.language != each.language or not _reply(each):
             continue
         language = each.language
         prompt = messages(brand.assistant_name[language], brand.name[language], source_of(right), each.question)
-        lesson = Lesson(messages=prompt, reply=str(each.more["reply"]))
+        lesson = Lesson(messages=prompt, reply=_reply(each))
         (held_out if is_held_out(each) else learned).append(lesson)
     return learned, held_out[:HELD_OUT_REPLIES]

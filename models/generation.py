@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 START_WITHIN_S = 30.0
 START_AGAIN_AFTER_S = 5.0
+ENDS_WITHIN_S = 0.2
 CONNECT_WITHIN_S = 2.0
 MOST_CHARS = 8_000
 """Of one reply: a server that does not stop by itself is cut off."""
@@ -89,15 +90,16 @@ class ServedGenerator:
     Args:
         url: up to `/v1`.
         model: as the server calls it.
-        name: for the log, where it is to be another.
+        is_here: on this machine; what the environment says of proxies is not for it.
     """
 
     def __init__(
-        self, url: str, model: str, *, api_key: str | None = None, prices: Prices | None = None, name: str | None = None
+        self, url: str, model: str, *, api_key: str | None = None, prices: Prices | None = None, is_here: bool = False
     ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(60, connect=CONNECT_WITHIN_S))
-        self._url, self._model, self._name = f"{url.rstrip('/')}/chat/completions", model, name or model
+        timeout = httpx.Timeout(60, connect=CONNECT_WITHIN_S)
+        self._client = httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=not is_here)
+        self._url, self._name = f"{url.rstrip('/')}/chat/completions", model
         self._prices, self._circuit, self._usage = prices or Prices(), Circuit(), Usage()
 
     @property
@@ -113,7 +115,7 @@ class ServedGenerator:
         if not self._circuit.admits(time.monotonic(), deadline_s):
             raise GenerationFailed(f"{self._name} failed several times in a row and is left alone for a while")
         body = {
-            "model": self._model,
+            "model": self._name,
             "messages": list(messages),
             "max_tokens": max_tokens,
             "temperature": 0,
@@ -121,12 +123,16 @@ class ServedGenerator:
             "stream_options": {"include_usage": True},
         }
         self._count(requests=1)
+        ends_at = asyncio.get_running_loop().time() + deadline_s
         try:
-            async with asyncio.timeout(deadline_s):
-                async for piece in self._pieces(body):
+            async with contextlib.aclosing(self._pieces(body)) as pieces:
+                while True:
+                    # Around each wait, never around the yield: what the caller does meanwhile is not ours to cancel.
+                    async with asyncio.timeout_at(ends_at):
+                        piece = await anext(pieces, None)
+                    if piece is None:
+                        break
                     yield piece
-        except GeneratorExit:  # who asked has heard enough: no failure
-            raise
         except TimeoutError as error:
             raise self._failed(f"no whole reply within {deadline_s:g} s") from error
         # RuntimeError: the client was closed, for another generator took over amid this reply.
@@ -138,12 +144,15 @@ class ServedGenerator:
         await self._client.aclose()
 
     async def _pieces(self, body: Mapping[str, Any]) -> Pieces:
-        said = 0
+        said, is_whole = 0, False
         async with self._client.stream("POST", self._url, json=body) as response:
             if response.status_code != httpx.codes.OK:
                 raise ValueError(f"it answered {response.status_code}")
             async for line in response.aiter_lines():
-                if not line.startswith("data:") or (data := line.removeprefix("data:").strip()) == "[DONE]":
+                if not line.startswith("data:"):
+                    continue
+                if (data := line.removeprefix("data:").strip()) == "[DONE]":
+                    is_whole = True
                     continue
                 piece = self._read(json.loads(data))
                 said += len(piece)
@@ -151,6 +160,8 @@ class ServedGenerator:
                     raise ValueError(f"its reply is longer than {MOST_CHARS} characters")
                 if piece:
                     yield piece
+        if not is_whole:
+            raise ValueError("its reply ended in the middle")
 
     def _read(self, event: object) -> str:
         if not isinstance(event, dict) or "error" in event:
@@ -159,12 +170,14 @@ class ServedGenerator:
             if usage := event.get("usage"):
                 prompt, completion = (int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion"))
                 self._count(prompt_tokens=prompt, completion_tokens=completion)
-            choices = event.get("choices") or [{}]
-            piece = (choices[0].get("delta") or {}).get("content") or ""
+            choice = (event.get("choices") or [{}])[0]
+            piece, is_cut = (choice.get("delta") or {}).get("content") or "", choice.get("finish_reason") == "length"
         except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise ValueError("its answer is not a chat completion") from error
         if not isinstance(piece, str):
             raise ValueError("its answer is not text")
+        if is_cut:
+            raise ValueError("its reply was cut off")
         return piece
 
     def _failed(self, why: str) -> GenerationFailed:
@@ -205,6 +218,7 @@ class LocalGenerator:
         self._one_at_a_time = asyncio.Lock()
         self._starting: asyncio.Task[ServedGenerator] | None = None
         self._again_at = 0.0
+        self._has_failed = self._is_closed = False
 
     @property
     def name(self) -> str:
@@ -231,10 +245,14 @@ class LocalGenerator:
             async with contextlib.aclosing(client.stream(messages, max_tokens=max_tokens, deadline_s=left)) as pieces:
                 async for piece in pieces:
                     yield piece
+        except GenerationFailed:
+            self._has_failed = True
+            raise
         finally:
             self._one_at_a_time.release()
 
     async def close(self) -> None:
+        self._is_closed = True
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
@@ -246,9 +264,15 @@ class LocalGenerator:
 
     async def _started(self, within_s: float) -> ServedGenerator:
         """The client of the process that runs. One that starts for longer than a caller waits goes on starting."""
+        if self._is_closed:
+            raise GenerationFailed(f"{self._name} was closed")
         if self._starting is not None and self._starting.done():
             self._starting.exception()  # nobody may have waited for it to the end
             self._starting = None
+        if self._has_failed and self._process is not None and self._starting is None:
+            # A process that was just killed may not have ended yet, and its port would be asked once more.
+            await asyncio.to_thread(_waited, self._process, ENDS_WITHIN_S)
+            self._has_failed = False
         if self._process is not None and self._process.poll() is not None and self._starting is None:
             log.warning("generator.ended", extra={"model": self._name, "status": self._process.returncode})
             await self._forget()
@@ -268,13 +292,16 @@ class LocalGenerator:
 
     async def _start(self) -> ServedGenerator:
         key = secrets.token_urlsafe(24)
-        process = self._process = _opened(self._command)
+        try:
+            process = self._process = _opened(self._command)
+        except OSError as error:
+            raise GenerationFailed(f"{self._name} did not start: {error}") from error
         try:
             url = await asyncio.wait_for(asyncio.to_thread(_address, process, key), START_WITHIN_S)
         except (TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
             process.kill()
             raise GenerationFailed(f"{self._name} did not start: {error}") from error
-        self._client = ServedGenerator(url, self._name, api_key=key, name=self._name)
+        self._client = ServedGenerator(url, self._name, api_key=key, is_here=True)
         log.info("generator.started", extra={"model": self._name, "pid": process.pid})
         return self._client
 
@@ -301,6 +328,11 @@ def _address(process: subprocess.Popen[bytes], key: str) -> str:
     process.stdin.write(f"{key}\n".encode())
     process.stdin.flush()
     return str(json.loads(process.stdout.readline())["url"])
+
+
+def _waited(process: subprocess.Popen[bytes], within_s: float) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(within_s)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:

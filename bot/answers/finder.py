@@ -47,17 +47,20 @@ class Finder:
 
     def find(
         self, question: str, *, day: date, language: str | None = None, without: str | None = None,
-        response_of: str | None = None, limit: int = JUDGED, vector: Vector | None = None,
+        response_of: str | None = None, limit: int = JUDGED, vector: Vector | None = None, but_itself: bool = False,
     ) -> Found:  # fmt: skip
         """As `KnowledgeIndex.search`. `vector`: the question's, where it is known already."""
         if vector is None:
             vector = self.embedder.questions([question])[0]
-        options = {"day": day, "language": language, "without": without, "response_of": response_of}
-        hits = self.index.search(question, vector, limit=max(limit, JUDGED), **options)  # type: ignore[arg-type]
+        hits = self.index.search(
+            question, vector, limit=max(limit, JUDGED), day=day, language=language, without=without,
+            response_of=response_of, but_itself=but_itself,
+        )  # fmt: skip
         judged: list[float] = []
         if self.judge is not None and hits:
             hits, judged = self._read_again(question, hits)
-        evidence = self._evidence(question, vector, hits[:JUDGED], judged) if hits else []
+        _, of_none = self.index.asked(question, vector, but_itself=but_itself)
+        evidence = self._evidence(question, vector, hits[:JUDGED], of_none, judged) if hits else []
         return Found(question=question, vector=vector, hits=hits[:limit], evidence=evidence)
 
     def _read_again(self, question: str, hits: Sequence[Hit]) -> tuple[list[Hit], list[float]]:
@@ -69,7 +72,9 @@ class Finder:
         reordered = [replace(first[place], score=scores[place]) for place in order]
         return [*reordered, *rest], [float(odds[place]) for place in order]
 
-    def _evidence(self, question: str, vector: Vector, hits: Sequence[Hit], judged: Sequence[float]) -> list[float]:
+    def _evidence(
+        self, question: str, vector: Vector, hits: Sequence[Hit], of_none: float, judged: Sequence[float]
+    ) -> list[float]:
         """How near the best one is, its lead, which of the question's words it and its document
         lack, what was asked before, whether anything was asked; and what the cross-encoder says of it."""
         index, best = self.index, hits[0]
@@ -78,7 +83,6 @@ class Finder:
         here = index.missing(question, [best.passage])
         document = index.missing(question, index.beside(best.passage))
         among_all = index.missing(question, [hit.passage for hit in hits])
-        _, of_none = index.asked(question, vector)
         found = [
             best.cosine,
             (best.cosine - float(cosines.mean())) / spread,

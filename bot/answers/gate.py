@@ -150,7 +150,7 @@ def _lessons(finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: d
             lessons.append(_Lesson(kind=kind, script=script_of(found.question), evidence=found.evidence))
 
     for each, vector in _embedded(finder.embedder, asked):
-        options: dict[str, Any] = {"day": day, "language": each.language, "vector": vector}
+        options: dict[str, Any] = {"day": day, "language": each.language, "vector": vector, "but_itself": True}
         found = finder.find(each.question, **options)
         if not each.sources:
             add("none", found)
@@ -175,7 +175,9 @@ def measure(finder: Finder, asked: Sequence[Asked], day: date) -> SearchScores:
     ranks: list[int | None] = []
     believed_right = believed_wrong = anyway = none = 0
     for question, vector in _embedded(finder.embedder, asked):
-        found = finder.find(question.question, day=day, language=question.language, limit=10, vector=vector)
+        found = finder.find(
+            question.question, day=day, language=question.language, limit=10, vector=vector, but_itself=True
+        )
         hits, believed = found.hits, bool(found.hits) and _is_believed(*judge(finder, found))
         if not question.sources:
             none += 1

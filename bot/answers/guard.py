@@ -93,29 +93,66 @@ def fit_thresholds(judge: CrossEncoder, held_out: Iterable[tuple[str, str]]) -> 
 
 # ---- what can be looked up ----
 
-_LINK = re.compile(r"(?:https?://|www\.)[^\s<>，。）)]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_LINK = re.compile(r"(?:https?://|www\.)[^\s<>，。）)]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|\b[\w-]+(?:\.[A-Za-z]{2,})+\b")
+_UNITS = {
+    "euro": r"€|euros?\b|eur\b|欧元?",
+    "yuan": r"¥|￥|yuan\b|rmb\b|cny\b|元|块",
+    "dollar": r"\$|dollars?\b|usd\b|美元",
+    "percent": r"%|percent\b|％",
+    "day": r"(?:working |business |week)?days?\b|天|个工作日|日",
+    "week": r"weeks?\b|周|个?星期",
+    "month": r"months?\b|个?月",
+    "year": r"years?\b|年",
+    "hour": r"hours?\b|个?小时",
+}
 _NUMBER = re.compile(rf"{DIGITS}|{CHINESE}|\b{ENGLISH}", re.IGNORECASE)
-_NAME = re.compile(r"(?<![.!?:\n•] )(?<!^)(?<![“\"'(])\b[A-Z][\w’'-]*[a-z][\w’'-]*")
+_AFTER = re.compile("|".join(rf"(?P<{name}>[\s-]*(?:{unit}))" for name, unit in _UNITS.items()), re.IGNORECASE)
+_BEFORE = re.compile(r"(?:(?P<euro>€)|(?P<yuan>[¥￥])|(?P<dollar>\$))\s?$")
+_NAME = re.compile(r"(?<![.!?:\n•] )(?<!^)(?<![“\"'(])\b[A-Z][\w’'-]*[a-z][\w’'-]*|\b[A-Z]{2,}\b")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_COMMON_NAMES = frozenset({"I", "I'm", "I'll", "I've", "I'd"})
-_UNTOLD_NUMBERS = frozenset({"one", "一", "a hundred", "a thousand", "万一", "一百", "千万", "百", "万"})
+_COMMON_NAMES = frozenset({"I", "I'm", "I'll", "I've", "I'd", "OK"})
+_MULTIPLES = re.compile(r"\b(?:double|twice|triple|half|halve)\b|一半|双倍|[两三]倍|减半", re.IGNORECASE)
+_LOOSE = frozenset({"one", "一", "a hundred", "a thousand", "万一", "一百", "千万", "百", "万"})
+"""Words that are numbers only where a unit follows: "the big one", 万一."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Amount:
+    words: str
+    value: float
+    unit: str | None
 
 
 def invented(sentence: str, known: Sequence[str]) -> Objection | None:
-    """The first number, link or name of the sentence that is in none of the known texts."""
+    """The first link, number or name of the sentence that is in none of the known texts. A number with a unit must
+    stand there with that unit. Names are told by their capitals, but for a sentence's first word; Chinese ones are not.
+    """
     text, sources = _folded(sentence), "\n".join(map(_folded, known))
+    links = {_plain_link(link) for link in _LINK.findall(sources)}
     for link in _LINK.findall(text):
-        if link.rstrip(".").casefold() not in sources.casefold():
+        if _plain_link(link) not in links:
             return Objection(kind="link", words=link)
-    values = numbers(sources)
-    for words, value in numbers(_LINK.sub(" ", text)).items():
-        if value not in values.values():
-            return Objection(kind="number", words=words)
+    stated = amounts(sources)
+    for amount in amounts(_LINK.sub(" ", text)):
+        if not any(_is_same(amount, other) for other in stated):
+            return Objection(kind="number", words=amount.words)
+    multiples = {word.casefold() for word in _MULTIPLES.findall(sources)}
+    for word in _MULTIPLES.findall(text):
+        if word.casefold() not in multiples:
+            return Objection(kind="number", words=word)
     words_known = {word.casefold() for word in _WORD.findall(sources)}
     for name in _NAME.findall(text):
         if name not in _COMMON_NAMES and not _is_known(name, words_known):
             return Objection(kind="name", words=name)
     return None
+
+
+def _plain_link(link: str) -> str:
+    return re.sub(r"^(?:https?://)?(?:www\.)?", "", link.casefold()).rstrip("./")
+
+
+def _is_same(amount: _Amount, other: _Amount) -> bool:
+    return amount.value == other.value and (amount.unit is None or amount.unit == other.unit)
 
 
 def _is_known(name: str, words: set[str]) -> bool:
@@ -125,19 +162,34 @@ def _is_known(name: str, words: set[str]) -> bool:
     )
 
 
-def numbers(text: str) -> dict[str, float]:
-    """Numbers as they are written → their values; digits, English words and Chinese numerals alike."""
-    found = {}
+def amounts(text: str) -> list[_Amount]:
+    """Numbers with their units, in order; digits, English words and Chinese numerals alike. In "3–5 days" both have
+    the unit."""
+    found: list[_Amount] = []
+    ranged = 0  # from there on amounts wait for the unit of a range's end
     for match in _NUMBER.finditer(text):
+        unit = _unit(text, match)
         written = match[0].lower()
-        if written in _UNTOLD_NUMBERS:
-            continue
-        value = digits_value(written) if written[0].isdigit() else None
+        value = None if written in _LOOSE and unit is None else _value(written)
         if value is None:
-            value = english_value(written) if written.isascii() else chinese_value(written)
-        if value is not None:
-            found[match[0]] = value
+            continue
+        if unit is not None and found and re.fullmatch(r"\s?(?:[-–~至到]|to|or|and)\s?", text[ranged : match.start()]):
+            last = found[-1]
+            found[-1] = _Amount(words=last.words, value=last.value, unit=last.unit or unit)
+        found.append(_Amount(words=match[0], value=value, unit=unit))
+        ranged = match.end()
     return found
+
+
+def _unit(text: str, match: re.Match[str]) -> str | None:
+    after, before = _AFTER.match(text, match.end()), _BEFORE.search(text[: match.start()])
+    return (before.lastgroup if before else None) or (after.lastgroup if after else None)
+
+
+def _value(written: str) -> float | None:
+    if written[0].isdigit() and (value := digits_value(written)) is not None:
+        return value
+    return {"一": 1.0}.get(written) or (english_value(written) if written.isascii() else chinese_value(written))
 
 
 def _folded(text: str) -> str:

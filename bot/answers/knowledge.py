@@ -129,15 +129,18 @@ class KnowledgeIndex:
         self.gates: Mapping[str, Gate] = gates or {}
         self.known = known or Known()
 
-    def asked(self, question: str, vector: Floats) -> tuple[Floats, float]:
+    def asked(self, question: str, vector: Floats, *, but_itself: bool = False) -> tuple[Floats, float]:
         """Cosines to what was asked before: (N,) of each passage's nearest known question, and of the nearest one that
-        no document answers; 0 where there is none. The question itself does not count, where it is known.
+        no document answers; 0 where there is none.
+
+        Args:
+            but_itself: a known question does not count for itself: so it teaches, and measures, what others will see.
         """
         nearest, of_none = np.zeros(len(self.passages), dtype=np.float32), 0.0
         if not self.known.questions:
             return nearest, of_none
         cosines = self.known.vectors @ vector
-        if (itself := self._place.get(question)) is not None:
+        if but_itself and (itself := self._place.get(question)) is not None:
             cosines[itself] = 0.0
         places, owners = self._owners
         np.maximum.at(nearest, owners, cosines[places])
@@ -179,7 +182,7 @@ class KnowledgeIndex:
 
     def search(
         self, question: str, vector: Floats, *, limit: int = 5, day: date, language: str | None = None,
-        without: str | None = None, response_of: str | None = None,
+        without: str | None = None, response_of: str | None = None, but_itself: bool = False,
     ) -> list[Hit]:  # fmt: skip
         """The passages that answer best, best first.
 
@@ -189,12 +192,13 @@ class KnowledgeIndex:
             language: passages in it come before equally good ones in another.
             without: a document (`Passage.source`) that is left out.
             response_of: the intent whose response is found too; others' never are.
+            but_itself: as `asked`.
         """
         if not self.passages:
             return []
         cosines = self.vectors @ vector
         coverage = self._words.coverage(question)
-        asked, _ = self.asked(question, vector)
+        asked, _ = self.asked(question, vector, but_itself=but_itself)
         scores = cosines + WORDS_COUNT * coverage + ASKED_COUNTS * np.maximum(asked - self._unrelated, 0)
         if language is not None:
             scores = scores + np.array([0.0 if p.language == language else -0.02 for p in self.passages])
@@ -498,15 +502,20 @@ def _write(folder: Path, lines: str, index: KnowledgeIndex, gates: Mapping[str, 
 
 def _point_to(store: Path, name: str) -> None:
     """Let this index count, and forget all but the youngest others."""
-    partial = store / f".{CURRENT}.{os.getpid()}"
-    partial.write_text(name + "\n", encoding="utf-8")
-    partial.replace(store / CURRENT)
+    write_name(store / CURRENT, name)
     others = sorted(
         (each for each in store.glob("index-*") if each.name != name), key=lambda each: each.stat().st_mtime
     )
     for old in others[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     _forget_encoders(store)
+
+
+def write_name(file: Path, name: str) -> None:
+    """Let the file name this, at once: who reads it meanwhile sees the old name or the new one."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.write_text(f"{name}\n", encoding="utf-8")
+    partial.replace(file)
 
 
 def _forget_encoders(store: Path) -> None:

@@ -81,7 +81,7 @@ class Knowledge:
     async def _worded(self, text: str, answer: Answer, writing: CurrentWriter) -> Answer:
         writer = await writing.get()
         language = identify_language(text)
-        if writer is None or not writer.serves(answer, language):
+        if writer is None or not writer.serves(answer, language, text):
             return answer
         return await writer.worded(text, answer, language)
 

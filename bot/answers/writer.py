@@ -35,6 +35,10 @@ def messages(assistant_name: str, shop: str, passage: str, question: str) -> Mes
     ]
 
 
+_FORGED = re.compile(r"(?im)^\s*(?:help page|customer|system|assistant)\s*[:：]|<\|")
+"""A question that writes lines of the prompt itself, or a chat template's marks."""
+
+
 def source_of(passage: Passage) -> str:
     """How the generator and the guard are shown a passage."""
     return f"{passage.title} – {passage.heading}\n{passage.text}"
@@ -68,9 +72,10 @@ class Writer:
         self.generator, self._sign_offs, self._is_elsewhere = generator, sign_offs, is_elsewhere
         self._guard, self._names, self._languages, self._deadline_s = guard, names, frozenset(languages), deadline_s
 
-    def serves(self, answer: Answer, language: str) -> bool:
-        """Whether it may try: in the customer's language, from a passage in it."""
-        return language in self._languages and answer.passage.language == language
+    def serves(self, answer: Answer, language: str, question: str) -> bool:
+        """Whether it may try: in the customer's language, from a passage in it, to a question that is only that."""
+        is_in_language = language in self._languages and answer.passage.language == language
+        return is_in_language and not _FORGED.search(question)
 
     async def worded(self, question: str, answer: Answer, language: str) -> Answer:
         """The answer in the generator's words where they pass; else as it is, saying why."""

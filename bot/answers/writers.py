@@ -12,6 +12,7 @@ import importlib.util
 import json
 import logging
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ log = logging.getLogger("kefu.writers")
 WRITER = "WRITER"
 MODEL, ADAPTER, ABOUT = "model.gguf", "adapter.gguf", "writer.json"
 BOTH = ("en", "zh")
+AGAIN_AFTER_S = 5.0
+"""What could not be made is tried again after this long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +96,14 @@ class CurrentWriter:
         self._name: str | None = None
         self._writer: Writer | None = None
         self._lock = asyncio.Lock()
+        self._again_at = 0.0
+        self._is_closed = False
 
     async def get(self) -> Writer | None:
         """None where answers are only quoted."""
         async with self._lock:
-            wanted = await asyncio.to_thread(self._writers.wanted)
-            if wanted != self._name:
+            wanted = None if self._is_closed else await asyncio.to_thread(self._writers.wanted)
+            if wanted != self._name and time.monotonic() >= self._again_at:
                 await self._change(wanted)
             return self._writer
 
@@ -109,19 +114,23 @@ class CurrentWriter:
 
     async def close(self) -> None:
         async with self._lock:
+            self._is_closed = True
             await self._change(None)
 
     async def _change(self, wanted: str | None) -> None:
-        before, self._writer, self._name = self._writer, None, wanted
+        """Take the wanted one; where it cannot be made none serves, and it is tried again a little later."""
+        before, self._writer, self._name = self._writer, None, None
         if before is not None:
             await before.generator.close()
         if wanted is None:
             return
         try:
             self._writer = await asyncio.to_thread(self._writers.make)
-        except ArtifactInvalid:
+        except (ArtifactInvalid, OSError, ValueError):  # damaged files, or an address that is none
             log.exception("writer.unreadable")
+            self._again_at = time.monotonic() + AGAIN_AFTER_S
             return
+        self._name = wanted
         log.info("writer.loaded", extra={"model": self._writer.generator.name})
 
 

@@ -14,8 +14,8 @@ from bot.answers.service import loaded
 from bot.answers.writers import guard_of, named
 from bot.errors import AssistantError
 from bot.knowing import sync_knowledge
-from bot.settings import load_settings
-from bot.tuning import read_claims, tune_judge
+from bot.settings import STARTER, load_settings
+from bot.tuning import claims_of, read_claims, tune_judge
 from models.base import ArtifactInvalid
 from models.cross_encoder import HEADS, CrossEncoder
 from models.pretrained import BaseModel, resolve_base
@@ -77,7 +77,8 @@ def test_the_judge_of_a_shop_serves_from_the_next_message_and_survives_a_sync(
     outcome = tune_judge(settings, assistant, lambda *step: None, print)
     assert outcome.trained_on > 100
     assert outcome.before.n == outcome.after.n > 5
-    assert outcome.is_kept is (outcome.after.answered > outcome.before.answered)
+    before, after = outcome.before, outcome.after
+    assert outcome.is_kept is (after.answered - after.wrong > before.answered - before.wrong)
     index = load_index(store)
     assert index is not None
     guard_name = named(store / GUARD)
@@ -98,10 +99,20 @@ def test_the_judge_of_a_shop_serves_from_the_next_message_and_survives_a_sync(
     assert guard_of(store, 1), "the guard's files stay"
 
 
+def test_a_project_without_claims_has_the_starters(tmp_path: Path) -> None:
+    assistant = write_shop(tmp_path / "shop", make_encoder("bert", tmp_path / "tiny"))
+    assert claims_of(assistant) == read_claims(STARTER)
+    own = assistant.root / "answers" / "claims" / "en.jsonl"
+    own.parent.mkdir()
+    own.write_text('{"source": "a", "true": "b", "false": "c"}\n', encoding="utf-8")
+    assert [claim.true for claim in claims_of(assistant)] == ["b"]
+
+
 def test_claims_that_cannot_be_read_are_named_with_their_line(tmp_path: Path) -> None:
     assistant = write_shop(tmp_path / "shop", make_encoder("bert", tmp_path / "tiny"))
     claims = assistant.root / "answers" / "claims"
     claims.mkdir()
-    (claims / "en.jsonl").write_text('\n{"source": "a", "true": "b"}\n', encoding="utf-8")
-    with pytest.raises(AssistantError, match=r"en\.jsonl:2"):
-        read_claims(assistant)
+    for line in ('{"source": "a", "true": "b"}', '{"source": "a", "true": "b", "false": 5}', "[]", "{"):
+        (claims / "en.jsonl").write_text(f"\n{line}\n", encoding="utf-8")
+        with pytest.raises(AssistantError, match=r"en\.jsonl:2"):
+            read_claims(assistant.root)

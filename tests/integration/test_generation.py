@@ -123,6 +123,37 @@ async def test_closed_amid_a_reply_it_is_a_failure_like_any_other(local: LocalGe
             await local.close()
 
 
+async def test_what_a_caller_does_between_two_pieces_is_not_cancelled(local: LocalGenerator) -> None:
+    await said(local)
+    finished = False
+    with pytest.raises(GenerationFailed, match="within"):  # noqa: PT012
+        async for _ in local.stream(LONG, max_tokens=800, deadline_s=1.0):
+            if not finished:
+                await asyncio.sleep(1.5)  # a check that takes longer than the deadline
+                finished = True
+    assert finished
+
+
+async def test_a_reply_that_is_cut_off_is_none(local: LocalGenerator) -> None:
+    with pytest.raises(GenerationFailed, match="cut off"):
+        await said(local, LONG, max_tokens=5)
+
+
+async def test_once_closed_it_does_not_come_back(local: LocalGenerator) -> None:
+    await said(local)
+    await local.close()
+    with pytest.raises(GenerationFailed, match="closed"):
+        await said(local)
+
+
+async def test_what_is_on_this_machine_goes_through_no_proxy(
+    local: LocalGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert await said(local)
+
+
 async def test_a_program_that_is_no_generator_is_an_answer_too() -> None:
     generator = LocalGenerator([sys.executable, "-c", "print('hello')"], "none")
     with pytest.raises(GenerationFailed, match="did not start"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.answers.guard import Objection, invented, numbers
+from bot.answers.guard import Objection, amounts, invented
 
 SOURCE = (
     "Returns – How long\nYou can send a lamp back within 30 days. Delivery within Germany costs €4.90, over €60 "
@@ -60,4 +60,33 @@ def test_what_the_customer_said_may_be_said_back() -> None:
 
 
 def test_numbers_are_read_however_they_are_written() -> None:
-    assert set(numbers("€1,299.00, 4,90 €, twenty-one days, 三百五 and 一个").values()) == {1299, 4.9, 21, 350}
+    read = amounts("€1,299.00, 4,90 €, twenty-one days, 三百五 and 一个, 3–5 working days")
+    assert [(each.value, each.unit) for each in read] == [
+        (1299, "euro"), (4.9, "euro"), (21, "day"), (350, None), (3, "day"), (5, "day"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "You get a hundred euros back.",
+        "退您一百元。",
+        "You get a thousand euros back.",
+        "You get double.",
+        "You get half of it back.",
+        "Refunds take one day.",
+        "一天就到。",
+        "You get €30.",
+        "It is 60 percent.",
+        "See lantern-deals.com for it.",
+        "Write to help@shop.exampl.",
+        "We ship with UPS.",
+    ],
+)
+def test_no_number_unit_link_or_capital_comes_from_nowhere(sentence: str) -> None:
+    assert invented(sentence, [SOURCE, QUELLE]) is not None
+
+
+def test_a_range_keeps_its_unit() -> None:
+    assert invented("It takes three to five days.", ["Delivery takes 3–5 working days."]) is None
+    assert invented("It costs 3 euros.", ["Delivery takes 3–5 working days."]) is not None
