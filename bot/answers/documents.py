@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -308,7 +308,9 @@ def _html(raw: bytes) -> _Document:
         about["language"] = str(root["lang"]).partition("-")[0].lower()
     if isinstance(link := page.find("link", rel="canonical"), Tag) and link.get("href"):
         about["url"] = str(link["href"])
-    return _page(str(page.find("main") or page.body or page), about)
+    notices = take_out_hidden(page)  # before the main part is chosen: what hides it may stand around it
+    document = _page(str(page.find("main") or page.body or page), about)
+    return replace(document, notices=[*notices, *document.notices])
 
 
 _LEFT_OUT = ("script", "style", "nav", "header", "footer", "aside", "form", "noscript", "template", "svg")

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 SHOWN_CHARS = 60
 _INVISIBLE = re.compile(r"[\u200b\u2060-\u2064\ufeff\u202d\u202e\U000e0000-\U000e007f]")
 """Zero-width blanks, overrides of direction, tags. The joiners stay: Persian and emoji need them."""
-_HIDING = re.compile(r"display:none|visibility:hidden|(?:font-size|opacity):0(?![.\d])")
-_WHITE = re.compile(r"(?<![\w-])color:(?:#fff(?:fff)?\b|white\b|transparent|rgba?\(255,255,255)")
+_HIDING = re.compile(
+    r"display:none|visibility:(?:hidden|collapse)|(?:font-size|opacity):(?:0+(?:\.0+)?|\.0+)(?=[a-z%;!]|$)"
+    r"|(?:left|top|right|text-indent):-\d{3,}"
+)
+_WHITE = re.compile(r"(?<![\w-])color:(?:#fff(?:fff)?\b|white\b|transparent|rgba?\(255,255,255|rgba\(\d+,\d+,\d+,0\))")
 
 
 def without_invisible(text: str) -> str:
@@ -32,12 +35,11 @@ def take_out_hidden(page: BeautifulSoup) -> list[str]:
     """Remove what a browser does not show; what is worth telling about it. A comment is, if it instructs a machine."""
     from bs4 import Comment, Tag
 
-    comments = map(str, page.find_all(string=lambda text: isinstance(text, Comment)))
-    notices = [
-        f"a comment {why}: “{_short(comment)}”; it is not read"
-        for comment in comments
-        if (why := instructions_in(comment))
-    ]
+    notices = []
+    for comment in page.find_all(string=lambda text: isinstance(text, Comment)):
+        if why := instructions_in(str(comment)):
+            notices.append(f"a comment {why}: “{_short(str(comment))}”; it is not read")
+        comment.extract()
     for tag in page.find_all(True):
         if isinstance(tag, Tag) and not tag.decomposed and _is_hidden(tag.attrs):
             if words := tag.get_text(" ").strip():
@@ -49,7 +51,8 @@ def take_out_hidden(page: BeautifulSoup) -> list[str]:
 def _is_hidden(attributes: Mapping[str, object]) -> bool:
     style = re.sub(r"\s", "", str(attributes.get("style", "")).casefold())
     is_white = bool(_WHITE.search(style)) and "background" not in style
-    return "hidden" in attributes or bool(_HIDING.search(style)) or is_white
+    is_white_font = str(attributes.get("color", "")).casefold().strip() in ("white", "#fff", "#ffffff")
+    return "hidden" in attributes or bool(_HIDING.search(style)) or is_white or is_white_font
 
 
 def shown_in(paragraph: Paragraph) -> tuple[str, str]:

@@ -186,10 +186,7 @@ def showing_json(policy: RankingPolicy, candidates: Sequence[Evidence], shown: S
     """All that it takes to judge another policy by this showing."""
     return {
         "policy": policy.version,
-        "candidates": [
-            {**asdict(each), **{name: round(getattr(each, name), 4) for name in ("asked", "together", "popular")}}
-            for each in candidates
-        ],
+        "candidates": [asdict(each) for each in candidates],
         "shown": [
             {"id": one.id, "propensity": round(each.propensity, 6), "why": policy.why(one)}
             for each in shown

@@ -9,6 +9,7 @@ Invariant: ids are unique, and every order that is given names something of the 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -179,14 +180,20 @@ def _rows(file: Path, problems: Problems) -> Iterator[Row]:
 
 
 def _csv_rows(file: Path, text: str, problems: Problems) -> Iterator[Row]:
-    reader = csv.reader(text.splitlines(keepends=True))
-    header = [name.strip() for name in next(reader, [])]
-    for cells in reader:
-        where = Where(file=file, line=reader.line_num)
-        if len(cells) == len(header):
-            yield where, dict(zip(header, cells, strict=True))
+    # Not `splitlines`: a cell may hold U+2028 and others that are no end of a row.
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        header, *rows = [(reader.line_num, cells) for cells in reader] or [(1, [])]
+    except csv.Error as error:
+        problems.error(Where(file=file, line=reader.line_num), f"not CSV: {error}", "Is a quotation mark left open?")
+        return
+    names = [name.strip() for name in header[1]]
+    for line, cells in rows:
+        where = Where(file=file, line=line)
+        if len(cells) == len(names):
+            yield where, dict(zip(names, cells, strict=True))
         elif cells:
-            problems.error(where, f"{len(cells)} cells in a row of {len(header)} columns", 'Quote commas: "a, b".')
+            problems.error(where, f"{len(cells)} cells in a row of {len(names)} columns", 'Quote commas: "a, b".')
 
 
 def _json_rows(file: Path, text: str, problems: Problems) -> Iterator[Row]:

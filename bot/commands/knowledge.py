@@ -91,7 +91,7 @@ def knowledge_search(
     from bot.answers.compose import compose
     from bot.answers.gate import judge
     from bot.answers.knowledge import today_in
-    from bot.answers.service import loaded
+    from bot.answers.service import UNDECIDED, loaded
     from bot.knowing import NOTHING_READ
     from models.languages import identify_language
 
@@ -100,7 +100,8 @@ def knowledge_search(
     if finder is None:
         raise KefuError(NOTHING_READ)
     language = identify_language(question)
-    found = finder.find(question, limit=n, day=today_in(assistant.config.timezone), language=language)
+    known = None if language == UNDECIDED else language
+    found = finder.find(question, limit=n, day=today_in(assistant.config.timezone), language=known)
     hits = found.hits
     table = Table("score", "where", Column("passage", overflow="fold"))
     for hit in hits:
@@ -117,7 +118,8 @@ def knowledge_search(
     out.print(f"answers it with a probability of {probability:.2f} ({limits}): {verdict}", soft_wrap=True)
     if is_answered:
         brand, vector, embedder = assistant.brand, found.vector, finder.embedder
-        said = compose(question, vector, hits, probability, embedder, language, brand.answer_frames, brand.sign_offs)
+        spoken = known or hits[0].passage.language
+        said = compose(question, vector, hits, probability, embedder, spoken, brand.answer_frames, brand.sign_offs)
         out.print(Text(said.text), soft_wrap=True)
 
 

@@ -3,7 +3,7 @@
 They read texts as `readings.plain` gives them: lower case, straight quotes, one blank. Add a look-alike to
 tests/safety_phrases.py with every pattern: what is harmless and nearly says the same.
 
-Invariant: every repetition is bounded, so that no message makes a search slow.
+No message of the length that is read makes a search slow: what repeats is words of short lists.
 """
 
 from __future__ import annotations

@@ -45,6 +45,17 @@ def test_columns_with_a_language_are_words_for_its_customers(tmp_path: Path) -> 
     assert lamp.columns["price_eur"] == "89.90"
 
 
+def test_a_cell_may_hold_what_other_programs_end_lines_with(tmp_path: Path) -> None:
+    items, problems = catalogue(tmp_path, "catalogue.csv", "id,name\nlamp,bright\u2028and\x0bwarm\n")
+    assert ([item.texts for item in items], problems) == ([{"": "bright\u2028and\x0bwarm"}], [])
+
+
+def test_a_quotation_mark_left_open_is_named_and_breaks_nothing(tmp_path: Path) -> None:
+    items, problems = catalogue(tmp_path, "catalogue.csv", 'id,name\nlamp,"' + "x" * 200_000)
+    assert items == []
+    assert "not CSV" in problems[0]
+
+
 def test_json_lines_without_a_language_serve_everybody(tmp_path: Path) -> None:
     (lamp, article), problems = catalogue(tmp_path, "catalogue.jsonl", JSONL)
     assert problems == []

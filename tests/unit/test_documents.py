@@ -284,6 +284,9 @@ def test_a_title_that_instructs_a_machine_costs_the_document(tmp_path: Path) -> 
     "hiding",
     [
         'style="display: none"', 'style="visibility:hidden;"', "hidden", 'style="font-size: 0px"', 'style="opacity:0"',
+        'style="opacity: 0.0"',
+        'style="font-size:0.0px"', 'style="position:absolute; left:-9999px"', 'style="color: rgba(0, 0, 0, 0)"',
+
         'style="color: #FFF"', 'style="margin:0; color:white"', 'style="color:rgb(255, 255, 255)"',
     ],
 )  # fmt: skip
@@ -296,11 +299,18 @@ def test_what_a_page_hides_is_left_out_and_named(tmp_path: Path, hiding: str) ->
 
 
 @pytest.mark.parametrize(
-    "style", ["color:#fff; background:#000", "background-color:white", "opacity:0.8", "color:#ff0"]
+    "style", ["color:#fff; background:#000", "background-color:white", "opacity:0.8", "color:#ff0", "left:-10px"]
 )
 def test_what_a_page_shows_is_read(tmp_path: Path, style: str) -> None:
     passages, problems = read(tmp_path, a_html=f'<h1>Returns</h1><p style="{style}">30 days.</p>')
     assert (told(passages), problems) == ([("", "30 days.")], [])
+
+
+def test_what_stands_around_the_main_part_hides_it_too(tmp_path: Path) -> None:
+    page = '<body><div style="display:none"><main><p>Refunds are free.</p></main></div><p>30 days.</p></body>'
+    passages, problems = read(tmp_path, a_html=page)
+    assert told(passages) == [("", "30 days.")]
+    assert problems == ["a.html: hidden text is left out: “Refunds are free.”"]
 
 
 def test_a_comment_is_named_only_where_it_instructs_a_machine(tmp_path: Path) -> None:
