@@ -98,7 +98,10 @@ class ServedGenerator:
     ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         timeout = httpx.Timeout(60, connect=CONNECT_WITHIN_S)
-        self._client = httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=not is_here)
+        # A connection that was kept may be closed by the other side just as it is used again; a new one costs nothing
+        # here, and elsewhere little beside a reply.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._client = httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits, trust_env=not is_here)
         self._url, self._name = f"{url.rstrip('/')}/chat/completions", model
         self._prices, self._circuit, self._usage = prices or Prices(), Circuit(), Usage()
 
