@@ -441,19 +441,14 @@ def _embedded(
 
 
 def _answered(passages: Sequence[Passage], asked: Sequence[Asked]) -> dict[str, tuple[int, ...]]:
-    """Questions → the rows of the passages in their own language that answer them. Left out is a question that only a
-    document in another language answers: who asks it again is better served in their own."""
+    """Questions → the rows of the passages that answer them, in whatever language. Left out is one whose documents
+    are not there."""
     rows: dict[str, list[int]] = {}
     for row, passage in enumerate(passages):
         for name in (passage.source, f"{passage.source}#{passage.anchor}"):
             rows.setdefault(name, []).append(row)
-    found = {}
-    for each in asked:
-        named = [row for source in each.sources for row in rows.get(source, ())]
-        own = tuple(sorted({row for row in named if passages[row].language == each.language}))
-        if own or not each.sources:
-            found[each.question] = own
-    return found
+    found = {each.question: sorted({row for source in each.sources for row in rows.get(source, ())}) for each in asked}
+    return {each.question: tuple(found[each.question]) for each in asked if found[each.question] or not each.sources}
 
 
 def _known(store: Path, embedder: str) -> tuple[dict[str, Floats], dict[str, Floats]]:

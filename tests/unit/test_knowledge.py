@@ -70,6 +70,16 @@ def test_the_passage_that_answers_is_found_in_either_language(tmp_path: Path) ->
     assert "en/returns.md#how-long" not in search(index, "send a lamp back", without="en/returns.md")
 
 
+def test_a_known_question_finds_a_passage_in_another_language(tmp_path: Path) -> None:
+    asked = [
+        Asked(question="how do I get a receipt?", sources=("zh/fapiao.md#电子发票",), language="en"),
+        Asked(question="is there time to send a lamp back?", sources=("en/returns.md#how-long",), language="en"),
+    ]
+    wanted, customer = "zh/fapiao.md#电子发票", "how could I get a receipt please?"
+    assert search(synced(tmp_path / "known", BagOfWords(), asked=asked), customer, language="en")[0] == wanted
+    assert search(synced(tmp_path / "new", BagOfWords()), customer, language="en")[0] != wanted
+
+
 def test_what_is_no_longer_valid_is_not_found(tmp_path: Path) -> None:
     index = synced(tmp_path, BagOfWords())
     question = "order by when so that it arrives by Christmas?"
