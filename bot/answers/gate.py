@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from bot.answers.documents import DocumentProblem
 from bot.answers.finder import Finder, Found
 from bot.answers.knowledge import Asked, Gate, is_from, script_of
-from models.embeddings import Embedder
 from models.languages import identify_language
 
 Vector = NDArray[np.float32]
@@ -149,7 +148,7 @@ def _lessons(finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: d
         if found.hits:
             lessons.append(_Lesson(kind=kind, script=script_of(found.question), evidence=found.evidence))
 
-    for each, vector in _embedded(finder.embedder, asked):
+    for each, vector in _embedded(finder, asked):
         options: dict[str, Any] = {"day": day, "language": each.language, "vector": vector, "but_itself": True}
         found = finder.find(each.question, **options)
         if not each.sources:
@@ -158,7 +157,7 @@ def _lessons(finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: d
             add("right", found)
         if each.sources and none[script_of(each.question)] < FEWEST:
             add("none", finder.find(each.question, without=each.sources[0].partition("#")[0], **options))
-    for each, vector in _embedded(finder.embedder, [Asked(question=text) for text in told]):
+    for each, vector in _embedded(finder, [Asked(question=text) for text in told]):
         add("told", finder.find(each.question, day=day, vector=vector))
     return lessons
 
@@ -174,7 +173,7 @@ def measure(finder: Finder, asked: Sequence[Asked], day: date) -> SearchScores:
     """Search and gate on questions that the gate was not fitted on."""
     ranks: list[int | None] = []
     believed_right = believed_wrong = anyway = none = 0
-    for question, vector in _embedded(finder.embedder, asked):
+    for question, vector in _embedded(finder, asked):
         found = finder.find(
             question.question, day=day, language=question.language, limit=10, vector=vector, but_itself=True
         )
@@ -208,7 +207,12 @@ def _is_believed(probability: float, gate: Gate) -> bool:
     return probability >= gate.threshold
 
 
-def _embedded(embedder: Embedder, asked: Sequence[Asked]) -> Iterable[tuple[Asked, Vector]]:
+def _embedded(finder: Finder, asked: Sequence[Asked]) -> Iterable[tuple[Asked, Vector]]:
+    """Each with its vector; what the index knows is not read again."""
     for start in range(0, len(asked), 64):
         part = asked[start : start + 64]
-        yield from zip(part, embedder.questions([each.question for each in part]), strict=True)
+        fresh = [each.question for each in part if finder.index.known_vector(each.question) is None]
+        made = dict(zip(fresh, finder.embedder.questions(fresh), strict=True)) if fresh else {}
+        for each in part:
+            vector = finder.index.known_vector(each.question)
+            yield each, made[each.question] if vector is None else vector

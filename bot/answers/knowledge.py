@@ -146,6 +146,11 @@ class KnowledgeIndex:
         np.maximum.at(nearest, owners, cosines[places])
         return nearest, float(cosines[self._of_none].max(initial=0.0))
 
+    def known_vector(self, question: str) -> Floats | None:
+        """(D,) of a known question; None where it is none."""
+        place = self._place.get(question)
+        return None if place is None else self.known.vectors[place]
+
     @cached_property
     def _place(self) -> Mapping[str, int]:
         return {question: place for place, question in enumerate(self.known.questions)}
