@@ -1,6 +1,8 @@
 """What the starter says to questions that it was not made with: whole replies of a real `kefu serve`, read by strings.
 
 python -m tests.bench.bench_answers              →  results/answers.json, results/answers_replies.jsonl
+python -m tests.bench.bench_answers --tuned      →  results/answers_tuned.json, …_replies.jsonl: in a trained home after
+    `kefu knowledge tune --only finder`
 python -m tests.bench.bench_answers --generated  →  results/answers_generated.json, …_replies.jsonl: the starter with
     `generation: on`, in the trained home after `kefu knowledge tune --only judge --only writer`
 
@@ -40,7 +42,8 @@ WANTED, ANYWAY, GENERATED = 0.9, 0.03, 0.6
 
 def main() -> int:
     is_generated = "--generated" in sys.argv[1:]
-    name, languages = ("answers_generated", ("en",)) if is_generated else ("answers", ("en", "zh"))
+    name = "answers_generated" if is_generated else "answers_tuned" if "--tuned" in sys.argv[1:] else "answers"
+    languages = ("en",) if is_generated else ("en", "zh")
     questions = {language: _questions(language) for language in languages}
     with fresh_home() as home, _assistant(is_generated) as assistant, serving(home, assistant=assistant) as server:
         replies = asyncio.run(_asked(server.url, questions, 1 if is_generated else AT_ONCE))
