@@ -195,6 +195,27 @@ def generated(found: Figures) -> str:
     )
 
 
+def local_writer(found: Figures) -> str:
+    same, faq, rates = found["acceptance"], found["faq"], found["speed"]
+    ours, eager = (
+        max(
+            rates[name]["decode_tokens_per_s"]["median"]
+            for name in rates
+            if name.startswith(kind) and name.endswith("2 threads")
+        )
+        for kind in ("llama.cpp", "transformers")
+    )
+    rouge = [faq[kind]["rouge_l_against_human"]["mean"] for kind in ("generated", "quoted")]
+    passing = [faq[kind]["every_sentence_passes"] for kind in ("generated", "quoted")]
+    beside = found["beside"]["generator"]
+    return (
+        f"the same greedy reply as transformers on {same['equal']} of {same['n']} prompts; on 2 threads {ours:.0f} "
+        f"tokens/s, transformers eager {eager:.0f}; faq_retrieval_en (n = {faq['n']}): ROUGE-L to a person's reply "
+        f"{rouge[0]:.2f}, quoted {rouge[1]:.2f}, its check lets {passing[0]:.0%} pass, quoted {passing[1]:.0%}; "
+        f"understanding beside it p99 {beside['p99_ms']:.1f} ms, {beside['times_idle_p99']:.1f} × idle"
+    )
+
+
 def guard(found: Figures) -> str:
     return "; ".join(
         f"{language}: {found[language]['false_stopped']:.1%} of {found[language]['n']} false sentences stopped, "
@@ -311,6 +332,7 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("The starter on questions by another author, whole replies", "answers", answers),
     ("The same questions after `kefu knowledge tune --only finder`", "answers_tuned", answers),
     ("The same with `generation: on`, which is off by default: SmolLM2-135M", "answers_generated", generated),
+    ("That generator by itself: llama.cpp with its adapter", "generation", local_writer),
     ("What its check stops of sentences with one small change, which is why", "guard", guard),
     ("Attacks on the starter, most of them by others; the half that was only measured", "safety", safety),
     ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),

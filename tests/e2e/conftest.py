@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -19,6 +18,7 @@ from starlette.types import ASGIApp
 from connectors.base import InboundMessage, Ports
 from connectors.memory import MemoryPorts
 from connectors.webchat import WebChat
+from tests.e2e.chromium import MISSING, find_chromium, launch
 from tests.serving import serving
 
 PATIENCE_MS = 20_000  # a page that is right waits for nothing; a busy machine may take seconds
@@ -47,20 +47,13 @@ def browser() -> Iterator[Browser]:
     Not longer than this package: Playwright keeps an event loop running in the thread, where no other test could
     start one.
     """
-    found = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))),
-        None,
-    )
     with sync_playwright() as playwright:
-        path = found or playwright.chromium.executable_path
-        if not Path(path).exists():
-            reason = "no Chromium: install the package chromium, or run `playwright install chromium`"
+        path = find_chromium(playwright)
+        if path is None:
             if os.environ.get("CI") == "true":
-                pytest.fail(reason)
-            pytest.skip(reason)
-        # Chromium's own sandbox refuses root.
-        is_root = hasattr(os, "geteuid") and os.geteuid() == 0
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"] if is_root else [])
+                pytest.fail(MISSING)
+            pytest.skip(MISSING)
+        browser = launch(playwright, path)
         yield browser
         browser.close()
 
