@@ -107,8 +107,7 @@ def knowledge_of(settings: Settings, assistant: Assistant) -> Knowledge | None:
         return None
     return Knowledge(
         settings.knowledge_dir(assistant.assistant_id),
-        assistant.brand.answer_frames,
-        assistant.brand.sign_offs,
+        assistant.brand,
         threads=settings.inference_threads,
         today=lambda: today_in(assistant.config.timezone),
         intent=assistant.config.answers.intent,
@@ -118,15 +117,10 @@ def knowledge_of(settings: Settings, assistant: Assistant) -> Knowledge | None:
 
 def writers_of(settings: Settings, assistant: Assistant) -> Writers:
     """Who may word what the documents answer (`generation:`)."""
-    brand = assistant.brand
     return Writers(
         store=settings.knowledge_dir(assistant.assistant_id),
         config=assistant.config.generation,
-        names={
-            language: (brand.assistant_name.get(language, brand.assistant_name["en"]), name)
-            for language, name in brand.name.items()
-        },
-        sign_offs=brand.sign_offs,
+        brand=assistant.brand,
         threads=settings.inference_threads,
     )
 

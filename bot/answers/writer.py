@@ -17,6 +17,7 @@ from typing import Any
 from bot.answers.compose import Answer, written_by
 from bot.answers.documents import Passage
 from bot.answers.guard import Guard
+from bot.assistant.brand import Brand
 from bot.redaction import mask
 from models.generation import GenerationFailed, Generator
 
@@ -61,16 +62,16 @@ class Writer:
     """Writes replies in the languages that its generator is good enough for.
 
     Args:
-        names: by language, the assistant's and the shop's.
+        brand: whose assistant it is, and whose words stand around a reply.
         is_elsewhere: the generator is not ours: it sees placeholders for personal data, and they are filled in again.
     """
 
     def __init__(
-        self, generator: Generator, guard: Guard, names: Mapping[str, tuple[str, str]], languages: Sequence[str],
-        *, sign_offs: Mapping[str, str], deadline_s: float, is_elsewhere: bool = False,
+        self, generator: Generator, guard: Guard, brand: Brand, languages: Sequence[str],
+        *, deadline_s: float, is_elsewhere: bool = False,
     ) -> None:  # fmt: skip
-        self.generator, self._sign_offs, self._is_elsewhere = generator, sign_offs, is_elsewhere
-        self._guard, self._names, self._languages, self._deadline_s = guard, names, frozenset(languages), deadline_s
+        self.generator, self._guard, self._brand = generator, guard, brand
+        self._languages, self._deadline_s, self._is_elsewhere = frozenset(languages), deadline_s, is_elsewhere
 
     def serves(self, answer: Answer, language: str, question: str) -> bool:
         """Whether it may try: in the customer's language, from a passage in it, to a question that is only that."""
@@ -85,7 +86,7 @@ class Writer:
             about["first_sentence_s"] = round(writing.first_s, 3)
         if writing.text is None:
             return replace(answer, generation={**about, "problem": writing.problem})
-        return written_by(answer, writing.text, language, about, self._sign_offs)
+        return written_by(answer, writing.text, language, about, self._brand)
 
     async def _write(self, question: str, answer: Answer, language: str) -> _Writing:
         """One reply, sentence by checked sentence."""
@@ -93,7 +94,7 @@ class Writer:
         source = source_of(answer.passage)
         masked = mask(question) if self._is_elsewhere else mask()
         read = masked.texts[0] if masked.texts else question
-        prompt = messages(*self._names.get(language, self._names["en"]), source, read)
+        prompt = messages(*self._brand.names(language), source, read)
         sentences: list[str] = []
         try:
             pieces = self.generator.stream(prompt, max_tokens=MOST_TOKENS, deadline_s=self._deadline_s)

@@ -79,7 +79,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Writers
 
 @asynccontextmanager
 async def knowing(writers: Writers) -> AsyncIterator[Knowledge]:
-    knowledge = Knowledge(writers.store, {}, embedder=BagOfWords(), today=lambda: date(2026, 11, 30), writers=writers)
+    today = date(2026, 11, 30)
+    knowledge = Knowledge(writers.store, writers.brand, embedder=BagOfWords(), today=lambda: today, writers=writers)
     yield knowledge
     await knowledge.close()
 

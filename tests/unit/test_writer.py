@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from bot.answers.compose import Answer
 from bot.answers.documents import Passage
 from bot.answers.guard import Guard
 from bot.answers.writer import Writer
+from bot.assistant.brand import DEFAULT_BRAND
+from bot.assistant.brand_voice import Voice
 from models.generation import GenerationFailed, Message, Usage
 
 PASSAGE = Passage(
@@ -20,7 +22,7 @@ PASSAGE = Passage(
     text="You can send a lamp back within 30 days.", language="en",
 )  # fmt: skip
 ANSWER = Answer(text="quoted", quoted=PASSAGE.text, passage=PASSAGE, probability=0.97, hits=())
-NAMES = {"en": ("Lumi", "Lantern & Loom"), "zh": ("小灯", "灯与织")}
+BRAND = replace(DEFAULT_BRAND, assistant_name={"en": "Lumi"}, name={"en": "Lantern & Loom"})
 
 
 @dataclass
@@ -59,14 +61,15 @@ class Judge:
         return np.array([-9.0 if any(word in text for word in self.against) else 9.0 for text, _ in pairs])
 
 
-def writer(generator: Scripted, *against: str, **more: Any) -> Writer:
+def writer(generator: Scripted, *against: str, voice: Voice | None = None, **more: Any) -> Writer:
     guard = Guard(Judge(against), {"other": 0.0})  # type: ignore[arg-type]
-    return Writer(generator, guard, NAMES, ("en",), **{"sign_offs": {}, "deadline_s": 5.0, **more})
+    brand = replace(BRAND, voices={"en": voice}) if voice else BRAND
+    return Writer(generator, guard, brand, ("en",), deadline_s=5.0, **more)
 
 
 async def test_what_passes_is_said_marked_as_written_and_by_whom() -> None:
     generator = Scripted(["Sure! You have", " 30 days", ".\n"])
-    found = await writer(generator, sign_offs={"en": "Yours, Lumi"}).worded("how long?", ANSWER, "en")
+    found = await writer(generator, voice=Voice(sign_off="Yours, Lumi")).worded("how long?", ANSWER, "en")
     assert found.text == (
         "Sure! You have 30 days.\n(Written by our assistant from the help page “Returns”)\nYours, Lumi"
     )
