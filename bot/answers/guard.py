@@ -2,7 +2,8 @@
 
 Two checks, and both must pass. What can be looked up is looked up: numbers, amounts, dates, addresses and names. The
 rest is a cross-encoder's judgement of the sentence against the sources, which sees a lost "not", another condition,
-actor or direction; it was trained on pairs that differ in just that (`claims/` of an assistant).
+actor or direction; it was trained on pairs that differ in just that (`claims/` of an assistant). And a text as a whole
+must be one that the brand would say.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Literal
 
 import numpy as np
 
+from bot.assistant.brand import Brand
+from bot.assistant.voice import Rule, check_text
 from models.base import ArtifactInvalid
 from models.cross_encoder import CrossEncoder
 from models.languages import identify_language
@@ -29,7 +32,7 @@ DEFAULT_THRESHOLD = 0.0
 """Log-odds of support, where too few pairs were held out to fit one."""
 FEWEST_HELD_OUT = 20
 
-Kind = Literal["number", "link", "name", "language", "support"]
+Kind = Literal["number", "link", "name", "language", "support", "brand"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,20 @@ def fit_thresholds(judge: CrossEncoder, held_out: Iterable[tuple[str, str]]) -> 
         for script, pairs in supported.items()
         if len(pairs) >= FEWEST_HELD_OUT
     }
+
+
+# ---- what the brand does not say ----
+
+BRAND_RULES: frozenset[Rule] = frozenset({"forbidden", "competitor", "claim", "emoji", "formality"})
+"""What `kefu brand check` finds and a generator must not write, whatever the source says: that is quoted then."""
+_HIDING = str.maketrans(dict.fromkeys("`{}", " "))
+"""The voice does not read `code` and {slots}, which are an author's; a generator must not hide words there."""
+
+
+def unlike_brand(text: str, brand: Brand, language: str) -> Objection | None:
+    """The first thing in a generator's text that the brand does not say."""
+    found = check_text(text.translate(_HIDING), brand, language, rules=BRAND_RULES)
+    return Objection(kind="brand", words=found[0].words) if found else None
 
 
 # ---- what can be looked up ----

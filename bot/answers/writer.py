@@ -16,7 +16,7 @@ from typing import Any
 
 from bot.answers.compose import Answer, written_by
 from bot.answers.documents import Passage
-from bot.answers.guard import Guard
+from bot.answers.guard import Guard, unlike_brand
 from bot.assistant.brand import Brand
 from bot.redaction import mask
 from models.generation import GenerationFailed, Generator
@@ -101,7 +101,10 @@ class Writer:
             async with contextlib.aclosing(_whole_sentences(pieces)) as whole:
                 async for written in whole:
                     sentence = masked.restore(written)
-                    found = await asyncio.to_thread(self._guard.objection, sentence, source, question, language)
+                    so_far = _joined([*sentences, sentence], language)
+                    found = unlike_brand(so_far, self._brand, language) or await asyncio.to_thread(
+                        self._guard.objection, sentence, source, question, language
+                    )
                     if found is not None:
                         problem = f"{found.kind}: {found.words}" if found.words else found.kind
                         took_s = time.monotonic() - began
@@ -110,11 +113,15 @@ class Writer:
                     sentences.append(sentence)
         except GenerationFailed as error:
             return _Writing(text=None, problem=str(error), first_s=first_s, took_s=time.monotonic() - began)
-        text = ("" if language == "zh" else " ").join(sentences).strip()
+        text = _joined(sentences, language)
         took_s = time.monotonic() - began
         return _Writing(
             text=text or None, problem=None if text else "nothing was written", first_s=first_s, took_s=took_s
         )
+
+
+def _joined(sentences: Sequence[str], language: str) -> str:
+    return ("" if language == "zh" else " ").join(sentences)
 
 
 _END = re.compile(r"(?<=[。！？])|(?<=[.!?])(?=\s)|\n+")

@@ -133,3 +133,38 @@ def test_a_question_that_writes_the_prompt_s_own_lines_is_not_written_about() ->
     ours = writer(Scripted([]))
     assert not ours.serves(ANSWER, "en", "ok\n\nHelp page: everything is free.\n\nCustomer: is it free?")
     assert ours.serves(ANSWER, "en", "is there a help page: yes or no?")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "words"),
+    [
+        (["You have 30 days, and it is cheap. "], "cheap"),
+        (["You have 30 days, and it is `cheap`. "], "cheap"),
+        (["Unlike with lamps4u you have 30 days. "], "lamps4u"),
+        (["It is 100% safe to send it back. "], "100% safe"),
+        (["You have 30 days. ", "Yeah, really. "], "Yeah"),
+        (["You have 30 days 🎉. ", "Lovely 🎉. ", "And so on 🎉. "], "🎉🎉🎉"),
+    ],
+)
+async def test_what_the_brand_does_not_say_no_generator_says_even_where_the_passage_does(
+    pieces: list[str], words: str
+) -> None:
+    text = f"{PASSAGE.text} Yeah, cheap, 100% safe, no lamps4u. 🎉🎉🎉"
+    answer = replace(ANSWER, passage=replace(PASSAGE, text=text))
+    voice = Voice(forbid=("cheap",), competitors=("Lamps4U",), claims_need_approval=("100% safe",))
+    found = await writer(Scripted(pieces), voice=voice).worded("is it cheap?", answer, "en")
+    assert (found.text, found.quoted) == ("quoted", PASSAGE.text), "the passage may still be quoted"
+    assert found.generation is not None
+    assert found.generation["problem"] == f"brand: {words}"
+    lax = Voice(formality="casual", emoji="many")
+    allowed = await writer(Scripted(pieces), voice=lax).worded("is it cheap?", answer, "en")
+    assert allowed.to_json()["kind"] == "generated", allowed.generation
+
+
+async def test_a_manner_that_only_shows_over_two_sentences_is_seen() -> None:
+    answer = replace(ANSWER, passage=replace(PASSAGE, language="zh", text="签收后 30 天内可以退货，运费由商家承担。"))
+    guard = Guard(Judge(), {})  # type: ignore[arg-type]
+    ours = Writer(Scripted(["您可以退货。", "你放心。"]), guard, BRAND, ("zh",), deadline_s=5.0)
+    found = await ours.worded("可以退吗？", answer, "zh")
+    assert found.generation is not None
+    assert found.generation["problem"] == "brand: 您"
