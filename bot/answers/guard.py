@@ -18,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 
+from bot.answers.documents import sentences
 from bot.assistant.brand import Brand
 from bot.assistant.voice import Rule, check_text
 from models.base import ArtifactInvalid
@@ -32,12 +33,13 @@ DEFAULT_THRESHOLD = 0.0
 """Log-odds of support, where too few pairs were held out to fit one."""
 FEWEST_HELD_OUT = 20
 
-Kind = Literal["number", "link", "name", "language", "support", "brand"]
+Kind = Literal["number", "link", "name", "language", "support", "brand", "lost", "question"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objection:
-    """Why a sentence must not be said. `words`: what in it is in no source; "" where it is the whole."""
+    """Why a sentence must not be said. `words`: what in it is in no source, or what of the source is lost; "" where it
+    is the whole."""
 
     kind: Kind
     words: str = ""
@@ -75,6 +77,28 @@ class Guard:
             return Objection(kind="language")
         score = float(self._judge.score("supports", [(sentence, source)])[0])
         return None if score >= least_support(self._thresholds, language) else Objection(kind="support")
+
+    def loss(self, original: str, rephrased: str, inserted: Sequence[str], language: str) -> Objection | None:
+        """What a rephrasing leaves out of a text: each sentence of the text must follow from it, as its own must from
+        the text, and it must ask as often.
+
+        Args:
+            inserted: words of the text that must stand in it as they are.
+        """
+        known = _folded(rephrased).casefold()
+        for words in inserted:
+            if _folded(words).casefold() not in known:
+                return Objection(kind="lost", words=words)
+        if _questions(original) != _questions(rephrased):
+            return Objection(kind="question")
+        for sentence in sentences(original):
+            if found := self.objection(sentence, rephrased, "", language):
+                return Objection(kind="lost", words=found.words or sentence)
+        return None
+
+
+def _questions(text: str) -> int:
+    return _LINK.sub(" ", _folded(text)).count("?")
 
 
 def least_support(thresholds: Mapping[str, float], language: str) -> float:

@@ -16,7 +16,7 @@ from bot.answers.compose import Answer, Offer, compose, offer, quote
 from bot.answers.finder import Finder
 from bot.answers.gate import judge
 from bot.answers.knowledge import KnowledgeIndex, current, encoder_folder, judge_folder, load_index
-from bot.answers.writers import CurrentWriter, Writers
+from bot.answers.writers import CurrentWriter
 from bot.assistant.brand import Brand
 from models.base import ArtifactInvalid
 from models.cross_encoder import CrossEncoder
@@ -38,7 +38,7 @@ class Knowledge:
         brand: whose words stand around answers.
         today: the day that passages must be valid on.
         intent: what a button asks with for a passage.
-        writers: who may word answers; None: they are quoted.
+        writing: who may word answers; None: they are quoted.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Knowledge:
         embedder: Embedder | None = None,
         today: Callable[[], date],
         intent: str = "ask_knowledge",
-        writers: Writers | None = None,
+        writing: CurrentWriter | None = None,
     ) -> None:
         self._intent = intent
-        self._writing = CurrentWriter(writers) if writers else None
+        self._writing = writing
         self._store, self._threads, self._today = store, threads, today
         self._brand = brand
         self._embedder = embedder

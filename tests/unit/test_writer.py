@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from bot.answers.compose import Answer
@@ -15,7 +13,7 @@ from bot.answers.guard import Guard
 from bot.answers.writer import Writer
 from bot.assistant.brand import DEFAULT_BRAND
 from bot.assistant.brand_voice import Voice
-from models.generation import GenerationFailed, Message, Usage
+from tests.generators import Judge, Scripted
 
 PASSAGE = Passage(
     id="p", source="en/returns.md", title="Returns", heading="How long", anchor="how-long",
@@ -23,42 +21,6 @@ PASSAGE = Passage(
 )  # fmt: skip
 ANSWER = Answer(text="quoted", quoted=PASSAGE.text, passage=PASSAGE, probability=0.97, hits=())
 BRAND = replace(DEFAULT_BRAND, assistant_name={"en": "Lumi"}, name={"en": "Lantern & Loom"})
-
-
-@dataclass
-class Scripted:
-    """A generator that says these pieces, then fails where it is told to."""
-
-    pieces: Sequence[str]
-    failure: str | None = None
-    asked: list[list[Message]] = field(default_factory=list)
-    heard: int = 0
-    name: str = "scripted/1"
-    usage: Usage = field(default_factory=Usage)
-
-    async def stream(
-        self, messages: Sequence[Message], *, max_tokens: int, deadline_s: float
-    ) -> AsyncGenerator[str, None]:
-        self.asked.append(list(messages))
-        for piece in self.pieces:
-            self.heard += 1
-            yield piece
-        if self.failure:
-            raise GenerationFailed(self.failure)
-
-    async def close(self) -> None:
-        return
-
-
-@dataclass
-class Judge:
-    """Finds all sentences supported but those that hold one of these words."""
-
-    against: tuple[str, ...] = ()
-
-    def score(self, task: str, pairs: Sequence[tuple[str, str]]) -> Any:
-        assert task == "supports"
-        return np.array([-9.0 if any(word in text for word in self.against) else 9.0 for text, _ in pairs])
 
 
 def writer(generator: Scripted, *against: str, voice: Voice | None = None, **more: Any) -> Writer:
