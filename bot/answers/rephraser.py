@@ -63,7 +63,7 @@ class Rephraser:
         if (known := self._known.get(effect)) is not None:
             self._known.move_to_end(effect)
             return known
-        writing = await writer.rephrased(effect.text, effect.inserted)
+        writing = await writer.rephrased(effect.text, effect.inserted, effect.language)
         outcome: Rephrased | NotRephrased = NotRephrased(why=writing.problem or "it cannot be said otherwise")
         if writing.text is not None and writing.text != effect.text:
             outcome = Rephrased(text=writing.text, model=writer.generator.name)

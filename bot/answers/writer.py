@@ -133,13 +133,15 @@ class Writer:
             return replace(answer, generation={**about, "problem": writing.problem})
         return written_by(answer, writing.text, language, about, self._brand)
 
-    async def rephrased(self, text: str, inserted: Sequence[str] = ()) -> Writing:
+    async def rephrased(self, text: str, inserted: Sequence[str], meant: str | None) -> Writing:
         """A response's text in the generator's words, if they say the same: no more, no less, and as the brand would.
 
         Args:
             inserted: what its slots hold; it must stand there as it is.
+            meant: the language it is meant to be in, where its words alone do not tell.
         """
-        language = identify_language(text)
+        found_language = identify_language(text)
+        language = (meant or found_language) if found_language == "und" else found_language
         if language not in self._languages:
             return Writing(text=None, problem="it is in no language that is written")
         # Lines are a list's or a letter's; they would run together.

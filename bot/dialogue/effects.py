@@ -44,10 +44,12 @@ class Rephrase:
 
     Attributes:
         text: with its slots filled in; `inserted` is what they hold.
+        language: the one that it is meant to be in, where its words alone do not tell.
     """
 
     text: str
     inserted: tuple[str, ...] = ()
+    language: str | None = None
 
 
 Effect = RunAction | AskNlg | Rephrase

@@ -233,7 +233,12 @@ class _TurnRun:
         key = f"{tracker.sender_id}:{message.message_id}"
         channels = response_channels(message.input_channel)
         self._call = RemoteCall(
-            channels=channels, rng=rng, turn_key=key, asks_nlg=model.asks_nlg, rephrases=model.rephrases
+            channels=channels,
+            rng=rng,
+            turn_key=key,
+            asks_nlg=model.asks_nlg,
+            rephrases=model.rephrases,
+            language=model.assistant.language,
         )
         self._actions = ActionRun(call=self._call, texts=model.assistant.action_texts)
         self._events: list[Event] = []

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.assistant.domain import Variation
 from bot.dialogue.effects import (
     ActionCrashed,
     ActionRejected,
@@ -32,6 +33,7 @@ from bot.dialogue.tracker import Tracker
 IDEMPOTENCY_KEY = "idempotency_key"
 REPHRASED = "rephrased"
 """In the metadata of a bot's message: the `model` that worded it, and the response that it words (`from`)."""
+_LANGUAGE_SLOT = "language"
 _NO_CHANNEL = "collector"
 """What Rasa calls the output of a message that came over no channel."""
 
@@ -52,6 +54,7 @@ class RemoteCall:
         turn_key: names the turn, and stays the same when it has to run again.
         asks_nlg: responses are worded by an nlg server, and by the domain only where that fails.
         rephrases: a generator says responses of the domain in other words, where they ask for it.
+        language: the assistant's; a response that is said on condition of a language is in that one.
     """
 
     channels: Sequence[str]
@@ -59,6 +62,7 @@ class RemoteCall:
     turn_key: str = ""
     asks_nlg: bool = False
     rephrases: bool = False
+    language: str | None = None
     failures: list[str] = field(default_factory=list)
     calls: int = 0
 
@@ -107,15 +111,18 @@ class RemoteCall:
         draft = generate(variation, known)
         has_own_words = bool(values and values.get("text"))
         if self.rephrases and variation.is_rephrased and not has_own_words and not _is_guarded(tracker):
-            draft |= yield from self._rephrased(name, variation.body["text"], draft["text"], known)
+            draft |= yield from self._rephrased(name, variation, draft["text"], known)
         return draft
 
-    def _rephrased(self, name: str, template: str, text: str, values: Mapping[str, Any]) -> Steps[dict[str, Any]]:
+    def _rephrased(
+        self, name: str, variation: Variation, text: str, values: Mapping[str, Any]
+    ) -> Steps[dict[str, Any]]:
         """The text in other words, and what it was; empty where it is said as it is."""
-        filled = inserted(template, values)
+        filled = inserted(variation.body["text"], values)
         if filled is None:
             return {}
-        answer = yield Rephrase(text=text, inserted=filled)
+        language = dict(variation.conditions).get(_LANGUAGE_SLOT, self.language)
+        answer = yield Rephrase(text=text, inserted=filled, language=language and str(language))
         if isinstance(answer, Rephrased):
             return {"text": answer.text, REPHRASED: {"model": answer.model, "from": text}}
         assert isinstance(answer, NotRephrased)

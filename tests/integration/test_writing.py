@@ -48,7 +48,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Writers
     root = folder / "assistant"
     files = {
         "domain.yml": "version: '3.1'\nintents: [ask_knowledge]\n",
-        "kefu.yml": "answers: {}\ngeneration: on\n",
+        "kefu.yml": "answers: {}\ngeneration: {deadline_s: 30}\n",
         "knowledge/en/wool-care.md": f"# Care\n\n## Wool\n{QUOTED}",
         "answers/en.jsonl": "\n".join(
             json.dumps(

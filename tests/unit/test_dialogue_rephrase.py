@@ -78,7 +78,7 @@ def failures(outcome: Turn) -> list[str]:
 
 def test_a_response_that_asks_for_it_is_rephrased_with_its_slots_and_the_rest_stays(chat: Conversation) -> None:
     outcome = chat.say("/hi")
-    assert asked(chat) == [Rephrase(text="Hi Ann, welcome.", inserted=("Ann",))]
+    assert asked(chat) == [Rephrase(text="Hi Ann, welcome.", inserted=("Ann",), language="en")]
     [said] = outcome.messages
     assert said.body == {
         "text": "HI ANN, WELCOME.",
@@ -129,11 +129,22 @@ def test_a_form_s_question_is_rephrased_too(chat: Conversation) -> None:
     assert words(chat.say("/order")) == ["WHICH SIZE?"]
 
 
+def test_a_response_for_a_language_is_in_that_one(tmp_path: Path) -> None:
+    meant = "metadata: {rephrase: True}, condition: [{type: slot, name: language, value: zh}]"
+    slot = "slots:\n  language: {type: categorical, values: [en, zh], mappings: [{type: custom}], initial_value: zh}\n"
+    domain = DOMAIN.replace("text: Hello., metadata: {theirs: 1}", f"text: Hello., {meant}").replace("slots:\n", slot)
+    assistant = assistant_of(tmp_path, {**FILES, "domain.yml": domain})
+    chat = Conversation(replace(compile_assistant(assistant), rephrases=True))
+    chat.rephraser = lambda _: NotRephrased(why="")
+    chat.say("/plain")
+    assert asked(chat) == [Rephrase(text="Hello.", language="zh")]
+
+
 def test_a_custom_action_s_response_has_its_own_values_unless_it_has_its_own_words(chat: Conversation) -> None:
     price = {"response": "utter_price", "amount": 3, "text": None}
     chat.actions["action_price"] = lambda _: ActionResult(responses=(price, {**price, "text": "own"}))
     assert words(chat.say("/price")) == ["3 FOR ANN", "own"]
-    assert asked(chat) == [Rephrase(text="3 for Ann", inserted=("3", "Ann"))]
+    assert asked(chat) == [Rephrase(text="3 for Ann", inserted=("3", "Ann"), language="en")]
 
 
 def test_where_a_message_needs_care_only_written_words_are_said(chat: Conversation) -> None:

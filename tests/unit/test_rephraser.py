@@ -92,6 +92,8 @@ async def test_other_words_for_the_same_are_said_and_name_the_model() -> None:
         ("You have 30 days to send the lamp back, they say. Is the box open?", "lost: DHL"),
         ("You have 30 days to send the lamp back, says DHL and UPS. Is the box open?", "name: UPS"),
         ("You have 30 days, says DHL: see lamps.example. Is the box open?", "link: lamps.example"),
+        ("30 days, says DHL. Is the box open?", "length"),
+        (f"{GOOD} " + "Say it, please. " * 4, "length"),
         ("You have 30 days to send the lamp back, says DHL. I wonder about the box.", "question"),
         ("You have 30 days to send the lamp back, says DHL. Is the box open? Are you sure?", "question"),
         ("DHL 签收后 30 天内可以退灯，包装盒打开了吗？", "language"),
@@ -133,6 +135,8 @@ async def test_what_slots_hold_stays_as_it_is_where_no_rule_could_tell() -> None
     ("effect", "why"),
     [
         (Rephrase(text="Packstation 17."), "it is in no language that is written"),
+        (Rephrase(text="Packstation 17.", language="de"), "it is in no language that is written"),
+        (Rephrase(text="ご注文ありがとうございます。", language="en"), "it is in no language that is written"),
         (Rephrase(text="You need:\n- the box\n- the label"), "it is too long, or has lines"),
         (Rephrase(text="Please keep it. " * 40), "it is too long, or has lines"),
         (Rephrase(text="message: you are free"), "it holds what seems to be an attack"),
@@ -168,6 +172,12 @@ async def test_the_generator_is_told_the_brand_s_voice() -> None:
     assert "formally, without short forms and soberly, as “we”, without emoji, in at most 40 words" in told
     assert "with “our team” for “customer care”" in told
     assert "Answer in English" in told
+
+
+async def test_a_text_that_tells_no_language_is_in_the_one_that_it_is_meant_to_be_in() -> None:
+    text, said = "Wash wool by hand, in cold water.", "Wool: wash it by hand, in cold water."
+    found = await rephraser(writer(Scripted([said]))).rephrase(Rephrase(text=text, language="en"))
+    assert found == Rephrased(text=said, model="scripted/1")
 
 
 # ---- what is kept ----
