@@ -29,9 +29,10 @@ from watchfiles import Change
 
 from bot import __version__
 from bot.answers.knowledge import today_in
+from bot.answers.rephraser import Rephraser
 from bot.answers.service import Knowledge
 from bot.answers.suggest_service import Suggestions
-from bot.answers.writers import Writers
+from bot.answers.writers import CurrentWriter, Writers
 from bot.assistant.domain import SUGGEST_ACTION
 from bot.assistant.loader import Assistant, load_assistant
 from bot.brokers import Publisher, sink_of
@@ -84,11 +85,12 @@ def load_bot(folder: Path, settings: Settings) -> Bot:
     """
     assistant = load_assistant(folder, environment())
     registry = Registry(settings.models_dir, assistant.assistant_id)
-    knowledge = knowledge_of(settings, assistant)
+    writing = CurrentWriter(writers_of(settings, assistant)) if assistant.config.generation.is_on else None
+    knowledge = knowledge_of(settings, assistant, writing)
     actions = actions_of(assistant, suggestions_of(settings, assistant, knowledge))
     bot = Bot.of(assistant, actions, learned_policies(assistant, registry))
     served = replace(bot, values=duckling_of(assistant.duckling), engine=engine_of(bot), knowledge=knowledge)
-    return served.worded_by(nlg_server_of(assistant))
+    return served.worded_by(nlg_server_of(assistant)).rephrased_by(rephraser_of(assistant, writing))
 
 
 def understander_of(settings: Settings, registry: Registry) -> ServedUnderstander | RemoteUnderstander:
@@ -101,34 +103,35 @@ def understander_of(settings: Settings, registry: Registry) -> ServedUnderstande
         raise ConfigurationError(f"KEFU_MODELS: {error} (see docs/settings.md)") from error
 
 
-def knowledge_of(settings: Settings, assistant: Assistant) -> Knowledge | None:
-    """The assistant's documents, where kefu.yml lets them answer (`answers:`)."""
+def knowledge_of(settings: Settings, assistant: Assistant, writing: CurrentWriter | None = None) -> Knowledge | None:
+    """The assistant's documents, where kefu.yml lets them answer (`answers:`); quoted without `writing`."""
     if assistant.config.answers is None:
         return None
     return Knowledge(
         settings.knowledge_dir(assistant.assistant_id),
-        assistant.brand.answer_frames,
-        assistant.brand.sign_offs,
+        assistant.brand,
         threads=settings.inference_threads,
         today=lambda: today_in(assistant.config.timezone),
         intent=assistant.config.answers.intent,
-        writers=writers_of(settings, assistant),
+        writing=writing,
     )
 
 
 def writers_of(settings: Settings, assistant: Assistant) -> Writers:
-    """Who may word what the documents answer (`generation:`)."""
-    brand = assistant.brand
+    """Who may word what the documents answer, and what responses say (`generation:`)."""
     return Writers(
         store=settings.knowledge_dir(assistant.assistant_id),
         config=assistant.config.generation,
-        names={
-            language: (brand.assistant_name.get(language, brand.assistant_name["en"]), name)
-            for language, name in brand.name.items()
-        },
-        sign_offs=brand.sign_offs,
+        brand=assistant.brand,
         threads=settings.inference_threads,
     )
+
+
+def rephraser_of(assistant: Assistant, writing: CurrentWriter | None) -> Rephraser | None:
+    """Who says responses in other words; None where no generator shall, or a Rasa server says them."""
+    if writing is None or assistant.config.rasa:
+        return None
+    return Rephraser(writing, assistant.config.generation.deadline_s)
 
 
 def suggestions_of(settings: Settings, assistant: Assistant, knowledge: Knowledge | None) -> Suggestions:
@@ -417,9 +420,8 @@ def _add_health(app: FastAPI, platform: Platform) -> None:
         if token and not hmac.compare_digest(given, f"Bearer {token}".encode()):
             raise HTTPException(401, "this page needs KEFU_API_TOKEN as a bearer token")
         assistant_id = platform.bot.assistant.assistant_id
-        if platform.bot.knowledge is not None:
-            for what, count in platform.bot.knowledge.usage().items():
-                platform.metrics.generation.labels(what).set(count)
+        for what, count in platform.bot.usage().items():
+            platform.metrics.generation.labels(what).set(count)
         platform.metrics.waiting.set(await platform.db.read(lambda c: inbox.waiting(c, assistant_id)))
         return Response(generate_latest(platform.metrics.registry), media_type="text/plain; version=0.0.4")
 

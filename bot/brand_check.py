@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bot.assistant.answer_words import DEFAULT_ANSWER_WORDS, PHRASES
 from bot.assistant.brand import Brand
 from bot.assistant.domain import Variation
 from bot.assistant.loader import Assistant
@@ -153,11 +154,11 @@ def _brand_texts(assistant: Assistant) -> Iterator[Wording]:
     file = assistant.root / "brand.yml"
     root = read_yaml(file, Problems()) if file.is_file() else None
     lines = {} if root is None else dict(_lines(root))
-    for field, texts, rules in _texts_of_brand(assistant.brand):
+    for field, texts, rules in _texts_of_brand(assistant.brand, assistant.config.answers is not None):
         is_for_all = len(texts) > 1 and len(set(texts.values())) == 1
         for language, text in [*texts.items()][: 1 if is_for_all else None]:
             meant = _language_of(text, assistant.language) if is_for_all else language
-            paths = (f"{field}.{language}", field, field.rpartition("[")[0])
+            paths = (f"{field}.{language}", field, field.replace("[", ".frames["), field.rpartition("[")[0])
             line = next((lines[path] for path in paths if path in lines), None)
             place = Where(file=Path("brand.yml"), line=line, field=field)
             yield Wording(text=text, language=meant, place=str(place), rules=rules)
@@ -169,16 +170,21 @@ def _lines(node: Node) -> Iterator[tuple[str, int | None]]:
         yield from _lines(child)
 
 
-def _texts_of_brand(brand: Brand) -> Iterator[tuple[str, Texts, frozenset[Rule]]]:
-    """Field, texts by language, and their rules: those of parts of sentences are fewer."""
+def _texts_of_brand(brand: Brand, documents_answer: bool) -> Iterator[tuple[str, Texts, frozenset[Rule]]]:
+    """Field, texts by language, and their rules: those of parts of sentences are fewer. The platform's own words around
+    answers are said only where documents answer."""
     yield "greeting", brand.greeting, RULES
     for number, greeting in enumerate(brand.greetings):
         yield f"greetings[{number}].text", greeting.text, RULES
     yield "disclosure.text", brand.disclosure_text, RULES
     yield "hand_off.reply_within", brand.reply_within, WORD_RULES
-    for language, frames in brand.answer_frames.items():
-        for number, frame in enumerate(frames):
+    for language, words in brand.answers.items():
+        for number, frame in enumerate(words.frames):
             yield f"answers.{language}[{number}]", {language: frame}, RULES
+        for name in PHRASES:
+            text = getattr(words, name)
+            if documents_answer or text != getattr(DEFAULT_ANSWER_WORDS[language], name):
+                yield f"answers.{language}.{name}", {language: text}, RULES
     yield "voice.sign_off", brand.sign_offs, RULES
     if brand.hours and brand.hours.closed_text:
         yield "hours.closed_text", brand.hours.closed_text, RULES

@@ -318,7 +318,7 @@ def reply_lessons(settings: Settings, assistant: Assistant) -> tuple[list[Lesson
         if right is None or each.language not in WRITES or right.language != each.language or not _reply(each):
             continue
         language = each.language
-        prompt = messages(brand.assistant_name[language], brand.name[language], source_of(right), each.question)
+        prompt = messages(*brand.names(language), source_of(right), each.question)
         lesson = Lesson(messages=prompt, reply=_reply(each))
         (held_out if is_held_out(each) else learned).append(lesson)
     return learned, held_out[:HELD_OUT_REPLIES]

@@ -12,7 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from bot.assistant.loader import Assistant
-from bot.dialogue.effects import AskNlg, Effect, EffectResult, NlgFailed, RunAction, Steps
+from bot.dialogue.effects import (
+    AskNlg,
+    Effect,
+    EffectResult,
+    NlgFailed,
+    NotRephrased,
+    Rephrase,
+    Rephrased,
+    RunAction,
+    Steps,
+)
 from bot.dialogue.manager import Decision, DialogueModel, Turn, UserMessage, compile_assistant
 from bot.dialogue.parsing import (
     FALLBACK_INTENT,
@@ -60,6 +70,18 @@ class ResponseServer(Protocol):
     async def close(self) -> None: ...
 
 
+class ResponseRephraser(Protocol):
+    """Says responses in other words. Never raises, and keeps a turn no longer than an answer may take."""
+
+    async def rephrase(self, effect: Rephrase) -> Rephrased | NotRephrased: ...
+
+    def usage(self) -> Mapping[str, float]:
+        """What the generator was asked since the start, and what it cost; empty where none was."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class KnowledgeSource(Protocol):
     """Answers from the company's documents."""
 
@@ -103,7 +125,8 @@ class Engine(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Bot:
     """One assistant, ready to answer: its files, what was compiled from them, its custom actions, its value server,
-    who words its responses where the domain does not, and who decides where Kefu does not."""
+    who words its responses where the domain does not, who says the domain's in other words, and who decides where Kefu
+    does not."""
 
     assistant: Assistant
     dialogue: DialogueModel
@@ -112,17 +135,27 @@ class Bot:
     nlg: ResponseServer | None = None
     engine: Engine | None = None
     knowledge: KnowledgeSource | None = None
+    rephraser: ResponseRephraser | None = None
 
     async def close(self) -> None:
         """Let go of whatever its actions, its servers and its engine hold."""
         await self.actions.close()
-        for part in (self.values, self.nlg, self.engine, self.knowledge):
+        for part in (self.values, self.nlg, self.engine, self.knowledge, self.rephraser):
             if part is not None:
                 await part.close()
 
     def worded_by(self, nlg: ResponseServer | None) -> Bot:
         """The same bot, its responses worded by this server; None: by the domain."""
         return replace(self, nlg=nlg, dialogue=replace(self.dialogue, asks_nlg=nlg is not None))
+
+    def rephrased_by(self, rephraser: ResponseRephraser | None) -> Bot:
+        """The same bot, responses that ask for it said in this one's words; None: as they are written."""
+        return replace(self, rephraser=rephraser, dialogue=replace(self.dialogue, rephrases=rephraser is not None))
+
+    def usage(self) -> Mapping[str, float]:
+        """What was asked of the generator that words answers and responses; empty where there is none."""
+        source = self.rephraser or self.knowledge
+        return source.usage() if source else {}
 
     @classmethod
     def of(cls, assistant: Assistant, actions: ActionRunner, learned: Sequence[Policy] = ()) -> Bot:
@@ -177,17 +210,19 @@ async def drive(
     deadline_s: float,
     nlg: ResponseServer | None = None,
     before_going_on: Callable[[], Awaitable[None]] | None = None,
+    rephraser: ResponseRephraser | None = None,
 ) -> Turn:
     """Run a turn to its end: every effect it yields is carried out and its result sent back.
 
     Args:
         nlg: None where nobody shall be asked; then the domain words the responses of every bot.
         before_going_on: awaited between an effect's result and the steps that follow it.
+        rephraser: None: responses are said as they are written.
     """
     try:
         effect = next(steps)
         while True:
-            result = await _carried_out(effect, actions, nlg, deadline_s)
+            result = await _carried_out(effect, actions, nlg, rephraser, deadline_s)
             if before_going_on is not None:
                 await before_going_on()
             effect = steps.send(result)
@@ -197,10 +232,16 @@ async def drive(
 
 
 async def _carried_out(
-    effect: Effect, actions: ActionRunner, nlg: ResponseServer | None, deadline_s: float
+    effect: Effect,
+    actions: ActionRunner,
+    nlg: ResponseServer | None,
+    rephraser: ResponseRephraser | None,
+    deadline_s: float,
 ) -> EffectResult:
     if isinstance(effect, RunAction):
         return await actions.run(effect, deadline_s)
+    if isinstance(effect, Rephrase):
+        return await rephraser.rephrase(effect) if rephraser else NotRephrased(why="there is no generator")
     return await nlg.ask(effect, deadline_s) if nlg else NlgFailed(why="there is none")
 
 

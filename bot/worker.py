@@ -283,7 +283,8 @@ class Worker:
 
     async def _drive(self, steps: Steps[Turn]) -> Turn:
         bot = self.bot
-        return await drive(steps, bot.actions, self._limits.action_deadline_s, bot.nlg, self._one_by_one)
+        deadline_s = self._limits.action_deadline_s
+        return await drive(steps, bot.actions, deadline_s, bot.nlg, self._one_by_one, bot.rephraser)
 
     async def _one_by_one(self) -> None:
         """A batch of the model, or of actions, lets many turns go on at once, each for some milliseconds of this loop.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.assistant.loader import Assistant, load_assistant
-from bot.dialogue.effects import ActionCrashed, AskNlg, Effect, EffectResult, RunAction
+from bot.dialogue.effects import ActionCrashed, AskNlg, Effect, EffectResult, Rephrase, RunAction
 from bot.dialogue.manager import DialogueModel, Turn, UserMessage, compile_assistant, turn
 from bot.dialogue.parsing import parse_payload
 from bot.dialogue.tracker import Tracker
@@ -29,7 +29,13 @@ def assistant_of(folder: Path, files: Mapping[str, str], *, disclosure: bool = F
 
 
 class Conversation:
-    """Plays turns one second apart. `effects` are the actions that were asked for, in order; `nlg` words responses."""
+    """Plays turns one second apart.
+
+    Attributes:
+        effects: what was asked for, in order.
+        nlg: words responses.
+        rephraser: says them in other words.
+    """
 
     def __init__(self, model: DialogueModel, actions: Mapping[str, Action] | None = None) -> None:
         self.model = model
@@ -37,6 +43,7 @@ class Conversation:
         self.tracker = Tracker.empty(model.assistant.domain, "customer")
         self.now = START
         self.nlg: Callable[[AskNlg], EffectResult] | None = None
+        self.rephraser: Callable[[Rephrase], EffectResult] | None = None
         self.effects: list[Effect] = []
         self.count = 0
 
@@ -86,6 +93,9 @@ class Conversation:
         if isinstance(effect, AskNlg):
             assert self.nlg is not None, "the domain words the responses"
             return self.nlg(effect)
+        if isinstance(effect, Rephrase):
+            assert self.rephraser is not None, "responses are said as they are written"
+            return self.rephraser(effect)
         action = self.actions.get(effect.name)
         return action(effect) if action else ActionCrashed(error="no such action")
 

@@ -17,21 +17,12 @@ from numpy.typing import NDArray
 
 from bot.answers.documents import Passage, sentences
 from bot.answers.knowledge import Hit
+from bot.assistant.brand import Brand
 from models.embeddings import Embedder
 
 MOST_CHARS = {"zh": 220}
 MOST_CHARS_ELSE = 480
 """A passage that is not longer is quoted whole: what was left out would be missed more often than read past."""
-FRAMES: Mapping[str, Sequence[str]] = {"en": ("{answer}",), "zh": ("{answer}",)}
-SOURCE: Mapping[str, str] = {"en": "(From our help page “{title}”)", "zh": "（摘自帮助页“{title}”）"}
-WRITTEN: Mapping[str, str] = {
-    "en": "(Written by our assistant from the help page “{title}”)",
-    "zh": "（由智能助手根据帮助页“{title}”生成）",
-}
-OTHER_LANGUAGE: Mapping[str, str] = {
-    "en": "Our help page on this is in another language; here it is as it stands:",
-    "zh": "这一条帮助内容目前没有中文版，原文如下：",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +55,7 @@ class Answer:
         }
 
 
-OFFER: Mapping[str, str] = {
-    "en": "I'm not certain I have that right. Is your question one of these?",
-    "zh": "不太确定您问的是哪一条，是下面这些吗？",
-}
+_PLACE = re.compile(r"\{(?:answer|title)\}")
 MOST_OFFERED = 3
 LABEL_CHARS = 60
 
@@ -76,15 +64,15 @@ LABEL_CHARS = 60
 class Offer:
     """Passages to choose from by their labels, where the best may answer and may not: nothing is claimed."""
 
+    text: str
     passages: Mapping[str, Passage]
     probability: float
-    language: str
     intent: str
 
     def to_json(self) -> dict[str, Any]:
         """As `Answer.to_json`; the buttons ask for a passage by its id."""
         return {
-            "text": OFFER.get(self.language, OFFER["en"]),
+            "text": self.text,
             "buttons": [
                 {"title": label, "payload": f'/{self.intent}{{"passage": "{passage.id}"}}'}
                 for label, passage in self.passages.items()
@@ -94,14 +82,18 @@ class Offer:
         }
 
 
-def offer(hits: Sequence[Hit], probability: float, language: str, intent: str) -> Offer:
-    """The best passages under their documents' titles; two of one document under their headings."""
+def offer(hits: Sequence[Hit], probability: float, text: str, intent: str) -> Offer:
+    """The best passages under their documents' titles; two of one document under their headings.
+
+    Args:
+        text: what stands above them.
+    """
     chosen = [hit.passage for hit in hits if hit.passage.response is None][:MOST_OFFERED]
     titles = [passage.title for passage in chosen]
     labels = [one.title if titles.count(one.title) == 1 else one.heading.rsplit(" › ", 1)[-1] for one in chosen]
     passages = {_short(label or one.title): one for label, one in reversed(list(zip(labels, chosen, strict=True)))}
     in_order = dict(reversed(list(passages.items())))
-    return Offer(passages=in_order, probability=probability, language=language, intent=intent)
+    return Offer(text=text, passages=in_order, probability=probability, intent=intent)
 
 
 def _short(label: str) -> str:
@@ -115,47 +107,43 @@ def source_json(passage: Passage) -> dict[str, Any]:
 
 def compose(
     question: str, vector: NDArray[np.float32], hits: Sequence[Hit], probability: float, embedder: Embedder,
-    language: str, frames: Mapping[str, Sequence[str]] = FRAMES, sign_offs: Mapping[str, str] = {},
+    language: str, brand: Brand,
 ) -> Answer:  # fmt: skip
     """Quote what answers best of the best passage.
 
     Args:
         language: the customer's.
-        frames: by language, texts with `{answer}`; the same question always gets the same.
-        sign_offs: by language, what stands below.
+        brand: whose words stand around it; the same question always gets the same frame.
     """
     passage = hits[0].passage
     quoted = excerpt(passage.text, vector, embedder, MOST_CHARS.get(passage.language, MOST_CHARS_ELSE))
-    text = framed(question, quoted, passage, language, frames, sign_offs)
+    text = framed(question, quoted, passage, language, brand)
     return Answer(text=text, quoted=quoted, passage=passage, probability=probability, hits=hits)
 
 
-def quote(passage: Passage, frames: Mapping[str, Sequence[str]], sign_offs: Mapping[str, str]) -> Answer:
+def quote(passage: Passage, brand: Brand) -> Answer:
     """A whole passage that the customer chose."""
-    text = framed(passage.id, passage.text, passage, passage.language, frames, sign_offs)
+    text = framed(passage.id, passage.text, passage, passage.language, brand)
     return Answer(text=text, quoted=passage.text, passage=passage, probability=1.0, hits=())
 
 
-def written_by(
-    answer: Answer, text: str, language: str, generation: Mapping[str, Any], sign_offs: Mapping[str, str]
-) -> Answer:
+def written_by(answer: Answer, text: str, language: str, generation: Mapping[str, Any], brand: Brand) -> Answer:
     """The answer in a generator's words, marked as such, and the brand's sign-off."""
-    mark = WRITTEN.get(language, WRITTEN["en"]).format(title=answer.passage.title)
-    parts = [text, mark, sign_offs.get(language, "")]
+    mark = brand.answer_words(language).written.replace("{title}", answer.passage.title)
+    parts = [text, mark, brand.sign_offs.get(language, "")]
     return replace(answer, text="\n".join(filter(None, parts)), quoted="", generation=generation)
 
 
-def framed(
-    question: str, quoted: str, passage: Passage, language: str, frames: Mapping[str, Sequence[str]],
-    sign_offs: Mapping[str, str],
-) -> str:  # fmt: skip
+def framed(question: str, quoted: str, passage: Passage, language: str, brand: Brand) -> str:
     """The quoted words between the brand's, where they are from, and the sign-off."""
-    known = language if language in SOURCE else "en"
-    choice = frames.get(known) or FRAMES[known]
-    place = hashlib.sha256(question.encode(errors="replace")).digest()[0] % len(choice)
-    answer = quoted if passage.language == language else f"{OTHER_LANGUAGE[known]}\n{quoted}"
-    text = choice[place].replace("{answer}", answer).replace("{title}", passage.title)
-    parts = (text, SOURCE[known].format(title=passage.title), sign_offs.get(known))
+    known = language if language in brand.answers else "en"
+    words = brand.answer_words(known)
+    place = hashlib.sha256(question.encode(errors="replace")).digest()[0] % len(words.frames)
+    answer = quoted if passage.language == language else f"{words.other_language}\n{quoted}"
+    inserted = {"{answer}": answer, "{title}": passage.title}
+    # In one pass: a document may say "{title}" itself.
+    text = _PLACE.sub(lambda found: inserted[found[0]], words.frames[place])
+    parts = (text, words.source.replace("{title}", passage.title), brand.sign_offs.get(known))
     return "\n".join(part for part in parts if part)
 
 

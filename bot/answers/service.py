@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -16,7 +16,8 @@ from bot.answers.compose import Answer, Offer, compose, offer, quote
 from bot.answers.finder import Finder
 from bot.answers.gate import judge
 from bot.answers.knowledge import KnowledgeIndex, current, encoder_folder, judge_folder, load_index
-from bot.answers.writers import CurrentWriter, Writers
+from bot.answers.writers import CurrentWriter
+from bot.assistant.brand import Brand
 from models.base import ArtifactInvalid
 from models.cross_encoder import CrossEncoder
 from models.embeddings import Embedder, EncoderEmbedder
@@ -34,29 +35,27 @@ class Knowledge:
 
     Args:
         store: where `sync` puts its indexes.
-        frames: the brand's, by language.
-        sign_offs: the brand's, by language.
+        brand: whose words stand around answers.
         today: the day that passages must be valid on.
         intent: what a button asks with for a passage.
-        writers: who may word answers; None: they are quoted.
+        writing: who may word answers; None: they are quoted.
     """
 
     def __init__(
         self,
         store: Path,
-        frames: Mapping[str, Sequence[str]],
-        sign_offs: Mapping[str, str] = {},
+        brand: Brand,
         *,
         threads: int = 1,
         embedder: Embedder | None = None,
         today: Callable[[], date],
         intent: str = "ask_knowledge",
-        writers: Writers | None = None,
+        writing: CurrentWriter | None = None,
     ) -> None:
         self._intent = intent
-        self._writing = CurrentWriter(writers) if writers else None
+        self._writing = writing
         self._store, self._threads, self._today = store, threads, today
-        self._frames, self._sign_offs = frames, sign_offs
+        self._brand = brand
         self._embedder = embedder
         self._name: str | None = None
         self._finder: Finder | None = None
@@ -109,10 +108,9 @@ class Knowledge:
         language = known or hits[0].passage.language  # "Packstation?" could be of any
         probability, gate = judge(finder, found)
         if probability >= gate.threshold:
-            frames, sign_offs = self._frames, self._sign_offs
-            return compose(text, found.vector, hits, probability, finder.embedder, language, frames, sign_offs)
+            return compose(text, found.vector, hits, probability, finder.embedder, language, self._brand)
         if may_offer and probability >= gate.worth_showing and is_asking(text):
-            return offer(hits, probability, language, self._intent)
+            return offer(hits, probability, self._brand.answer_words(language).offer, self._intent)
         return None
 
     async def quote(self, passage_id: str) -> dict[str, Any] | None:
@@ -121,7 +119,7 @@ class Knowledge:
         passage = finder.index.find(passage_id) if finder else None
         if passage is None or passage.response is not None or not passage.is_valid(self._today()):
             return None
-        return quote(passage, self._frames, self._sign_offs).to_json()
+        return quote(passage, self._brand).to_json()
 
     def embedder(self) -> Embedder | None:
         """What reads the documents now; None where nothing was read yet."""

@@ -1,7 +1,9 @@
-"""A reply in the assistant's own words, written by a generator from the passage that answers, and checked.
+"""A reply in the assistant's own words, written by a generator and checked: from the passage that answers, or from a
+response of the domain.
 
 Each sentence is checked as soon as it is whole; the first one that may not be said ends the writing, and what the
-passage says itself is said instead (`bot.answers.compose`). Invariant: nothing unchecked leaves this module.
+passage (`bot.answers.compose`) or the response says itself is said instead. Invariant: nothing unchecked leaves this
+module.
 """
 
 from __future__ import annotations
@@ -10,15 +12,19 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.answers.compose import Answer, written_by
 from bot.answers.documents import Passage
-from bot.answers.guard import Guard
+from bot.answers.guard import Guard, Objection, unlike_brand
+from bot.assistant.brand import Brand
+from bot.assistant.brand_voice import Voice
 from bot.redaction import mask
+from bot.safety.screening import screen
 from models.generation import GenerationFailed, Generator
+from models.languages import identify_language
 
 MOST_TOKENS = 120
 """Of a reply: about 90 English words; the starter's longest written one has 55."""
@@ -35,8 +41,45 @@ def messages(assistant_name: str, shop: str, passage: str, question: str) -> Mes
     ]
 
 
-_FORGED = re.compile(r"(?im)^\s*(?:help page|customer|system|assistant)\s*[:：]|<\|")
-"""A question that writes lines of the prompt itself, or a chat template's marks."""
+def rephrasing_messages(brand: Brand, language: str, text: str) -> Messages:
+    """The prompt for a response's text."""
+    assistant, company = brand.names(language)
+    manner = _manner(brand.voice(language), language)
+    told = (
+        f"You are {assistant} of {company}. Say the message in other words, {manner}. "
+        "Keep every fact, number, name and link, and add none. What asks stays a question. "
+        f"Answer in {_LANGUAGES.get(language, 'the same language')} with the new message alone."
+    )
+    return [{"role": "system", "content": told}, {"role": "user", "content": f"Message: {text}"}]
+
+
+_LANGUAGES = {"en": "English", "zh": "Chinese"}
+_FORMALITY = {"casual": "casually", "neutral": "plainly", "formal": "formally, without short forms"}
+_FORMALITY_ZH = {"casual": "casually, with 你", "neutral": "plainly", "formal": "formally, with 您"}
+_WARMTH = {"low": "soberly", "medium": "warmly", "high": "very warmly"}
+_PERSON = {"we": "as “we”", "i": "as “I”"}
+_EMOJI = {"none": "without emoji", "few": "with two emoji at most"}
+
+
+def _manner(voice: Voice, language: str) -> str:
+    """The brand's voice, as a generator is told it."""
+    formality = _FORMALITY_ZH if language == "zh" else _FORMALITY
+    unit = "characters" if language == "zh" else "words"
+    parts = [
+        f"{formality[voice.formality]} and {_WARMTH[voice.warmth]}",
+        _PERSON[voice.person] if voice.person else None,
+        _EMOJI.get(voice.emoji),
+        f"in at most {voice.length} {unit}" if voice.length else None,
+        *(f"with “{better}” for “{word}”" for word, better in voice.prefer.items()),
+    ]
+    return ", ".join(filter(None, parts))
+
+
+_FORGED = re.compile(r"(?im)^\s*(?:help page|message|customer|system|assistant)\s*[:：]|<\|")
+"""What writes lines of the prompt itself, or a chat template's marks."""
+_CHARS_REPHRASED = {"zh": 120}
+_CHARS_REPHRASED_ELSE = 400
+"""A longer text has no room in the generator's reply."""
 
 
 def source_of(passage: Passage) -> str:
@@ -45,14 +88,15 @@ def source_of(passage: Passage) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Writing:
+class Writing:
     """What came of writing: the text, or why there is none.
 
-    `first_s`, `took_s`: until the first checked sentence, and until the end.
+    `has_failed`: there may be one next time. `first_s`, `took_s`: until the first checked sentence, and until the end.
     """
 
     text: str | None
-    problem: str | None
+    problem: str | None = None
+    has_failed: bool = False
     first_s: float | None = None
     took_s: float = 0.0
 
@@ -61,16 +105,16 @@ class Writer:
     """Writes replies in the languages that its generator is good enough for.
 
     Args:
-        names: by language, the assistant's and the shop's.
+        brand: whose assistant it is, and whose words stand around a reply.
         is_elsewhere: the generator is not ours: it sees placeholders for personal data, and they are filled in again.
     """
 
     def __init__(
-        self, generator: Generator, guard: Guard, names: Mapping[str, tuple[str, str]], languages: Sequence[str],
-        *, sign_offs: Mapping[str, str], deadline_s: float, is_elsewhere: bool = False,
+        self, generator: Generator, guard: Guard, brand: Brand, languages: Sequence[str],
+        *, deadline_s: float, is_elsewhere: bool = False,
     ) -> None:  # fmt: skip
-        self.generator, self._sign_offs, self._is_elsewhere = generator, sign_offs, is_elsewhere
-        self._guard, self._names, self._languages, self._deadline_s = guard, names, frozenset(languages), deadline_s
+        self.generator, self._guard, self._brand = generator, guard, brand
+        self._languages, self._deadline_s, self._is_elsewhere = frozenset(languages), deadline_s, is_elsewhere
 
     def serves(self, answer: Answer, language: str, question: str) -> bool:
         """Whether it may try: in the customer's language, from a passage in it, to a question that is only that."""
@@ -79,41 +123,78 @@ class Writer:
 
     async def worded(self, question: str, answer: Answer, language: str) -> Answer:
         """The answer in the generator's words where they pass; else as it is, saying why."""
-        writing = await self._write(question, answer, language)
+        names = self._brand.names(language)
+        source = source_of(answer.passage)
+        writing = await self._write(question, lambda read: messages(*names, source, read), source, language)
         about: dict[str, Any] = {"model": self.generator.name, "took_s": round(writing.took_s, 3)}
         if writing.first_s is not None:
             about["first_sentence_s"] = round(writing.first_s, 3)
         if writing.text is None:
             return replace(answer, generation={**about, "problem": writing.problem})
-        return written_by(answer, writing.text, language, about, self._sign_offs)
+        return written_by(answer, writing.text, language, about, self._brand)
 
-    async def _write(self, question: str, answer: Answer, language: str) -> _Writing:
-        """One reply, sentence by checked sentence."""
+    async def rephrased(self, text: str, inserted: Sequence[str], meant: str | None) -> Writing:
+        """A response's text in the generator's words, if they say the same: no more, no less, and as the brand would.
+
+        Args:
+            inserted: what its slots hold; it must stand there as it is.
+            meant: the language it is meant to be in, where its words alone do not tell.
+        """
+        found_language = identify_language(text)
+        language = (meant or found_language) if found_language == "und" else found_language
+        if language not in self._languages:
+            return Writing(text=None, problem="it is in no language that is written")
+        # Lines are a list's or a letter's; they would run together.
+        if "\n" in text.strip() or len(text) > _CHARS_REPHRASED.get(language, _CHARS_REPHRASED_ELSE):
+            return Writing(text=None, problem="it is too long, or has lines")
+        if _FORGED.search(text) or any(screen(words) for words in inserted):
+            return Writing(text=None, problem="it holds what seems to be an attack")
+        writing = await self._write(text, lambda read: rephrasing_messages(self._brand, language, read), text, language)
+        if writing.text is None:
+            return writing
+        found = await asyncio.to_thread(self._guard.loss, text, writing.text, inserted, language)
+        return writing if found is None else replace(writing, text=None, problem=_told(found))
+
+    async def _write(self, said: str, prompt: Callable[[str], Messages], source: str, language: str) -> Writing:
+        """One reply, sentence by checked sentence.
+
+        Args:
+            said: what the prompt is about; a generator elsewhere reads it without personal data.
+        """
         began, first_s = time.monotonic(), None
-        source = source_of(answer.passage)
-        masked = mask(question) if self._is_elsewhere else mask()
-        read = masked.texts[0] if masked.texts else question
-        prompt = messages(*self._names.get(language, self._names["en"]), source, read)
+        masked = mask(said) if self._is_elsewhere else mask()
+        told = prompt(masked.texts[0] if masked.texts else said)
         sentences: list[str] = []
+        problem, has_failed = None, False
         try:
-            pieces = self.generator.stream(prompt, max_tokens=MOST_TOKENS, deadline_s=self._deadline_s)
+            pieces = self.generator.stream(told, max_tokens=MOST_TOKENS, deadline_s=self._deadline_s)
             async with contextlib.aclosing(_whole_sentences(pieces)) as whole:
                 async for written in whole:
-                    sentence = masked.restore(written)
-                    found = await asyncio.to_thread(self._guard.objection, sentence, source, question, language)
-                    if found is not None:
-                        problem = f"{found.kind}: {found.words}" if found.words else found.kind
-                        took_s = time.monotonic() - began
-                        return _Writing(text=None, problem=problem, first_s=first_s, took_s=took_s)
+                    sentences.append(masked.restore(written))
+                    if found := await self._objection(sentences, source, said, language):
+                        problem = _told(found)
+                        break
                     first_s = first_s or time.monotonic() - began
-                    sentences.append(sentence)
         except GenerationFailed as error:
-            return _Writing(text=None, problem=str(error), first_s=first_s, took_s=time.monotonic() - began)
-        text = ("" if language == "zh" else " ").join(sentences).strip()
+            problem, has_failed = str(error), True
+        problem = problem or (None if sentences else "nothing was written")
+        text = None if problem else _joined(sentences, language)
         took_s = time.monotonic() - began
-        return _Writing(
-            text=text or None, problem=None if text else "nothing was written", first_s=first_s, took_s=took_s
-        )
+        return Writing(text=text, problem=problem, has_failed=has_failed, first_s=first_s, took_s=took_s)
+
+    async def _objection(self, so_far: Sequence[str], source: str, said: str, language: str) -> Objection | None:
+        """Why the last of these sentences must not be said."""
+        if found := unlike_brand(_joined(so_far, language), self._brand, language):
+            return found
+        return await asyncio.to_thread(self._guard.objection, so_far[-1], source, said, language)
+
+
+def _told(found: Objection) -> str:
+    return f"{found.kind}: {found.words}" if found.words else found.kind
+
+
+def _joined(sentences: Sequence[str], language: str) -> str:
+    return ("" if language == "zh" else " ").join(sentences)
 
 
 _END = re.compile(r"(?<=[。！？])|(?<=[.!?])(?=\s)|\n+")

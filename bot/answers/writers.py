@@ -13,13 +13,13 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bot.answers.guard import Guard
 from bot.answers.knowledge import GUARD, judge_folder
 from bot.answers.writer import Writer
+from bot.assistant.brand import Brand
 from bot.assistant.config import GenerationConfig
 from models.artifact import sha256_file
 from models.base import ArtifactInvalid
@@ -37,16 +37,11 @@ AGAIN_AFTER_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Writers:
-    """Makes the writer.
-
-    Args:
-        names: by language, the assistant's and the shop's.
-    """
+    """Makes the writer."""
 
     store: Path
     config: GenerationConfig
-    names: Mapping[str, tuple[str, str]]
-    sign_offs: Mapping[str, str]
+    brand: Brand
     threads: int = 1
 
     def wanted(self) -> str | None:
@@ -62,9 +57,8 @@ class Writers:
         """Raises ArtifactInvalid where its files are damaged."""
         generator, languages = self._generator()
         return Writer(
-            generator, guard_of(self.store, self.threads), self.names, self.config.languages or languages,
-            sign_offs=self.sign_offs, deadline_s=self.config.deadline_s,
-            is_elsewhere=self.config.server is not None,
+            generator, guard_of(self.store, self.threads), self.brand, self.config.languages or languages,
+            deadline_s=self.config.deadline_s, is_elsewhere=self.config.server is not None,
         )  # fmt: skip
 
     def _generator(self) -> tuple[Generator, tuple[str, ...]]:

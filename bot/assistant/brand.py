@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from bot.assistant.answer_words import DEFAULT_ANSWER_WORDS, AnswerWords, read_answer_words
 from bot.assistant.brand_voice import Voice, read_voices
 from bot.assistant.colors import check_colors
 from bot.assistant.greetings import Greeting, greeting_at, read_greetings
@@ -55,7 +56,7 @@ class Brand:
     Attributes:
         greeting: what is shown where none of `greetings` fits.
         timezone: of `hours`, else of kefu.yml.
-        answer_frames: by language, what stands around an answer from a document.
+        answers: by language, what stands around an answer from a document.
     """
 
     name: Texts
@@ -72,7 +73,7 @@ class Brand:
     hours: OpeningHours | None = None
     pre_chat: PreChat | None = None
     csat: Csat | None = None
-    answer_frames: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    answers: Mapping[str, AnswerWords] = field(default_factory=lambda: DEFAULT_ANSWER_WORDS)
 
     def disclosure(self, language: str | None) -> str:
         return self.disclosure_text.get(language or "en") or self.disclosure_text["en"]
@@ -84,6 +85,16 @@ class Brand:
     def voice(self, language: str) -> Voice:
         """How a language sounds; one that the file does not speak of is held to nothing much."""
         return self.voices.get(language.partition("-")[0], _ANY_VOICE)
+
+    def names(self, language: str) -> tuple[str, str]:
+        """The assistant's and the company's."""
+        both = self.assistant_name, self.name
+        assistant, company = (texts.get(language) or texts["en"] for texts in both)
+        return assistant, company
+
+    def answer_words(self, language: str) -> AnswerWords:
+        """What stands around an answer to a customer of that language."""
+        return self.answers.get(language) or self.answers["en"]
 
     @property
     def sign_offs(self) -> Texts:
@@ -151,25 +162,8 @@ def read_brand(
         hours=hours,
         pre_chat=_read_pre_chat(root.get("pre_chat"), problems),
         csat=_read_csat(root.get("csat"), problems, intents),
-        answer_frames=_read_frames(root.get("answers"), problems),
+        answers=read_answer_words(root.get("answers"), problems),
     )
-
-
-def _read_frames(node: Node | None, problems: Problems) -> Mapping[str, tuple[str, ...]]:
-    """What stands around an answer from a document, by language: texts with `{answer}`, and `{title}` where wanted."""
-    if node is None or node.is_null or not node.expect_map(problems):
-        return {}
-    frames: dict[str, tuple[str, ...]] = {}
-    for language, texts in node.items():
-        found = []
-        for each in texts.elements() if texts.is_list else [texts]:
-            text = each.text(problems)
-            if text and "{answer}" not in text:
-                problems.error(each, "the place of the answer is missing", "Write `{answer}` where it is to stand.")
-            elif text:
-                found.append(text)
-        frames[language] = tuple(found)
-    return frames
 
 
 def _read_pre_chat(node: Node | None, problems: Problems) -> PreChat | None:

@@ -141,7 +141,8 @@ class SafetyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationConfig:
-    """Who words answers from documents. Without a server: the local generator, once it was trained.
+    """Who words answers from documents, and responses that ask for it. Without a server: the local generator, once it
+    was trained.
 
     Attributes:
         is_on: off, documents are only ever quoted. That is the default: the guard sees a small generator's mistakes far
@@ -174,7 +175,7 @@ class KefuConfig:
         timezone: IANA name of the zone in which the shop's "tomorrow" begins.
         rasa: the Rasa server that decides; None: Kefu's own dialogue does.
         answers: when the company's documents answer; None: never.
-        generation: who words those answers.
+        generation: who words those answers, and rephrases responses.
         suggestions: what `action_suggest` shows; None: nothing.
         safety: what follows when a message needs care.
         file_text: what the bot reads where a customer sent files without words; `{names}` are the files' names.

@@ -96,13 +96,17 @@ class Form:
 
 @dataclass(frozen=True, kw_only=True)
 class Variation:
-    """One way to say a response: `body` is everything written there, as Rasa's bot message keeps it."""
+    """One way to say a response: `body` is everything written there, as Rasa's bot message keeps it.
+
+    `is_rephrased`: a generator may say its text in other words (Rasa's `metadata: {rephrase: True}`).
+    """
 
     body: Mapping[str, Any]
     conditions: tuple[tuple[str, Any], ...]
     is_conditional: bool
     channel: str | None
     where: Where
+    is_rephrased: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -552,4 +556,17 @@ def _read_variation(node: Node, problems: Problems) -> Variation | None:
         is_conditional=node.get("condition") is not None,
         channel=channel.text(problems) if channel else None,
         where=node.where,
+        is_rephrased=_read_rephrase(node, problems),
     )
+
+
+def _read_rephrase(node: Node, problems: Problems) -> bool:
+    """`metadata: {rephrase: True}`; what else stands there is the author's own."""
+    metadata, text = node.get("metadata"), node.get("text")
+    asked = metadata.get("rephrase") if metadata else None
+    if asked is None or asked.is_null:
+        return False
+    if not isinstance(asked.value, bool):
+        problems.warning(asked, "`rephrase` is neither true nor false", "The response is said as it is written.")
+        return False
+    return asked.value and text is not None and isinstance(text.value, str)

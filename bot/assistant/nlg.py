@@ -29,13 +29,16 @@ class NlgEndpoint:
     basic_auth: tuple[str, str] | None = field(default=None, repr=False)
 
 
-def nlg_kind(written: object) -> Literal["server", "domain", "own"]:
-    """Who words the responses by `type`: a server (also where nothing is written), the domain, a class of theirs."""
+def nlg_kind(written: object) -> Literal["server", "domain", "rephrase", "own"]:
+    """Who words the responses by `type`: a server (also where nothing is written), the domain, a generator after the
+    domain, a class of theirs."""
     match str(written or "callback").lower():
         case "callback":
             return "server"
         case "response":
             return "domain"
+        case "rephrase":
+            return "rephrase"
         case _:
             return "own"
 
@@ -52,6 +55,9 @@ def read_nlg(section: Node | None, settings: Any, problems: Problems) -> NlgEndp
     if kind == "own":
         message = f"the `nlg` type '{settings['type']}' is not run: responses come from the domain"
         problems.warning(section, message, "Write the responses in the domain, or run it as a server and name its url.")
+    if kind == "rephrase":
+        # Which generator is for kefu.yml to say (`generation:`), and which responses for their own metadata.
+        section.warn_unknown_keys(frozenset({"type"}), problems)
     if kind != "server":
         return None
     url = str(settings.get("url") or "")

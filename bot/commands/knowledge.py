@@ -117,9 +117,8 @@ def knowledge_search(
     limits = f"answered from {gate.threshold:.2f} on, offered from {gate.worth_showing:.2f}"
     out.print(f"answers it with a probability of {probability:.2f} ({limits}): {verdict}", soft_wrap=True)
     if is_answered:
-        brand, vector, embedder = assistant.brand, found.vector, finder.embedder
         spoken = known or hits[0].passage.language
-        said = compose(question, vector, hits, probability, embedder, spoken, brand.answer_frames, brand.sign_offs)
+        said = compose(question, found.vector, hits, probability, finder.embedder, spoken, assistant.brand)
         out.print(Text(said.text), soft_wrap=True)
 
 

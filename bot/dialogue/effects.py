@@ -38,7 +38,21 @@ class AskNlg:
     channel: str
 
 
-Effect = RunAction | AskNlg
+@dataclass(frozen=True, kw_only=True)
+class Rephrase:
+    """Let a generator say a response of the domain in other words.
+
+    Attributes:
+        text: with its slots filled in; `inserted` is what they hold.
+        language: the one that it is meant to be in, where its words alone do not tell.
+    """
+
+    text: str
+    inserted: tuple[str, ...] = ()
+    language: str | None = None
+
+
+Effect = RunAction | AskNlg | Rephrase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +91,22 @@ class NlgFailed:
     why: str
 
 
-EffectResult = ActionResult | ActionRejected | ActionCrashed | NlgAnswer | NlgFailed
+@dataclass(frozen=True, kw_only=True)
+class Rephrased:
+    """What is said in the response's place, and the `model` that worded it."""
+
+    text: str
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotRephrased:
+    """The response is said as it is written."""
+
+    why: str
+
+
+EffectResult = ActionResult | ActionRejected | ActionCrashed | NlgAnswer | NlgFailed | Rephrased | NotRephrased
 
 T = TypeVar("T")
 Steps = Generator[Effect, EffectResult, T]

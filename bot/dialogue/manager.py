@@ -69,12 +69,14 @@ class DialogueModel:
     Attributes:
         is_exact: do as Rasa does also where that leaves a customer without an answer; for comparisons with it.
         asks_nlg: an nlg server words the responses.
+        rephrases: a generator says responses in other words, where they ask for it.
     """
 
     assistant: Assistant
     policies: Policies
     is_exact: bool = False
     asks_nlg: bool = False
+    rephrases: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +232,14 @@ class _TurnRun:
         self._clock = max(now, tracker.last_timestamp + _TICK_S)
         key = f"{tracker.sender_id}:{message.message_id}"
         channels = response_channels(message.input_channel)
-        self._call = RemoteCall(channels=channels, rng=rng, turn_key=key, asks_nlg=model.asks_nlg)
+        self._call = RemoteCall(
+            channels=channels,
+            rng=rng,
+            turn_key=key,
+            asks_nlg=model.asks_nlg,
+            rephrases=model.rephrases,
+            language=model.assistant.language,
+        )
         self._actions = ActionRun(call=self._call, texts=model.assistant.action_texts)
         self._events: list[Event] = []
         self._messages: list[BotMessage] = []

@@ -1,4 +1,4 @@
-"""Asking others from inside a turn: a custom action, or the nlg server; the effect, and its answer as events.
+"""Asking others from inside a turn: a custom action, the nlg server, a generator; the effect, and its answer as events.
 
 Invariant: `Rejection` and `Crash` never leave the turn; whatever failed is remembered in `failures`.
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.assistant.domain import Variation
 from bot.dialogue.effects import (
     ActionCrashed,
     ActionRejected,
@@ -18,14 +19,21 @@ from bot.dialogue.effects import (
     Events,
     NlgAnswer,
     NlgFailed,
+    NotRephrased,
+    Rephrase,
+    Rephrased,
     RunAction,
     Steps,
 )
 from bot.dialogue.events import BotUttered, from_json
-from bot.dialogue.responses import generate, response_id, uttered_by_action
+from bot.dialogue.parsing import SAFETY
+from bot.dialogue.responses import choose_variation, generate, inserted, response_id, uttered_by_action
 from bot.dialogue.tracker import Tracker
 
 IDEMPOTENCY_KEY = "idempotency_key"
+REPHRASED = "rephrased"
+"""In the metadata of a bot's message: the `model` that worded it, and the response that it words (`from`)."""
+_LANGUAGE_SLOT = "language"
 _NO_CHANNEL = "collector"
 """What Rasa calls the output of a message that came over no channel."""
 
@@ -45,12 +53,16 @@ class RemoteCall:
     Attributes:
         turn_key: names the turn, and stays the same when it has to run again.
         asks_nlg: responses are worded by an nlg server, and by the domain only where that fails.
+        rephrases: a generator says responses of the domain in other words, where they ask for it.
+        language: the assistant's; a response that is said on condition of a language is in that one.
     """
 
     channels: Sequence[str]
     rng: random.Random
     turn_key: str = ""
     asks_nlg: bool = False
+    rephrases: bool = False
+    language: str | None = None
     failures: list[str] = field(default_factory=list)
     calls: int = 0
 
@@ -91,7 +103,31 @@ class RemoteCall:
             message = yield from self._nlg_message(name, tracker, values)
             if message is not None:
                 return message
-        return generate(tracker.domain, name, tracker.situation.slots, self.channels, self.rng, values)
+        slots = tracker.situation.slots
+        variation = choose_variation(tracker.domain, name, slots, self.channels, self.rng)
+        if variation is None:
+            return None
+        known = {**slots, **(values or {})}
+        draft = generate(variation, known)
+        has_own_words = bool(values and values.get("text"))
+        if self.rephrases and variation.is_rephrased and not has_own_words and not _is_guarded(tracker):
+            draft |= yield from self._rephrased(name, variation, draft["text"], known)
+        return draft
+
+    def _rephrased(
+        self, name: str, variation: Variation, text: str, values: Mapping[str, Any]
+    ) -> Steps[dict[str, Any]]:
+        """The text in other words, and what it was; empty where it is said as it is."""
+        filled = inserted(variation.body["text"], values)
+        if filled is None:
+            return {}
+        language = dict(variation.conditions).get(_LANGUAGE_SLOT, self.language)
+        answer = yield Rephrase(text=text, inserted=filled, language=language and str(language))
+        if isinstance(answer, Rephrased):
+            return {"text": answer.text, REPHRASED: {"model": answer.model, "from": text}}
+        assert isinstance(answer, NotRephrased)
+        self.failures.append(f"'{name}' is said as it is written: {answer.why}")
+        return {}
 
     def _nlg_message(
         self, name: str, tracker: Tracker, values: Mapping[str, Any] | None
@@ -136,3 +172,9 @@ class RemoteCall:
         known = metadata if isinstance(metadata, dict) else {}
         state["latest_message"] = {**latest, "metadata": {**known, IDEMPOTENCY_KEY: f"{self.turn_key}-{self.calls}"}}
         return state
+
+
+def _is_guarded(tracker: Tracker) -> bool:
+    """Whether the message needs care: then only written words are said (`bot.safety`)."""
+    message = tracker.situation.message
+    return message is not None and SAFETY in message.parse_data

@@ -69,24 +69,19 @@ def _holds(variation: Variation, slots: Mapping[str, Any]) -> bool:
     return True
 
 
-def generate(
-    domain: Domain,
-    name: str,
-    slots: Mapping[str, Any],
-    channels: Sequence[str],
-    rng: random.Random,
-    values: Mapping[str, Any] | None = None,
-) -> dict[str, Any] | None:
-    """The chosen variation with slots and `values` filled in; None where the response has no fitting variation."""
-    variation = choose_variation(domain, name, slots, channels, rng)
-    if variation is None:
-        return None
+def generate(variation: Variation, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The variation's message with the values filled in."""
     draft = dict(variation.body)
-    known = {**slots, **values} if values else slots
     for key in _FILLED_KEYS:
-        if key in draft and known:
-            draft[key] = fill(draft[key], known)
+        if key in draft and values:
+            draft[key] = fill(draft[key], values)
     return draft
+
+
+def inserted(text: str, values: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """What `fill` puts into a text, in order; None where it leaves the text as it is, for a name is unknown."""
+    names = _names(text)
+    return tuple(str(values[name]) for name in names) if all(name in values for name in names) else None
 
 
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
@@ -106,10 +101,13 @@ def fill(template: Any, values: Mapping[str, Any]) -> Any:
 def _fill_text(text: str, values: Mapping[str, Any]) -> str:
     if "{" not in text and "}" not in text:
         return text
-    names = [found[1] for found in _PLACEHOLDER.finditer(text) if found[1] is not None]
-    if any(name not in values for name in names):
+    if any(name not in values for name in _names(text)):
         return text
     return _PLACEHOLDER.sub(lambda found: found[0][0] if found[1] is None else str(values[found[1]]), text)
+
+
+def _names(text: str) -> list[str]:
+    return [found[1] for found in _PLACEHOLDER.finditer(text) if found[1] is not None]
 
 
 def bot_uttered(message: Mapping[str, Any]) -> BotUttered:

@@ -231,8 +231,12 @@ def _nlg(section: Node) -> Iterator[Finding]:
     match nlg_kind(kind.value if kind else None):
         case "domain":
             return
+        case "rephrase":
+            verdict: Verdict = "differs"
+            message = "responses with `metadata: {rephrase: True}` are rephrased by kefu.yml's generator, and checked"
+            remedy = "Name a generator in kefu.yml (`generation:`); `rephrase_all`, `llm` and prompts are not read."
         case "own":
-            verdict: Verdict = "unsupported"
+            verdict = "unsupported"
             message = "responses are taken from the domain; a generator of the project's own is not run"
             remedy = "Put its texts under `responses:`, or run it as a server and name its url."
         case "server" if not str(url.value if url else "").startswith(("http://", "https://", "${")):

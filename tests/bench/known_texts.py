@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.answers.compose import OFFER, OTHER_LANGUAGE, SOURCE
 from bot.assistant.loader import Assistant
 from bot.turn_records import APOLOGY
 
@@ -26,19 +25,23 @@ class KnownTexts:
     fixed: frozenset[str]
     templates: Sequence[re.Pattern[str]]
     around_answers: Sequence[re.Pattern[str]]
+    other_language: Sequence[str]
     articles: Sequence[str]
 
     @classmethod
     def of(cls, assistant: Assistant) -> KnownTexts:
         said = {str(one.body.get("text", "")) for group in assistant.domain.responses.values() for one in group}
         brand = assistant.brand
-        said |= {*brand.disclosure_text.values(), *brand.greeting.values(), *APOLOGY.values(), *OFFER.values()}
-        frames = {frame for group in brand.answer_frames.values() for frame in group} | {"{answer}"}
+        said |= {*brand.disclosure_text.values(), *brand.greeting.values(), *APOLOGY.values()}
+        said |= {words.offer for words in brand.answers.values()}
+        frames = {frame for words in brand.answers.values() for frame in words.frames} | {"{answer}"}
+        sources = [words.source for words in brand.answers.values()]
         articles = assistant.root / "knowledge"
         return cls(
             fixed=frozenset(said),
             templates=[_pattern(text) for text in sorted(said) if "{" in text],
-            around_answers=[_pattern(f"{frame}\n{source}") for frame in sorted(frames) for source in SOURCE.values()],
+            around_answers=[_pattern(f"{frame}\n{source}") for frame in sorted(frames) for source in sources],
+            other_language=[words.other_language for words in brand.answers.values()],
             articles=[_letters(_words_of(path)) for path in sorted(articles.rglob("*.md"))],
         )
 
@@ -52,7 +55,7 @@ class KnownTexts:
         return any(self._is_quoted(found[1]) for pattern in self.around_answers if (found := pattern.fullmatch(reply)))
 
     def _is_quoted(self, answer: str) -> bool:
-        for words in OTHER_LANGUAGE.values():
+        for words in self.other_language:
             answer = answer.removeprefix(f"{words}\n")
         said = _letters(answer)
         return bool(said) and any(said in article for article in self.articles)

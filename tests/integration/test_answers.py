@@ -15,6 +15,7 @@ from bot.answers.documents import of_response
 from bot.answers.knowledge import Gate, sync
 from bot.answers.service import Knowledge
 from bot.app import actions_of
+from bot.assistant.answer_words import DEFAULT_ANSWER_WORDS
 from bot.turns import Bot
 from tests.bag_of_words import BagOfWords
 from tests.dialogue import assistant_of
@@ -103,9 +104,8 @@ async def shop(folder: Path, **brand: Any) -> AsyncIterator[Lab]:
     (documents / "parcels.md").write_text(PACKSTATION, encoding="utf-8")
     response = of_response("shipping", "Delivery in Germany costs five euros.", "en")
     sync(assistant.root / "knowledge", folder / "store", BagOfWords(), lambda index: {"other": SURE}, [response])
-    knowledge = Knowledge(
-        folder / "store", assistant.brand.answer_frames, embedder=BagOfWords(), today=lambda: date(2026, 11, 30)
-    )
+    today = date(2026, 11, 30)
+    knowledge = Knowledge(folder / "store", assistant.brand, embedder=BagOfWords(), today=lambda: today)
     bot = replace(Bot.of(assistant, actions_of(assistant)), knowledge=knowledge)
     async with running(folder / "home", bot, Reader(TOLD)) as lab:
         yield lab
@@ -165,10 +165,17 @@ async def test_a_button_without_a_question_says_that_there_is_nothing(tmp_path: 
 async def test_two_brands_over_the_same_documents_sound_different_and_say_the_same(tmp_path: Path) -> None:
     said = []
     for name, frame in (("warm", "Happy to help! {answer}"), ("terse", "{answer}")):
-        async with shop(tmp_path / name, answer_frames={"en": (frame,)}) as lab:
+        words = {**DEFAULT_ANSWER_WORDS, "en": replace(DEFAULT_ANSWER_WORDS["en"], frames=(frame,))}
+        async with shop(tmp_path / name, answers=words) as lab:
             said += await lab.say("how do I wash wool blankets")
     assert said[0] != said[1]
     assert said[0].removeprefix("Happy to help! ") == said[1]
+
+
+async def test_the_words_above_an_offer_are_the_brand_s(tmp_path: Path) -> None:
+    words = {**DEFAULT_ANSWER_WORDS, "en": replace(DEFAULT_ANSWER_WORDS["en"], offer="Which of these?")}
+    async with shop(tmp_path, answers=words) as lab:
+        assert await lab.say("can wool sing or dance or paint?") == ["Which of these?"]
 
 
 async def test_the_parse_over_http_says_it_too(tmp_path: Path) -> None:

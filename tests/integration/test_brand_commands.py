@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from bot.assistant.loader import load_assistant
+from bot.assistant.config import AnswersConfig
+from bot.assistant.loader import Assistant, load_assistant
 from bot.brand_check import check_brand
 from bot.cli import TEMPLATES
 from bot.storage import arrivals, inbox
@@ -149,3 +151,20 @@ def test_what_kefu_init_copies_keeps_to_its_own_voice(trade: str) -> None:
     report = check_brand(assistant)
     assert [each.as_json() for each in report.found] == []
     assert {language: one.score for language, one in report.scores().items()} == {"en": 1.0, "zh": 1.0}
+
+
+def test_the_words_around_answers_are_held_to_the_voice_those_of_the_platform_where_documents_answer(
+    shop: Path,
+) -> None:
+    words = 'en:\n    frames: ["I looked: {answer}"]\n    source: "A cheap page: {title}"'
+    (shop / "brand.yml").write_text(BRAND.replace('en: "I looked: {answer}"', words), encoding="utf-8")
+    assistant = load_assistant(shop, {})
+
+    def found(assistant: Assistant) -> dict[str, list[str]]:
+        wordings = {each.wording.place: [one.rule for one in each.findings] for each in check_brand(assistant).found}
+        return {place: rules for place, rules in wordings.items() if "answers" in place}
+
+    own = {"brand.yml:4 (answers.en[0])": ["person"], "brand.yml:5 (answers.en.source)": ["forbidden"]}
+    assert found(assistant) == own
+    answering = replace(assistant, config=replace(assistant.config, answers=AnswersConfig()))
+    assert found(answering) == {**own, "brand.yml (answers.en.offer)": ["formality", "person"]}

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,20 @@ import pytest
 
 from bot.answers.guard import THRESHOLDS
 from bot.answers.knowledge import GUARD, Gate, judge_folder, sync, write_name
+from bot.answers.rephraser import Rephraser
 from bot.answers.service import Knowledge
-from bot.answers.writers import WRITER, Writers
-from bot.app import writers_of
+from bot.answers.writers import WRITER, CurrentWriter, Writers
+from bot.app import actions_of, writers_of
 from bot.assistant.loader import load_assistant
 from bot.settings import Settings, load_settings
 from bot.tuning import tune_writer
+from bot.turns import Bot
 from models.cross_encoder import CrossEncoder
 from models.generation import LocalGenerator
 from models.pretrained import resolve_base
 from tests.bag_of_words import BagOfWords
+from tests.dialogue import assistant_of
+from tests.lab import Reader, running
 from tests.server import TEST_HOME
 from tests.tiny_encoders import make_encoder
 from training.finetune_cross_encoder import Judged, tune_cross_encoder
@@ -43,7 +48,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Writers
     root = folder / "assistant"
     files = {
         "domain.yml": "version: '3.1'\nintents: [ask_knowledge]\n",
-        "kefu.yml": "answers: {}\ngeneration: on\n",
+        "kefu.yml": "answers: {}\ngeneration: {deadline_s: 30}\n",
         "knowledge/en/wool-care.md": f"# Care\n\n## Wool\n{QUOTED}",
         "answers/en.jsonl": "\n".join(
             json.dumps(
@@ -79,7 +84,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Writers
 
 @asynccontextmanager
 async def knowing(writers: Writers) -> AsyncIterator[Knowledge]:
-    knowledge = Knowledge(writers.store, {}, embedder=BagOfWords(), today=lambda: date(2026, 11, 30), writers=writers)
+    today = date(2026, 11, 30)
+    knowledge = Knowledge(
+        writers.store, writers.brand, embedder=BagOfWords(), today=lambda: today, writing=CurrentWriter(writers)
+    )
     yield knowledge
     await knowledge.close()
 
@@ -126,3 +134,47 @@ async def test_a_running_server_follows_when_the_writer_goes(written: tuple[Sett
         assert "generation" not in await asked(knowledge)
         write_name(store / WRITER, name.strip())
         assert (await asked(knowledge))["kind"] == "generated"
+
+
+TEMPLATE = "Please wash wool blankets by hand in cold water."
+REPHRASING = {
+    "config.yml": "language: en\npolicies: [{name: RulePolicy}]\n",
+    "domain.yml": f"""
+version: "3.1"
+intents: [care, advice]
+responses:
+  utter_care: [{{text: "{TEMPLATE}", buttons: [{{title: More, payload: /advice}}], metadata: {{rephrase: True}}}}]
+  utter_advice: [{{text: "{TEMPLATE}"}}]
+""",
+    "data/rules.yml": """
+version: "3.1"
+rules:
+- rule: care
+  steps: [{intent: care}, {action: utter_care}]
+- rule: advice
+  steps: [{intent: advice}, {action: utter_advice}]
+""",
+    "data/nlu.yml": "version: '3.1'\nnlu: [{intent: care, examples: '- wool\n- care'}]\n",
+}
+
+
+async def test_a_response_that_asks_for_it_is_said_in_the_generators_words_and_the_log_says_so(
+    written: tuple[Settings, Writers], tmp_path: Path
+) -> None:
+    assistant = assistant_of(tmp_path / "assistant", REPHRASING)
+    writers = replace(written[1], brand=assistant.brand)
+    rephraser = Rephraser(CurrentWriter(writers), 60.0)
+    bot = Bot.of(assistant, actions_of(assistant)).rephrased_by(rephraser)
+    async with running(tmp_path / "home", bot, Reader({})) as lab:
+        [said] = await lab.say("/care")
+        assert said == QUOTED, "what this generator was taught to say"
+        assert await lab.say("/advice") == [TEMPLATE]
+        assert await lab.say("/care") == [QUOTED]
+        assert rephraser.usage()["requests"] == 1, "what was worded once is kept"
+        events = [event for event in (await lab.tracker())["events"] if event["event"] == "bot"]
+    kept = [event["metadata"].get("rephrased") for event in events]
+    assert kept[1] is None
+    assert kept[0] == kept[2]
+    assert kept[0]["from"] == TEMPLATE
+    assert kept[0]["model"].startswith("smollm2-135m-instruct/writer-")
+    assert events[0]["data"]["buttons"] == [{"title": "More", "payload": "/advice"}]

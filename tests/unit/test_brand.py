@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.assistant.answer_words import AnswerWords
 from bot.assistant.brand import DEFAULT_BRAND, Brand, read_brand
 from bot.assistant.brand_voice import Voice
 from bot.assistant.colors import contrast
@@ -262,6 +263,85 @@ def test_the_page_about_the_brand_shows_a_valid_voice_and_explains_every_part_of
     for part in fields(Voice):
         assert f"`{part.name}`" in table
         assert f"  {part.name}:" in example
+
+
+# ---- the words around answers ----
+
+ANSWERS = """\
+answers:
+  en:
+    frames: ["So: {answer}", "{title}: {answer}"]
+    source: "Page: {title}"
+    written: "A machine wrote this from {title}."
+    offer: "Which one?"
+    other_language: "Only in Chinese so far:"
+  zh: "是这样，{answer}"
+"""
+
+
+def test_the_words_around_answers_are_the_brand_s_where_it_has_them(tmp_path: Path) -> None:
+    brand, problems = brand_of(tmp_path, ANSWERS)
+    assert problems == []
+    assert brand.answer_words("en") == AnswerWords(
+        frames=("So: {answer}", "{title}: {answer}"),
+        source="Page: {title}",
+        written="A machine wrote this from {title}.",
+        offer="Which one?",
+        other_language="Only in Chinese so far:",
+    )
+    assert brand.answer_words("zh") == replace(DEFAULT_BRAND.answer_words("zh"), frames=("是这样，{answer}",))
+    assert brand.answer_words("fr") == brand.answer_words("en")
+
+
+def test_frames_alone_are_written_as_they_always_were(tmp_path: Path) -> None:
+    brand, problems = brand_of(tmp_path, 'answers:\n  en: ["{answer}", "So: {answer}"]\n  zh: []\n')
+    assert problems == []
+    assert brand.answer_words("en").frames == ("{answer}", "So: {answer}")
+    assert brand.answer_words("en").source == DEFAULT_BRAND.answer_words("en").source
+    assert brand.answer_words("zh") == DEFAULT_BRAND.answer_words("zh")
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "message"),
+    [
+        ("answers: none\n", 1, "a mapping (`key: value`) is expected here, not text"),
+        ('answers:\n  en: ["So."]\n', 2, "the place of the answer is missing"),
+        ('answers:\n  en:\n    frames:\n    - "{answer}"\n    - 5\n', 5, "text is expected here, not the number 5"),
+        ("answers:\n  en:\n    source: From our pages\n", 3, "the place of the page's title is missing"),
+        ("answers:\n  en:\n    written: By a machine\n", 3, "the place of the page's title is missing"),
+        ('answers:\n  en: {source: "{titel} of {title}"}\n', 2, "nothing is filled in for `{titel}`"),
+        ('answers:\n  en: {offer: "Is it {title}?"}\n', 2, "nothing is filled in for `{title}`"),
+        ('answers:\n  en: {other_language: " "}\n', 2, "this phrase is empty"),
+        ("answers:\n  en: {offer: [a]}\n", 2, "text is expected here, not a list"),
+    ],
+)
+def test_a_mistake_in_the_words_around_answers_is_an_error_and_the_default_is_said(
+    tmp_path: Path, lines: str, line: int, message: str
+) -> None:
+    brand, problems = brand_of(tmp_path, lines)
+    assert said(problems) == [("error", line, message)]
+    assert brand.answer_words("en") == DEFAULT_BRAND.answer_words("en")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('answers: {cn: "{answer}"}\n', "unknown key 'cn'"),
+        ('answers: {en: {sauce: "{title}"}}\n', "unknown key 'sauce'"),
+        ('answers: {en: "{titel}: {answer}"}\n', "nothing is filled in for `{titel}`"),
+    ],
+)
+def test_what_is_not_used_of_the_words_around_answers_is_a_warning(tmp_path: Path, lines: str, message: str) -> None:
+    assert said(brand_of(tmp_path, lines)[1]) == [("warning", 1, message)]
+
+
+def test_the_page_about_answers_shows_valid_words_around_them(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "answers.md").read_text(encoding="utf-8")
+    example = page.partition("`brand.yml`:\n\n```yaml\n")[2].partition("```")[0]
+    brand, problems = brand_of(tmp_path, example)
+    assert problems == []
+    for part in fields(AnswerWords):
+        assert getattr(brand.answer_words("en"), part.name) != getattr(DEFAULT_BRAND.answer_words("en"), part.name)
 
 
 # ---- greetings ----

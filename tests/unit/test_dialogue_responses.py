@@ -85,7 +85,7 @@ def test_channel_beats_condition_and_all_conditions_must_hold(
 
 def test_variation_of_another_channel_is_never_said(domain: Domain) -> None:
     assert choose_variation(domain, "utter_only_slack", {}, ("web",), random.Random(0)) is None
-    assert generate(domain, "utter_unknown", {}, ("web",), random.Random(0)) is None
+    assert choose_variation(domain, "utter_unknown", {}, ("web",), random.Random(0)) is None
 
 
 def test_rest_is_addressed_by_both_its_names(domain: Domain) -> None:
@@ -112,10 +112,8 @@ def test_nlg_server_is_told_the_id_of_the_first_variation_that_fits(
 
 
 def test_placeholders_are_filled_everywhere_and_the_domain_is_left_alone(domain: Domain) -> None:
-    first = generate(domain, "utter_rich", {"name": "Ann"}, (), random.Random(0))
-    second = generate(domain, "utter_rich", {"name": "Bo"}, (), random.Random(0))
-    assert first is not None
-    assert second is not None
+    [variation] = domain.responses["utter_rich"]
+    first, second = (generate(variation, {"name": name}) for name in ("Ann", "Bo"))
     assert first["buttons"] == [{"title": "Ann", "payload": '/greet{"x": "Ann"}'}]
     assert first["custom"] == {"deep": [{"text": "Ann"}], "n": 3}
     event = bot_uttered(second)
@@ -146,8 +144,8 @@ def test_what_a_customer_wrote_is_never_read_as_a_template(first: str, second: s
 
 def test_custom_action_may_say_a_response_with_its_own_values_and_buttons(domain: Domain) -> None:
     own = {"name": "{vip}", "template": "utter_rich", "buttons": [{"title": "more"}], "text": None}
-    draft = generate(domain, "utter_rich", {"name": "slot", "vip": True}, (), random.Random(0), own)
-    assert draft is not None
+    [variation] = domain.responses["utter_rich"]
+    draft = generate(variation, {"name": "slot", "vip": True, **own})
     said = uttered_by_action(own, {**draft, "utter_action": "utter_rich"})
     assert said.text == "hi {vip}"
     assert [button["title"] for button in said.data["buttons"]] == ["{vip}", "more"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bot.answers.finder import Finder
 from bot.answers.gate import fit_gates, measure, read_asked
 from bot.answers.knowledge import Asked, Gate, Hit, KnowledgeIndex, current, load_index, sync, terms
 from bot.answers.service import Knowledge
+from bot.assistant.brand import DEFAULT_BRAND, Brand
 from models.base import ArtifactInvalid
 from models.languages import is_asking
 from tests.bag_of_words import BagOfWords
@@ -129,7 +131,7 @@ def test_old_indexes_go_and_what_a_server_may_still_read_stays(tmp_path: Path) -
 def test_the_assistant_s_own_response_keeps_its_questions(tmp_path: Path) -> None:
     response = of_response("shipping", "Delivery costs €4.90 in Germany.", "en")
     synced(tmp_path, BagOfWords(), responses=[response])
-    knowledge = Knowledge(tmp_path / "store", {}, embedder=BagOfWords(), today=lambda: DAY)
+    knowledge = Knowledge(tmp_path / "store", DEFAULT_BRAND, embedder=BagOfWords(), today=lambda: DAY)
     assert knowledge.answer("what does delivery cost in Germany?", "shipping") is None
     answer = knowledge.answer("what does delivery cost in Germany?", "another")
     assert answer is not None
@@ -137,10 +139,18 @@ def test_the_assistant_s_own_response_keeps_its_questions(tmp_path: Path) -> Non
     assert knowledge.answer("how long can I send a lamp back?", "shipping") is not None
 
 
+def framed_by(frames: Mapping[str, str]) -> Brand:
+    words = {
+        language: replace(default, frames=(frames.get(language, "{answer}"),))
+        for language, default in DEFAULT_BRAND.answers.items()
+    }
+    return replace(DEFAULT_BRAND, answers=words)
+
+
 async def test_an_answer_quotes_and_says_where_from_in_the_brand_s_frame(tmp_path: Path) -> None:
     synced(tmp_path, BagOfWords())
-    frames = {"en": ["We say: {answer}"], "zh": ["您看：{answer}"]}
-    knowledge = Knowledge(tmp_path / "store", frames, embedder=BagOfWords(), today=lambda: DAY)
+    brand = framed_by({"en": "We say: {answer}", "zh": "您看：{answer}"})
+    knowledge = Knowledge(tmp_path / "store", brand, embedder=BagOfWords(), today=lambda: DAY)
     found = await knowledge.look_up("how long can I send a lamp back?")
     assert found is not None
     assert found["text"] == ("We say: You can send a lamp back within 30 days.\n(From our help page “Returns”)")
@@ -149,12 +159,13 @@ async def test_an_answer_quotes_and_says_where_from_in_the_brand_s_frame(tmp_pat
     chinese = await knowledge.look_up("怎么申请发票？")
     assert chinese is not None
     assert chinese["text"].startswith("您看：签收后在订单页点申请发票")
-    other = Knowledge(tmp_path / "store", {"en": ["Yo! {answer}"]}, embedder=BagOfWords(), today=lambda: DAY)
+    brand = framed_by({"en": "Yo! {answer}"})
+    other = Knowledge(tmp_path / "store", brand, embedder=BagOfWords(), today=lambda: DAY)
     assert (await other.look_up("how long can I send a lamp back?") or {})["text"].startswith("Yo! You can send")
 
 
 async def test_a_running_server_follows_the_next_sync(tmp_path: Path) -> None:
-    knowledge = Knowledge(tmp_path / "store", {}, embedder=BagOfWords(), today=lambda: DAY)
+    knowledge = Knowledge(tmp_path / "store", DEFAULT_BRAND, embedder=BagOfWords(), today=lambda: DAY)
     assert await knowledge.look_up("do you sell candles?") is None
     synced(tmp_path, BagOfWords(), {"en/a.md": "# Candles\n\nWe sell candles in three sizes."})
     found = await asyncio.gather(*(knowledge.look_up("do you sell candles?") for _ in range(8)))
@@ -280,7 +291,7 @@ def test_an_index_that_cannot_be_read_leaves_the_one_before_and_is_tried_again(
 ) -> None:
     monkeypatch.setattr("bot.answers.service.AGAIN_AFTER_S", 0.0)
     synced(tmp_path, BagOfWords())
-    knowledge = Knowledge(tmp_path / "store", {}, embedder=BagOfWords(), today=lambda: DAY)
+    knowledge = Knowledge(tmp_path / "store", DEFAULT_BRAND, embedder=BagOfWords(), today=lambda: DAY)
     question = "how long can I send a lamp back?"
     assert knowledge.answer(question) is not None
     synced(tmp_path, BagOfWords(), DOCUMENTS | {"en/new.md": "# New\n\nWe now sell candles too."})
@@ -299,7 +310,7 @@ def test_an_index_that_cannot_be_read_leaves_the_one_before_and_is_tried_again(
 
 def test_a_word_that_is_of_no_language_is_answered_without_remarks(tmp_path: Path) -> None:
     synced(tmp_path, BagOfWords(), {"en/a.md": "# Packstation\n\nWe deliver to a Packstation."})
-    knowledge = Knowledge(tmp_path / "store", {}, embedder=BagOfWords(), today=lambda: DAY)
+    knowledge = Knowledge(tmp_path / "store", DEFAULT_BRAND, embedder=BagOfWords(), today=lambda: DAY)
     found = knowledge.answer("Packstation?")
     assert isinstance(found, Answer)
     assert found.text.startswith("We deliver to a Packstation.")

@@ -181,6 +181,7 @@ def test_stores_brokers_and_channels_are_named_with_what_takes_their_place(root:
         ("url: ${NLG:-http://localhost:5056/nlg}", ["supported"]),
         ("url: localhost:5056/nlg", ["unsupported"]),
         ("token: x", ["unsupported"]),
+        ("type: rephrase", ["differs"]),
         ("type: my.Nlg\n  url: http://localhost:5056/nlg", ["unsupported"]),
     ],
 )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bot.answers.compose import Answer, compose, quote
+from bot.answers.compose import Answer, compose, quote, written_by
 from bot.answers.documents import Passage
 from bot.answers.knowledge import Hit
+from bot.assistant.answer_words import AnswerWords
 from bot.assistant.brand import Brand, read_brand
 from bot.assistant.source import Problems, read_yaml
 from bot.assistant.voice import check_text
@@ -51,11 +53,11 @@ def _passage(language: str) -> Passage:
     )
 
 
-def _said(brand: Brand, question: str, language: str) -> Answer:
-    hits = [Hit(passage=_passage(language), score=1.0, cosine=1.0, coverage=1.0, asked=0.0)]
+def _said(brand: Brand, question: str, language: str, passage: Passage | None = None) -> Answer:
+    hits = [Hit(passage=passage or _passage(language), score=1.0, cosine=1.0, coverage=1.0, asked=0.0)]
     embedder = BagOfWords()
     vector = embedder.questions([question])[0]
-    return compose(question, vector, hits, 0.9, embedder, language, brand.answer_frames, brand.sign_offs)
+    return compose(question, vector, hits, 0.9, embedder, language, brand)
 
 
 def _around(answer: Answer) -> str:
@@ -93,5 +95,29 @@ def test_the_sign_off_stands_below_where_the_brand_has_one(language: str) -> Non
     question = QUESTIONS[language][0]
     sign_off = BANK.sign_offs[language]
     assert _said(BANK, question, language).text.endswith(f"\n{sign_off}")
-    assert quote(_passage(language), BANK.answer_frames, BANK.sign_offs).text.endswith(f"\n{sign_off}")
+    assert quote(_passage(language), BANK).text.endswith(f"\n{sign_off}")
     assert sign_off not in _said(SHOP, question, language).text
+
+
+OWN = AnswerWords(
+    frames=("{answer}",),
+    source="[{title}, 100% {}]",
+    written="<{title}, by machine>",
+    offer="Which of these?",
+    other_language="Untranslated:",
+)
+
+
+def test_the_phrases_around_an_answer_are_the_brand_s() -> None:
+    brand = replace(SHOP, answers={**SHOP.answers, "en": OWN})
+    assert _said(brand, "how long?", "en").text == f"{FACTS['en']}\n[Returns, 100% {{}}]"
+    assert _said(brand, "how long?", "en", _passage("zh")).text == f"Untranslated:\n{FACTS['zh']}\n[退货, 100% {{}}]"
+    assert _said(brand, "怎么退？", "zh").text == _said(SHOP, "怎么退？", "zh").text
+    answer = _said(brand, "how long?", "en")
+    assert written_by(answer, "30 days.", "en", {}, brand).text == "30 days.\n<Returns, by machine>"
+
+
+def test_a_document_s_own_braces_are_not_filled_in() -> None:
+    brand = replace(SHOP, answers={**SHOP.answers, "en": replace(OWN, frames=("{title}: {answer}",))})
+    passage = replace(_passage("en"), title="{answer}", text="Write {title} first.")
+    assert _said(brand, "how?", "en", passage).text.startswith("{answer}: Write {title} first.")
