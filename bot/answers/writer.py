@@ -16,6 +16,7 @@ from typing import Any
 
 from bot.answers.compose import Answer, written_by
 from bot.answers.documents import Passage
+from bot.answers.exchange import Exchange
 from bot.answers.guard import Guard
 from bot.redaction import mask
 from models.generation import GenerationFailed, Generator
@@ -26,11 +27,17 @@ MOST_TOKENS = 120
 Messages = list[Mapping[str, str]]
 
 
-def messages(assistant_name: str, shop: str, passage: str, question: str) -> Messages:
-    """The prompt. Training and serving share it; what comes first never changes, so that it is read once."""
+def messages(assistant_name: str, shop: str, passage: str, question: str, earlier: Exchange | None = None) -> Messages:
+    """The prompt. Training and serving share it; what comes first never changes, so that it is read once.
+
+    Args:
+        earlier: what was said before; the local generator was trained without.
+    """
     told = f"You are {assistant_name} of {shop}. Answer the customer from the help page alone, briefly and warmly."
+    said = [("user", earlier.customer), ("assistant", earlier.bot)] if earlier else []
     return [
         {"role": "system", "content": told},
+        *({"role": role, "content": text} for role, text in said),
         {"role": "user", "content": f"Help page: {passage}\n\nCustomer: {question}"},
     ]
 
@@ -62,7 +69,8 @@ class Writer:
 
     Args:
         names: by language, the assistant's and the shop's.
-        is_elsewhere: the generator is not ours: it sees placeholders for personal data, and they are filled in again.
+        is_elsewhere: the generator is not ours: it sees placeholders for personal data, and they are filled in again;
+            and it sees what was said before, which ours was not trained to read.
     """
 
     def __init__(
@@ -77,9 +85,9 @@ class Writer:
         is_in_language = language in self._languages and answer.passage.language == language
         return is_in_language and not _FORGED.search(question)
 
-    async def worded(self, question: str, answer: Answer, language: str) -> Answer:
+    async def worded(self, question: str, answer: Answer, language: str, earlier: Exchange | None = None) -> Answer:
         """The answer in the generator's words where they pass; else as it is, saying why."""
-        writing = await self._write(question, answer, language)
+        writing = await self._write(question, answer, language, self._readable(earlier))
         about: dict[str, Any] = {"model": self.generator.name, "took_s": round(writing.took_s, 3)}
         if writing.first_s is not None:
             about["first_sentence_s"] = round(writing.first_s, 3)
@@ -87,20 +95,29 @@ class Writer:
             return replace(answer, generation={**about, "problem": writing.problem})
         return written_by(answer, writing.text, language, about, self._sign_offs)
 
-    async def _write(self, question: str, answer: Answer, language: str) -> _Writing:
+    def _readable(self, earlier: Exchange | None) -> Exchange | None:
+        """What was said before, for a generator that reads it; not where it has lines of the prompt."""
+        if not self._is_elsewhere or earlier is None:
+            return None
+        return None if _FORGED.search(f"{earlier.customer}\n{earlier.bot}") else earlier
+
+    async def _write(self, question: str, answer: Answer, language: str, earlier: Exchange | None) -> _Writing:
         """One reply, sentence by checked sentence."""
         began, first_s = time.monotonic(), None
         source = source_of(answer.passage)
-        masked = mask(question) if self._is_elsewhere else mask()
-        read = masked.texts[0] if masked.texts else question
-        prompt = messages(*self._names.get(language, self._names["en"]), source, read)
+        told = [question, *((earlier.customer, earlier.bot) if earlier else ())]
+        masked = mask(*told) if self._is_elsewhere else mask()
+        read, *before = masked.texts or told
+        seen = Exchange(customer=before[0], bot=before[1]) if before else None
+        prompt = messages(*self._names.get(language, self._names["en"]), source, read, seen)
+        customers = "\n".join([question, *([earlier.customer] if earlier else [])])
         sentences: list[str] = []
         try:
             pieces = self.generator.stream(prompt, max_tokens=MOST_TOKENS, deadline_s=self._deadline_s)
             async with contextlib.aclosing(_whole_sentences(pieces)) as whole:
                 async for written in whole:
                     sentence = masked.restore(written)
-                    found = await asyncio.to_thread(self._guard.objection, sentence, source, question, language)
+                    found = await asyncio.to_thread(self._guard.objection, sentence, source, customers, language)
                     if found is not None:
                         problem = f"{found.kind}: {found.words}" if found.words else found.kind
                         took_s = time.monotonic() - began
