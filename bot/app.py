@@ -35,6 +35,7 @@ from bot.answers.suggest_service import Suggestions
 from bot.answers.writers import CurrentWriter, Writers
 from bot.assistant.domain import SUGGEST_ACTION
 from bot.assistant.loader import Assistant, load_assistant
+from bot.background_tuning import BackgroundTuning
 from bot.brokers import Publisher, sink_of
 from bot.channels import brand_shown, connectors_of
 from bot.entrance import AsciiQueries, NoSniff, RefusalLimit
@@ -134,6 +135,13 @@ def rephraser_of(assistant: Assistant, writing: CurrentWriter | None) -> Rephras
     return Rephraser(writing, assistant.config.generation.deadline_s)
 
 
+def tuning_of(settings: Settings, assistant: Assistant) -> BackgroundTuning | None:
+    """What is trained while the server runs; None where nothing can be worded."""
+    if assistant.config.answers is None or not assistant.config.generation.is_on:
+        return None
+    return BackgroundTuning(settings, assistant.root, writers_of(settings, assistant))
+
+
 def suggestions_of(settings: Settings, assistant: Assistant, knowledge: Knowledge | None) -> Suggestions:
     """What `action_suggest` chooses from; texts are read by the encoder that reads the documents, if there is one."""
     cache = settings.suggest_dir(assistant.assistant_id)
@@ -178,9 +186,11 @@ class Platform:
     refusals: Refusals
     role: Role = "all"
     publisher: Publisher | None = None
+    tuning: BackgroundTuning | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _background: list[asyncio.Task[None]] = field(default_factory=list)
     _publishing: asyncio.Task[None] | None = None
+    _tuning: asyncio.Task[None] | None = None
     _lock: TextIO | None = None
     _listener: Listener | None = None
 
@@ -195,9 +205,10 @@ class Platform:
         connectors: Sequence[Connector] | None = None,
         understander: Understander | None = None,
         observer: Callable[[TurnTrace], None] | None = None,
+        tuning: BackgroundTuning | None = None,
     ) -> Platform:
         """Wire one assistant. `understander` replaces the registry's model (a scripted one in tests), `connectors` the
-        channels that credentials.yml names.
+        channels that credentials.yml names; `tuning` runs while this platform does.
 
         Raises ConfigurationError where endpoints.yml's event broker or the place of customers' files cannot be used.
         """
@@ -242,6 +253,7 @@ class Platform:
             refusals=refusals,
             role=role,
             publisher=Publisher(db, assistant_id, sink, process) if sink and role != "web" else None,
+            tuning=tuning if role != "web" else None,
         )
 
     @property
@@ -281,11 +293,15 @@ class Platform:
                 self._background.append(asyncio.create_task(_kept_up(connector, self.ports), name=connector.name))
         if self.publisher is not None:
             self._publishing = asyncio.create_task(self.publisher.run(), name="broker")
+        if self.tuning is not None:
+            self._tuning = asyncio.create_task(self.tuning.run(), name="tuning")
 
     async def stop(self) -> None:
         """Let the turns in flight finish, then close."""
         self.worker.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tuning is not None:
+            self._tuning.cancel()
+        await asyncio.gather(*self._tasks, *([self._tuning] if self._tuning else []), return_exceptions=True)
         for task in self._background:  # last: what is still being sent may need a channel's connection
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -317,6 +333,7 @@ class Platform:
         served = self.understander
         status = served.status() if isinstance(served, ServedUnderstander | RemoteUnderstander) else None
         engine = await self.bot.engine.status() if self.bot.engine else {}
+        tuning = self.tuning.state if self.tuning else None
         return {
             "ready": worker and database == "ok" and bool(version) and "problem" not in engine,
             "assistant": assistant_id,
@@ -324,6 +341,7 @@ class Platform:
             "database": database,
             "model": asdict(status) if status else {"version": version},
             **({"rasa": dict(engine)} if engine else {}),
+            **({"tuning": tuning.to_json()} if tuning else {}),
         }
 
 

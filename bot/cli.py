@@ -222,7 +222,7 @@ def _run_platform(
 ) -> None:
     import uvloop
 
-    from bot.app import Platform, load_bot
+    from bot.app import Platform, load_bot, tuning_of
     from bot.app import serve as serve_platform
     from bot.telemetry import configure_logging
 
@@ -231,7 +231,7 @@ def _run_platform(
         _train_beside(settings, bot.assistant.root)
         bot = load_bot(root, settings)
     configure_logging()
-    platform = Platform.build(settings, bot, debug=debug, role=role)
+    platform = Platform.build(settings, bot, debug=debug, role=role, tuning=tuning_of(settings, bot.assistant))
 
     def ready(state: dict[str, Any]) -> None:
         if role == "all":

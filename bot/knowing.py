@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import tempfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -78,7 +77,7 @@ def sync_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
 
     with only_writer(store):
         embedder = _embedder(settings, assistant, progress, say)
-        judge = _judge(store)
+        judge = _judge(store, settings.learning_threads)
         # What a cross-encoder has learned from, it is too sure of.
         lessons = [each for each in asked if judge is None or is_held_out(each)]
 
@@ -121,7 +120,7 @@ def tune_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
             raise KefuError(f"tuning needs {package}: pip install 'kefu[train]'")
     from training.finetune_retrieval import Pair, RetrievalRecipe, tune_retriever
 
-    store, threads = settings.knowledge_dir(assistant.assistant_id), os.cpu_count() or 1
+    store, threads = settings.knowledge_dir(assistant.assistant_id), settings.learning_threads
     sync_knowledge(settings, assistant, progress, say)
     finder = loaded(store, threads)
     assert finder is not None  # `sync_knowledge` has just written it
@@ -221,7 +220,7 @@ def _embedder(settings: Settings, assistant: Assistant, progress: Progress, say:
     """The encoder that reads, beside the index: the base's, or what was tuned from it. Serving needs neither the base
     nor PyTorch."""
     name, store = assistant.config.base, settings.knowledge_dir(assistant.assistant_id)
-    threads = os.cpu_count() or 1
+    threads = settings.learning_threads
     if name == NGRAM:
         raise KefuError("kefu.yml: the base `ngram` reads no documents; name a pretrained one")
     if importlib.util.find_spec("torch") is None and not (settings.bases_dir / "exports").is_dir():
@@ -243,11 +242,11 @@ def bare(index: KnowledgeIndex) -> KnowledgeIndex:
     return KnowledgeIndex(index.passages, index.vectors, index.embedder)
 
 
-def _judge(store: Path) -> CrossEncoder | None:
+def _judge(store: Path, threads: int) -> CrossEncoder | None:
     """The cross-encoder that judges the search, where one does."""
     try:
         name = (store / JUDGE).read_text(encoding="utf-8").strip()
-        return CrossEncoder(judge_folder(store, name), os.cpu_count() or 1) if name else None
+        return CrossEncoder(judge_folder(store, name), threads) if name else None
     except (FileNotFoundError, ArtifactInvalid):
         return None
 

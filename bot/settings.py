@@ -119,6 +119,11 @@ class Settings(BaseSettings):
         # The other half answers requests and writes the database; with all cores in the model they only wait.
         return self.threads or max(1, min(4, (os.cpu_count() or 1) // 2))
 
+    @property
+    def learning_threads(self) -> int:
+        """Of what reads documents and learns from them: every core, where KEFU_THREADS says no less."""
+        return self.threads or os.cpu_count() or 1
+
     def secret(self) -> bytes:
         """The signing secret: KEFU_SECRET_KEY, else one generated once and kept under KEFU_HOME (mode 0600)."""
         if self.secret_key:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import random
 import shutil
 import tempfile
@@ -53,7 +52,7 @@ from models.artifact import link_file
 from models.cross_encoder import CrossEncoder, Task
 from models.languages import identify_language
 from models.pretrained import SMOLLM2_FILE, resolve_base
-from training.finetune_cross_encoder import Judged, tune_cross_encoder
+from training.finetune_cross_encoder import RECIPE, Judged, tune_cross_encoder
 from training.finetune_generation import GenerationRecipe, Lesson, finetune_generator
 
 CLAIMS = "claims"
@@ -102,7 +101,7 @@ def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say
     Raises:
         KefuError: nothing was read yet, or there are too few questions.
     """
-    store, threads = settings.knowledge_dir(assistant.assistant_id), os.cpu_count() or 1
+    store, threads = settings.knowledge_dir(assistant.assistant_id), settings.learning_threads
     sync_knowledge(settings, assistant, progress, say)
     finder = loaded(store, threads)
     assert finder is not None  # `sync_knowledge` has just written it
@@ -123,7 +122,8 @@ def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say
     base = resolve_base(assistant.config.base, settings.bases_dir, say)
     with tempfile.TemporaryDirectory(dir=store, prefix=".judge-") as work:
         made = Path(work) / "judge"
-        tune_cross_encoder(base, lessons, made, progress)
+        recipe = replace(RECIPE, threads=min(RECIPE.threads, threads))
+        tune_cross_encoder(base, lessons, made, progress, recipe)
         judge = CrossEncoder(made, threads)
         thresholds = fit_thresholds(judge, [(each.true, each.source) for each in others])
         (made / THRESHOLDS).write_text(json.dumps(thresholds) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from bot.answers.exchange import Exchange
 from bot.assistant.loader import Assistant
 from bot.dialogue.effects import (
     AskNlg,
@@ -86,11 +87,11 @@ class KnowledgeSource(Protocol):
     """Answers from the company's documents."""
 
     async def look_up(
-        self, text: str, intent: str | None, *, may_offer: bool, is_guarded: bool
+        self, text: str, intent: str | None, *, may_offer: bool, is_guarded: bool, earlier: Exchange | None = None
     ) -> Mapping[str, Any] | None:
         """What they say to this message, with a `text` and a `probability`; None where they do not answer it, or where
         the assistant's own response to `intent` does it better. `may_offer`: headings may be offered instead;
-        `is_guarded`: nothing reads the message that could be talked into something."""
+        `is_guarded`: nothing reads the message that could be talked into something; `earlier`: what was said before."""
         ...
 
     async def quote(self, passage_id: str) -> Mapping[str, Any] | None:
@@ -245,8 +246,12 @@ async def _carried_out(
     return await nlg.ask(effect, deadline_s) if nlg else NlgFailed(why="there is none")
 
 
-async def read_message(text: str, bot: Bot, understander: Understander) -> Reading:
-    """`/intent{json}` is taken at its word; anything else goes through the model. Raises ModelUnavailable."""
+async def read_message(text: str, bot: Bot, understander: Understander, earlier: Exchange | None = None) -> Reading:
+    """`/intent{json}` is taken at its word; anything else goes through the model. Raises ModelUnavailable.
+
+    Args:
+        earlier: what was said just before; only who words answers may read it.
+    """
     payload = parse_payload(text, bot.assistant.domain)
     if payload is not None:
         return Reading(parse_data=await _chosen(payload, bot) or payload, understanding=None)
@@ -262,7 +267,7 @@ async def read_message(text: str, bot: Bot, understander: Understander) -> Readi
     intent = _intent_of(finding, bot) if finding else None
     if finding is not None:
         parse_data = screened(parse_data, finding.to_json(), intent)
-    if intent is None and (answers := await _answered(text, parse_data, bot)):
+    if intent is None and (answers := await _answered(text, parse_data, bot, earlier)):
         parse_data = answers
     return Reading(parse_data=parse_data, understanding=understanding)
 
@@ -284,7 +289,9 @@ async def _chosen(payload: dict[str, Any], bot: Bot) -> dict[str, Any] | None:
     return None if found is None else {**payload, KNOWLEDGE: dict(found)}
 
 
-async def _answered(text: str, parse_data: Mapping[str, Any], bot: Bot) -> dict[str, Any] | None:
+async def _answered(
+    text: str, parse_data: Mapping[str, Any], bot: Bot, earlier: Exchange | None
+) -> dict[str, Any] | None:
     """The parse data of a message that the documents answer and nothing else does."""
     config, intent = bot.assistant.config.answers, parse_data["intent"]["name"]
     if bot.knowledge is None or config is None:
@@ -292,7 +299,8 @@ async def _answered(text: str, parse_data: Mapping[str, Any], bot: Bot) -> dict[
     is_lost = intent in {config.intent, FALLBACK_INTENT, *OUT_OF_SCOPE_INTENTS}
     if not is_lost and intent not in config.instead_of and not (intent in config.before and is_asking(text)):
         return None
-    found = await bot.knowledge.look_up(text, intent, may_offer=is_lost, is_guarded=SAFETY in parse_data)
+    is_guarded = SAFETY in parse_data
+    found = await bot.knowledge.look_up(text, intent, may_offer=is_lost, is_guarded=is_guarded, earlier=earlier)
     return None if found is None else answered_by_knowledge(parse_data, config.intent, found)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bot.answers.exchange import last_exchange
 from bot.dialogue.effects import Steps
 from bot.dialogue.events import ActionExecuted, from_json
 from bot.dialogue.manager import (
@@ -197,7 +198,7 @@ class Worker:
             return await self._carry_out(claim, claim.message.command)
         self._hub.typing(claim.sender_id)
         started = time.perf_counter()
-        reading = await read_message(claim.message.text, bot, self._understander)
+        reading = await read_message(claim.message.text, bot, self._understander, last_exchange(claim.events))
         self._metrics.understand_seconds.observe(time.perf_counter() - started)
         tracker, folded_to = await self._tracker(bot, claim)
         message = user_message(

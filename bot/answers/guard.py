@@ -72,7 +72,7 @@ class Guard:
 
         Args:
             source: the passage it was written from, with its headings.
-            question: the customer's own words: what stands there may be said back.
+            question: the customer's own words, now and just before: what stands there may be said back.
             language: the customer's.
         """
         if found := invented(sentence, [source, question]):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.answers.compose import Answer, Offer, compose, offer, quote
+from bot.answers.exchange import Exchange
 from bot.answers.finder import Finder
 from bot.answers.gate import judge
 from bot.answers.knowledge import KnowledgeIndex, current, encoder_folder, judge_folder, load_index
@@ -63,26 +64,28 @@ class Knowledge:
         self._again_at = 0.0
 
     async def look_up(
-        self, text: str, intent: str | None = None, *, may_offer: bool = False, is_guarded: bool = False
-    ) -> dict[str, Any] | None:
+        self, text: str, intent: str | None = None, *, may_offer: bool = False, is_guarded: bool = False,
+        earlier: Exchange | None = None,
+    ) -> dict[str, Any] | None:  # fmt: skip
         """What the documents say to this message, as JSON; None where they do not answer it, or where what the
         assistant says to `intent` anyway answers it better.
 
         Args:
             may_offer: where it is not sure enough, headings to choose from are better than nothing.
             is_guarded: the message seems to be an attack: no generator reads it.
+            earlier: what was said just before; a generator elsewhere reads it too.
         """
         found = await asyncio.to_thread(self.answer, text, intent, may_offer=may_offer)
         if isinstance(found, Answer) and self._writing is not None and not is_guarded:
-            found = await self._worded(text, found, self._writing)
+            found = await self._worded(text, found, self._writing, earlier)
         return None if found is None else found.to_json()
 
-    async def _worded(self, text: str, answer: Answer, writing: CurrentWriter) -> Answer:
+    async def _worded(self, text: str, answer: Answer, writing: CurrentWriter, earlier: Exchange | None) -> Answer:
         writer = await writing.get()
         language = identify_language(text)
         if writer is None or not writer.serves(answer, language, text):
             return answer
-        return await writer.worded(text, answer, language)
+        return await writer.worded(text, answer, language, earlier)
 
     def usage(self) -> Mapping[str, float]:
         """What the generator was asked since it was loaded, and what it cost; empty where none serves."""

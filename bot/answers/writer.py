@@ -18,6 +18,7 @@ from typing import Any
 
 from bot.answers.compose import Answer, written_by
 from bot.answers.documents import Passage
+from bot.answers.exchange import Exchange
 from bot.answers.guard import Guard, Objection, unlike_brand
 from bot.assistant.brand import Brand
 from bot.assistant.brand_voice import Voice
@@ -32,11 +33,17 @@ MOST_TOKENS = 120
 Messages = list[Mapping[str, str]]
 
 
-def messages(assistant_name: str, shop: str, passage: str, question: str) -> Messages:
-    """The prompt. Training and serving share it; what comes first never changes, so that it is read once."""
+def messages(assistant_name: str, shop: str, passage: str, question: str, earlier: Exchange | None = None) -> Messages:
+    """The prompt. Training and serving share it; what comes first never changes, so that it is read once.
+
+    Args:
+        earlier: what was said before; the local generator was trained without.
+    """
     told = f"You are {assistant_name} of {shop}. Answer the customer from the help page alone, briefly and warmly."
+    said = [("user", earlier.customer), ("assistant", earlier.bot)] if earlier else []
     return [
         {"role": "system", "content": told},
+        *({"role": role, "content": text} for role, text in said),
         {"role": "user", "content": f"Help page: {passage}\n\nCustomer: {question}"},
     ]
 
@@ -106,7 +113,8 @@ class Writer:
 
     Args:
         brand: whose assistant it is, and whose words stand around a reply.
-        is_elsewhere: the generator is not ours: it sees placeholders for personal data, and they are filled in again.
+        is_elsewhere: the generator is not ours: it sees placeholders for personal data, and they are filled in again;
+            and it sees what was said before, which ours was not trained to read.
     """
 
     def __init__(
@@ -121,11 +129,15 @@ class Writer:
         is_in_language = language in self._languages and answer.passage.language == language
         return is_in_language and not _FORGED.search(question)
 
-    async def worded(self, question: str, answer: Answer, language: str) -> Answer:
+    async def worded(self, question: str, answer: Answer, language: str, earlier: Exchange | None = None) -> Answer:
         """The answer in the generator's words where they pass; else as it is, saying why."""
-        names = self._brand.names(language)
-        source = source_of(answer.passage)
-        writing = await self._write(question, lambda read: messages(*names, source, read), source, language)
+        before = self._readable(earlier)
+        told = (question, before.customer, before.bot) if before else (question,)
+        may_say = "\n".join(told[:2])  # the customer's own words
+        writing = await self._write(
+            told, lambda *read: self._messages(source_of(answer.passage), language, *read),
+            source_of(answer.passage), may_say, language,
+        )  # fmt: skip
         about: dict[str, Any] = {"model": self.generator.name, "took_s": round(writing.took_s, 3)}
         if writing.first_s is not None:
             about["first_sentence_s"] = round(writing.first_s, 3)
@@ -149,29 +161,44 @@ class Writer:
             return Writing(text=None, problem="it is too long, or has lines")
         if _FORGED.search(text) or any(screen(words) for words in inserted):
             return Writing(text=None, problem="it holds what seems to be an attack")
-        writing = await self._write(text, lambda read: rephrasing_messages(self._brand, language, read), text, language)
+        writing = await self._write(
+            (text,), lambda read: rephrasing_messages(self._brand, language, read), text, text, language
+        )
         if writing.text is None:
             return writing
         found = await asyncio.to_thread(self._guard.loss, text, writing.text, inserted, language)
         return writing if found is None else replace(writing, text=None, problem=_told(found))
 
-    async def _write(self, said: str, prompt: Callable[[str], Messages], source: str, language: str) -> Writing:
+    def _messages(self, source: str, language: str, question: str, *before: str) -> Messages:
+        earlier = Exchange(customer=before[0], bot=before[1]) if before else None
+        return messages(*self._brand.names(language), source, question, earlier)
+
+    def _readable(self, earlier: Exchange | None) -> Exchange | None:
+        """What was said before, for a generator that reads it; not where it has lines of the prompt."""
+        if not self._is_elsewhere or earlier is None:
+            return None
+        return None if _FORGED.search(f"{earlier.customer}\n{earlier.bot}") else earlier
+
+    async def _write(
+        self, told: Sequence[str], prompt: Callable[..., Messages], source: str, may_say: str, language: str
+    ) -> Writing:
         """One reply, sentence by checked sentence.
 
         Args:
-            said: what the prompt is about; a generator elsewhere reads it without personal data.
+            told: what the prompt is made of; a generator elsewhere reads it without personal data.
+            may_say: what may be said beside the source.
         """
         began, first_s = time.monotonic(), None
-        masked = mask(said) if self._is_elsewhere else mask()
-        told = prompt(masked.texts[0] if masked.texts else said)
+        masked = mask(*told) if self._is_elsewhere else mask()
+        asked = prompt(*(masked.texts or told))
         sentences: list[str] = []
         problem, has_failed = None, False
         try:
-            pieces = self.generator.stream(told, max_tokens=MOST_TOKENS, deadline_s=self._deadline_s)
+            pieces = self.generator.stream(asked, max_tokens=MOST_TOKENS, deadline_s=self._deadline_s)
             async with contextlib.aclosing(_whole_sentences(pieces)) as whole:
                 async for written in whole:
                     sentences.append(masked.restore(written))
-                    if found := await self._objection(sentences, source, said, language):
+                    if found := await self._objection(sentences, source, may_say, language):
                         problem = _told(found)
                         break
                     first_s = first_s or time.monotonic() - began
@@ -182,11 +209,11 @@ class Writer:
         took_s = time.monotonic() - began
         return Writing(text=text, problem=problem, has_failed=has_failed, first_s=first_s, took_s=took_s)
 
-    async def _objection(self, so_far: Sequence[str], source: str, said: str, language: str) -> Objection | None:
+    async def _objection(self, so_far: Sequence[str], source: str, may_say: str, language: str) -> Objection | None:
         """Why the last of these sentences must not be said."""
         if found := unlike_brand(_joined(so_far, language), self._brand, language):
             return found
-        return await asyncio.to_thread(self._guard.objection, so_far[-1], source, said, language)
+        return await asyncio.to_thread(self._guard.objection, so_far[-1], source, may_say, language)
 
 
 def _told(found: Objection) -> str:

@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bot.answers.guard import Guard
 from bot.answers.knowledge import GUARD, judge_folder
@@ -34,6 +35,9 @@ BOTH = ("en", "zh")
 AGAIN_AFTER_S = 5.0
 """What could not be made is tried again after this long."""
 
+TunedPart = Literal["judge", "writer"]
+"""What has to be trained before anything is worded: who checks it, and who words it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Writers:
@@ -52,6 +56,17 @@ class Writers:
             return None
         chosen = f"server {self.config.server} {self.config.model}" if self.config.server else self._local()
         return f"{chosen}/{guard}" if chosen else None
+
+    def untrained(self) -> tuple[TunedPart, ...]:
+        """What has to be trained before answers can be worded, in its order; nothing where they are only quoted."""
+        if not self.config.is_on:
+            return ()
+        guard = named(self.store / GUARD)
+        needed: dict[TunedPart, bool] = {
+            "judge": guard is None or not judge_folder(self.store, guard).is_dir(),
+            "writer": self.config.server is None and self._trained() is None,
+        }
+        return tuple(part for part, is_missing in needed.items() if is_missing)
 
     def make(self) -> Writer:
         """Raises ArtifactInvalid where its files are damaged."""
@@ -77,9 +92,11 @@ class Writers:
         return LocalGenerator([*command, "--threads", str(self.threads)], name), languages
 
     def _local(self) -> str | None:
+        return self._trained() if importlib.util.find_spec("xllamacpp") is not None else None
+
+    def _trained(self) -> str | None:
         name = named(self.store / WRITER)
-        is_here = name is not None and (self.store / name / MODEL).is_file()
-        return name if is_here and importlib.util.find_spec("xllamacpp") is not None else None
+        return name if name is not None and (self.store / name / MODEL).is_file() else None
 
 
 class CurrentWriter:

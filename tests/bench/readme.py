@@ -328,7 +328,7 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("The starter's fixed tests, `full`", "starter_full", starter),
     ("Reading 15-token messages with all heads, 2 threads", "understanding", understanding),
     ("Finding the passage that answers, default base", "retrieval", retrieval),
-    ("The same after `kefu knowledge tune --only finder`, on questions of four documents in five", "retrieval_tuned", retrieval),
+    ("The same after `kefu knowledge tune --only finder` (four documents in five)", "retrieval_tuned", retrieval),
     ("The starter on questions by another author, whole replies", "answers", answers),
     ("The same questions after `kefu knowledge tune --only finder`", "answers_tuned", answers),
     ("The same with `generation: on`, which is off by default: SmolLM2-135M", "answers_generated", generated),

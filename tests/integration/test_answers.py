@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bot.answers.documents import of_response
+from bot.answers.exchange import Exchange
 from bot.answers.knowledge import Gate, sync
 from bot.answers.service import Knowledge
 from bot.app import actions_of
@@ -136,6 +137,29 @@ async def test_a_subject_s_own_response_gives_way_only_to_what_answers_more_clos
         assert await lab.say("what does delivery in Germany cost") == ["Delivery in Germany costs five euros."]
         (answer,) = await lab.say("do you deliver parcels to a Packstation")
         assert answer.startswith("We deliver parcels to a Packstation in Germany.")
+
+
+async def test_who_words_an_answer_is_told_what_was_said_just_before(tmp_path: Path) -> None:
+    async with shop(tmp_path) as lab:
+        asked = Overheard()
+        lab.platform.worker.bot = replace(lab.platform.worker.bot, knowledge=asked)
+        await lab.say("hello")
+        await lab.say("how do I wash wool blankets")
+        await lab.say("how do I wash wool blankets", sender="ben")
+        assert asked.earlier == [Exchange(customer="hello", bot="Hello!"), None]
+
+
+class Overheard(Knowledge):
+    """Answers nothing and keeps what it was told of the conversation."""
+
+    def __init__(self) -> None:
+        self.earlier: list[Exchange | None] = []
+
+    async def look_up(self, *_: Any, earlier: Exchange | None = None, **more: Any) -> None:
+        self.earlier.append(earlier)
+
+    async def close(self) -> None:
+        return
 
 
 async def test_a_question_inside_a_form_is_answered_and_the_form_goes_on(tmp_path: Path) -> None:
