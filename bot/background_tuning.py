@@ -38,7 +38,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THR
 LOOKS_EVERY_S = 5.0
 """How often one that waits for another process of this home looks whether that has ended."""
 LOGGED_EVERY_S = 60.0
-ENDS_WITHIN_S = 10.0
+ENDS_WITHIN_S = 5.0
 """It removes what is half done; then it is killed."""
 LONGEST_LINE = 64 * 1024
 

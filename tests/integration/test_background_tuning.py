@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -116,15 +117,22 @@ def test_it_quotes_at_once_learns_beside_and_words_without_a_restart(served: Ser
     try:
         pid = began(served)
         question = "what is there to know about washing wool blankets by hand in cold water?"
-        assert (
-            served.say(question)[0]["text"] == "Wash wool blankets by hand in cold water.\n(From our help page “Wool”)"
-        )
+        quoted = served.say(question)[-1]  # after what it says of itself to who is new
+        assert quoted["text"] == "Wash wool blankets by hand in cold water.\n(From our help page “Wool”)"
         assert state_of(served)["state"] == "running"
         assert is_alive(pid)
-        until(lambda: state_of(served)["state"] != "running", 1_200)
+        started, shares = time.monotonic() - cpu_of(pid), []
+
+        def is_over() -> bool:
+            with suppress(FileNotFoundError):
+                shares.append(cpu_of(pid) / (time.monotonic() - started))
+            return bool(state_of(served)["state"] != "running")
+
+        until(is_over, 1_200)
+        assert max(shares) < 1.2, "one thread"
         assert state_of(served) == {"state": "done", "parts": ["judge", "writer"]}
         assert not is_alive(pid)
-        worded = str(served.say(question, sender="another")[0]["text"])
+        worded = str(served.say(question)[-1]["text"])
         assert "(Written by our assistant from the help page “Wool”)" in worded
         assert served.process is not None
         assert served.process.poll() is None
@@ -172,7 +180,12 @@ def until(is_so: Callable[[], bool], within_s: float) -> None:
 def status_of(pid: int) -> dict[str, Any]:
     """From /proc: what comes after the name in brackets, which may hold spaces."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return {"state": fields[0], "nice": int(fields[16])}
+    return {"state": fields[0], "nice": int(fields[16]), "ticks": int(fields[11]) + int(fields[12])}
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds that it has used."""
+    return float(status_of(pid)["ticks"] / os.sysconf("SC_CLK_TCK"))
 
 
 def is_alive(pid: int) -> bool:
@@ -195,6 +208,11 @@ WAITS = TRAINS + "\nsys.stdin.read()"
 FAILS = TRAINS + "\nprint(json.dumps({'problem': 'too few questions'})); sys.exit(1)"
 IS_KILLED = TRAINS + "\nimport os; os.kill(os.getpid(), 9)"
 TALKS = TRAINS + "\nprint('Loading weights'); sys.stdin.read()"
+NOTES_ITS_PLACE = """
+import json, os, pathlib, sys
+place = {"home": os.environ["KEFU_HOME"], "threads": os.environ["OMP_NUM_THREADS"]}
+(pathlib.Path(sys.argv[1]) / "place").write_text(json.dumps(place))
+"""
 """Each says where it is and notes its parts; then it goes on for ever, fails, is killed, or says what nobody reads."""
 
 
@@ -252,6 +270,12 @@ async def test_it_says_where_it_is_and_ends_with_the_server(
         assert is_alive(start.pid)  # type: ignore[attr-defined]
     assert not is_alive(start.pid)  # type: ignore[attr-defined]
     assert [record.message for record in caplog.records] == ["tuning.began", "tuning.stopped"]
+
+
+async def test_it_gets_the_server_s_home_and_one_thread(settings: Settings, tmp_path: Path) -> None:
+    root = shop(tmp_path)
+    await tuning(settings, root, NOTES_ITS_PLACE).run()
+    assert json.loads((root / "place").read_text(encoding="utf-8")) == {"home": str(settings.home), "threads": "1"}
 
 
 async def test_progress_is_logged_now_and_then(

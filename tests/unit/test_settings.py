@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -61,3 +62,9 @@ def test_assistant_folder_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     (tmp_path / "domain.yml").write_text("version: '3.1'\n")
     assert assistant_folder(settings, None) == tmp_path
     assert assistant_folder(settings, tmp_path / "x") == tmp_path / "x"
+
+
+def test_what_learns_takes_no_more_threads_than_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load_settings(home=tmp_path, threads=1).learning_threads == 1
+    monkeypatch.delenv("KEFU_THREADS", raising=False)
+    assert load_settings(home=tmp_path).learning_threads == os.cpu_count()
