@@ -76,9 +76,12 @@ def _is_english(words: list[str]) -> bool:
 
 
 _ASKING = re.compile(
-    r"[?？]|[吗呢嘛么]\s*$|怎么|什么|多久|多少|几[天点个时号]|哪[里儿个些种]|能不能|可不可以|是不是|有没有|要不要|为什么|如何|请问|会不会|行不行|多[长大高重]"
-    r"|^\s*(?:and |but |so |hi,? |hello,? |ok,? )?"
-    r"(?:what|when|where|which|who|whom|whose|why|how|can|could|do|does|did|is|are|am|was|"
+    r"[?？]|[吗呢嘛么](?=\s*(?:$|[，,。.！!、；;…~]))|[^好]不\s*$|(?<![还都])没\s*$|(.)不\1"
+    r"|怎么|咋|什么|啥|哪|谁|多久|多少|几[天点个时号年次张条块件米折]|多[长大高重远宽深厚]"
+    r"|能不能|可不可以|有没有|为什么|如何|请问"
+    # At the beginning of any sentence or clause: "gift from my aunt, can I return it".
+    r"|(?:^|[.!,;…]\s)\s*(?:and |but |so |hi,? |hello,? |ok,? )?"
+    r"(?:what|what's|whats|when|where|which|who|whom|whose|why|how|can|could|do|does|did|is|are|am|was|"
     r"were|will|would|shall|should|may|must|has|have|any chance)\b",
     re.IGNORECASE,
 )
