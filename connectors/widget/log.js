@@ -16,6 +16,7 @@ export class MessageLog {
   #greeting = make("div", { class: "kefu-greeting" });
   #newer;
   #follows = true;
+  #top = 0;
   #context;
   #retry;
   #discard;
@@ -97,6 +98,7 @@ export class MessageLog {
     this.#follows = true;
     this.#newer.hidden = true;
     this.list.scrollTop = this.list.scrollHeight;
+    this.#top = this.list.scrollTop;
   }
 
   toBottomIfFollowing() {
@@ -221,8 +223,14 @@ export class MessageLog {
 
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.list;
-    this.#follows = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
-    if (this.#follows) this.#newer.hidden = true;
+    if (scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX) {
+      this.#follows = true;
+      this.#newer.hidden = true;
+    } else if (scrollTop < this.#top) {
+      // Somebody went up. The end may also be far because the list grew before this event came.
+      this.#follows = false;
+    }
+    this.#top = scrollTop;
   }
 }
 

@@ -47,6 +47,35 @@ def test_a_button_is_pressed_and_shown_by_its_title(chat: ChatPage, bot: ShopBot
     assert bot.texts == ["menu", "/order_status"]
 
 
+def test_a_message_that_comes_while_the_log_still_moves_is_followed(chat: ChatPage, bot: ShopBot) -> None:
+    bot.answers["long"] = [{"text": "\n".join(["a line"] * 60)}]
+    chat.open().say("long")
+    chat.hears("a line")
+    # The list grows between a movement and the event that tells of it; then somebody really goes up.
+    moves = """async (log) => {
+      const pause = () => new Promise((done) => setTimeout(done, 100));
+      const grow = () => {
+        const more = Object.assign(document.createElement("p"), { style: "height: 300px" });
+        log.querySelector(".kefu-confirmed").append(more);
+      };
+      const below = () => log.scrollHeight - log.scrollTop - log.clientHeight;
+      log.scrollTop -= 40;
+      await pause();
+      log.scrollTop = log.scrollHeight;
+      grow();
+      await pause();
+      const followed = below();
+      log.scrollTop -= 200;
+      await pause();
+      grow();
+      await pause();
+      return [followed, below()];
+    }"""
+    followed, left_alone = chat.log.evaluate(moves)
+    assert followed < 2
+    assert left_alone > 400
+
+
 def test_quick_replies_go_once_one_is_used(chat: ChatPage, bot: ShopBot) -> None:
     bot.answers["quick"] = [
         {"text": "Really?", "quick_replies": [{"title": "Yes", "payload": "/affirm"}, {"title": "No"}]}
