@@ -51,6 +51,12 @@ from bot.redaction import KINDS, Finding, find, mask, redact
         ("did priya sharma pay for it", "did [person] pay for it"),
         ("JOHN SMITH paid", "[person] paid"),
         ("Yefrem Dolan paid, Dolan's card was charged", "[person] paid, [person]'s card was charged"),
+        ("bring it to 812 Zachary Cliffs, Springfield", "bring it to [address]"),
+        ("we moved to Pivovarská 276.", "we moved to [address]."),
+        ("the shop at Anna and Hersnapvej 75", "the shop at [address]"),
+        ("the office is at Arenales 946, thanks", "the office is at [address], thanks"),
+        ("leave it at mellemvej 32 please", "leave it at [address] please"),
+        ("085 175 7641-Office,3660170548-Fax", "[phone]-Office,[phone]-Fax"),
     ],
 )
 def test_personal_data_is_replaced(text: str, expected: str) -> None:
@@ -136,6 +142,7 @@ def test_personal_data_in_chinese_is_replaced(text: str, expected: str) -> None:
         "Does the Martin lamp work with Alexa, Siemens and a Bosch Home Connect?",
         "I paid with Klarna from Paris, Florence and Jordan",
         "Jackson Technologies and the Emma mattress",
+        "set it to Windows 11 or Galaxy 24",
         "Customer Service told me Black Friday is over",
         "how do i track my order, it did not come in may",
         "",
