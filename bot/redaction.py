@@ -15,13 +15,13 @@ from typing import NamedTuple, get_args
 
 import regex
 
-from bot.personal import addresses, names, numbers, phones
+from bot.personal import addresses, known_names, names, numbers, phones
 from bot.personal.rules import FOUND, Kind, Rule
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # In this order: what was found first is out of reach for the rules behind it. Names come last, since some are told by
 # the number or the address beside them.
-RULES = (*numbers.RULES, *addresses.RULES, *phones.RULES, *names.RULES)
+RULES = (*numbers.RULES, *addresses.RULES, *phones.RULES, *names.RULES, *known_names.RULES)
 
 _PLACEHOLDER = regex.compile(rf"\[(?:{'|'.join(KINDS)})(?:_\d+)?\]")
 _OPAQUE = regex.compile(rf"{_PLACEHOLDER.pattern}|{FOUND}")
@@ -112,6 +112,8 @@ def _pieces(text: str) -> list[_Piece]:
         before = visible
         for rule in RULES:
             visible, hidden = _hide(visible, hidden, rule)
+        persons = [each.text for each in hidden if each.kind == "person"]
+        visible, hidden = _hide(visible, hidden, known_names.again(persons))
     shown = [_Piece(part, None) for part in visible.split(FOUND)]
     return [piece for pair in zip_longest(shown, hidden) for piece in pair if piece is not None and piece.text]
 

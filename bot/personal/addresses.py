@@ -5,6 +5,10 @@ A town or a country alone is no address: it names nobody.
 
 from __future__ import annotations
 
+import regex
+
+from bot.personal import ordinary
+from bot.personal.known_names import with_capitals
 from bot.personal.rules import Rule, rule
 
 _PROVINCE = (
@@ -35,48 +39,83 @@ _WORD = rf"{_NO_PLACE}\p{{Lu}}[\p{{L}}\p{{M}}'’.\-]*+(?!\d)"
 # Small words of names, and words for "street" that follow the name.
 _SMALL = (
     r"(?:de|do|da|des|dos|das|del|della|dei|di|la|le|les|van|von|den|der|het|of|the|u|na|v|y|e|z|am|im|an|i"
-    r"|tér|út|útja|utca|trg|ulica|ul\.|u\.|gade|katu|tie|krt|körút|náměstí|ulice|väg|vägen|allé|põik)"
+    r"|tér|út|útja|utca|trg|ulica|ul\.|u\.|gade|katu|tie|krt|körút|náměstí|ulice|väg|vägen|allé|põik)(?!\p{L})"
 )
 _WORDS = rf"{_WORD}(?: (?:{_WORD}|{_SMALL})){{0,4}}"
 _NUMBER = r"\d{1,5}[A-Za-z]?"
 _SUFFIX = (
-    r"(?:streets?|st|road|rd|avenue|ave|av|drive|dr|lane|ln|boulevard|blvd|place|pl|court|ct|square|squares|sq|terrace"
+    r"(?:streets?|str|st|road|rd|avenue|ave|av|drive|dr|lane|ln|boulevard|blvd|place|pl|court|ct|square|squares|sq|terrace"
     r"|crescent|close|way|parkway|pkwy|highway|hwy|alley|circle|cir|row|grove|gardens|mews|loop|trail)\b\.?"
+)
+# More of the post's words for streets, taken for one behind a number of two digits and with a capital.
+_LONG_SUFFIX = (
+    r"(?:Annex|Arcade|Bayou|Bend|Bluffs?|Bottom|Branch|Bridge|Brooks?|Burgs?|Bypass|Camp|Canyon|Cape|Causeway|Centers?"
+    r"|Cliffs?|Common|Corners?|Course|Coves?|Creek|Crest|Crossing|Crossroad|Curve|Dale|Divide|Estates?|Expressway|Extensions?"
+    r"|Falls?|Ferry|Fields?|Flats?|Fords?|Forest|Forges?|Forks?|Freeway|Garden|Gateway|Glens?|Greens?|Groves|Harbors?"
+    r"|Haven|Heights|Hills?|Hollow|Inlet|Islands?|Isle|Junctions?|Knolls?|Lakes?|Landing|Lodge|Mall|Manors?"
+    r"|Meadows?|Mills?|Mission|Motorway|Mount|Mountains?|Neck|Orchard|Oval|Overpass|Parks?|Pass|Passage|Path|Pike|Pines?"
+    r"|Plains?|Plaza|Points?|Ports?|Prairie|Quay|Ranch|Rapids?|Ridges?|River|Shoals?|Shores?|Skyway|Springs?|Spurs?|Station"
+    r"|Stravenue|Stream|Streets|Summit|Trace|Track|Trafficway|Tunnel|Turnpike|Underpass|Unions?|Valleys?|Viaduct|Views?"
+    r"|Villages?|Ville|Vista|Walks?|Wells?|Wharf)\b"
 )
 _NOT_LEADING = r"(?!(?:the|a|an|on|down|in|my|this|your|of|off|to|for|and|at|all|more|last|days?|weeks?|items?)\b)"
 _HOUSES = rf"{_NUMBER}(?: \d{{1,5}})?"
 _ENGLISH_STREET = (
     rf"{_HOUSES} (?:(?:{_WORD}|{_SMALL}) ){{1,4}}?(?i:{_SUFFIX})(?:(?: {_WORD}){{1,2}}(?=[,\n]))?"
+    rf"|(?=\d\d){_HOUSES} (?:(?:{_WORD}|{_SMALL}) ){{1,4}}?{_LONG_SUFFIX}"
     rf"|{_HOUSES} (?:{_NOT_LEADING}\p{{Ll}}+ ){{1,2}}(?:street|road|avenue|drive|lane|boulevard)\b"
 )
-_STREET_FIRST = (
-    r"(?:[Rr]ue|[Vv]ia|[Vv]iale|[Cc]alle|[Rr]ua|[Aa]venida|[Aa]venue|Av|[Pp]iazza|[Pp]laza|[Ss]trada|[Bb]oulevard|[Cc]amino|[Cc]arrer|ul\.)"
-    rf"(?: (?:{_WORD}|{_SMALL}|[dl]['’]{_WORD})){{1,5}}"
+_STREET_FIRST_WORD = (
+    r"(?:[Rr]ue|[Vv]ia|[Vv]iale|[Cc]alle|[Rr]ua|[Aa]venida|[Aa]venue|Av|[Pp]iazza|[Pp]laza|[Ss]trada"
+    r"|[Bb]oulevard|[Cc]amino|[Cc]arrer|[Rr]úa|[Aa]vda\.?|[Pp]iazzetta|[Cc]orso|[Ll]argo|[Tt]ravessa|[Oo]dos|[Tt]rg|[Uu]lica"
+    r"|ul\.)"
 )
+_STREET_FIRST = (
+    rf"{_STREET_FIRST_WORD}"
+    rf"(?: (?:(?:du|des?(?: la)?|del) (?!la )\p{{Ll}}{{3,}}|{_WORD}|{_SMALL}|[dl]['’]{_WORD})){{1,5}}"
+)
+# What words for streets end with, and such words behind a name.
+_ENDING = (
+    r"(?:straße|strasse|str\.|gasse|weg|platz|allee|laan|straat|gatan|gata|gade|vej|veien|vegen|vägen|stien|braut|brautin"
+    r"|stræti|plads|torv|dijk|gracht|plein|kade|ufer|damm|graben|katu|kuja|polku|tie|sk[áé]|ck[áé]|ského|ckého|utca|utcája"
+    r"|ulica)"
+)
+_STREET_BEHIND = r"(?:[Ss]tr(?:aße|asse|\.|aat)|[Gg]ate|[Uu]tca|[Tt]ér|[Kk]örút|[Úú]tja|[Uu]lica|[Bb]aan)"
 _OTHER_STREET = (
-    rf"(?:{_HOUSES} )?\p{{Lu}}\p{{L}}*(?:straße|strasse|str\.|gasse|"
-    rf"weg|platz|allee|laan|straat|gatan|gata|vej|vägen|katu|tie)"
-    r" \d{1,4}[a-z]?"
+    rf"(?:{_HOUSES} )?\p{{Lu}}\p{{L}}*{_ENDING} \d{{1,4}}[a-z]?"
+    rf"|(?:{_HOUSES} )?{_WORD}(?: {_WORD})? {_STREET_BEHIND} \d{{1,4}}[a-z]?\.?"
     rf"|(?:{_HOUSES} )?{_STREET_FIRST} \d{{1,4}}[a-z]?|{_HOUSES} {_STREET_FIRST}"
 )
+_SOME_OTHER_STREET = rf" \d(?<=(?:{_ENDING}|{_STREET_BEHIND}) \d)|\b{_STREET_FIRST_WORD} "
+_SOME_ENGLISH_STREET = rf" (?:(?i:{_SUFFIX})|{_LONG_SUFFIX})"
 # House, street, house: how registers write many a European address.
 _PLAIN_WORD = (
-    r"(?!(?:in|for|last|and|please|when|by|is|was|or|if|as|with|instead|lamps?|items?|days?|am|pm)\b)"
+    r"(?!(?:points?|euros?|dollars?|pieces?|percent|are|in|for|last|and|please|when|by|is|was|or|if|as|with"
+    r"|instead|lamps?|items?|days?|am|pm)\b)"
     r"[\p{L}\d][\p{L}\p{M}\d'’.\-]*(?<!\.)"
 )
 _NUMBERED_STREET = rf"{_HOUSES} {_WORDS}\.? \d{{1,5}}\.?"
 _UNIT = r"(?i:apt|apartment|suite|ste|unit|flat|floor|room|rm|box|no)\b\.? ?#?\d+[A-Za-z]?|#\d+"
 _MILITARY = (
-    r"(?:PSC|CMR|Unit|USNV|USNS|USS|USCGC) [\p{L}\d .]{1,24}?,?(?: Box \d+)?\s{1,2}(?:APO|FPO|DPO),? (?:A[AEP])[ ]\d{5}"
+    r"(?i)(?:PSC|CMR|Unit|USNV|USNS|USS|USCGC) [\p{L}\d .]{1,24}?,?(?: Box \d+)?\s{1,2}"
+    r"(?:APO|FPO|DPO),? (?:A[AEP])[ ]\d{5}"
 )
 _BOX = r"(?i:(?:p\.? ?o\.? ?box|postbox|postfach) \d+)"
-_CORNER = rf"(?i:the )?(?i:corner of )[\p{{L}}\d][\p{{L}}\p{{M}}\d'’.\- ]{{1,40}}? and {_WORDS}(?: \d{{1,4}}\.?)?"
-_POSTCODE = r"(?:\d{5}-\d{4}|\d{3}-\d{2}|\d{2}-\d{3}|\d{3,6}|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})\b(?![ \-./]?\d)"
+_CORNER = (
+    rf"(?:{_NUMBER} )?(?i:the )?(?i:corner of )"
+    rf"[\p{{L}}\d][\p{{L}}\p{{M}}\d'’.\- ]{{1,40}}? and (?:\p{{Ll}}{{2,3}} )?{_WORDS}(?: \d{{1,4}}\.?)?"
+)
+_POSTCODE = (
+    r"(?:\d{5}-\d{4}|\d{3} \d{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|\d{3}-\d{2}|\d{2}-\d{3}|\d{3,6}"
+    r"|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})\b(?![ \-./]?\d)"
+)
 _CAPITALS = r"\p{Lu}{2,}\b(?: \p{Lu}{2,}\b)*"
-_TOWN_WORDS = rf"(?:{_WORDS}|{_CAPITALS})(?: {_POSTCODE})?"
+_TOWN_WORDS = rf"(?:{_WORDS}|{_CAPITALS})(?: \(\p{{Lu}}\p{{L}}+\))?(?: {_POSTCODE})?"
+# Between the parts of an address, also in a table, a vCard or a page: ", ", ";", "\\,", "|", "<br>", a new line.
+_SEPARATOR = r"(?:[ ]*(?:[,;|\n\r\t]|\\[,;n]|<br ?/?>)| [\-–/•] | {2,4}(?=\p{Lu}))[\s,;>|]{0,16}"
 _TAIL = (
-    rf"(?:[ ,\n>.]{{1,6}}(?:{_UNIT})|[ ]*[,\n][ ,\n>]{{0,8}}"
-    rf"(?:{_POSTCODE} {_WORDS}|{_TOWN_WORDS}|nan\b|{_POSTCODE}(?! ?\p{{L}}))"
+    rf"(?:[ ,;\s>.|]{{1,8}}(?:{_UNIT})"
+    rf"|{_SEPARATOR}(?:{_UNIT}|{_POSTCODE} {_WORDS}|{_TOWN_WORDS}|nan\b|{_POSTCODE}(?! ?\p{{L}}))"
     rf"| {_CAPITALS}(?: {_WORD})?(?: {_POSTCODE})?| {_POSTCODE}){{0,8}}"
 )
 _CUE = (
@@ -86,16 +125,67 @@ _CUE = (
     r"(?: it| them| this)?(?: to|at|:| at) ?)"
 )
 _CUED_STREET = rf"(?:{_NUMBERED_STREET}|{_HOUSES}(?: {_PLAIN_WORD}){{1,5}}|{_WORDS} \d{{1,5}}[a-z]?)"
-_BARE_STREET = rf"(?<![\p{{L}}\d.,\-])(?:(?:{_UNIT}) )?(?=\d\d){_NUMBERED_STREET}(?=[ ]*(?:[,.?!\n]|{_UNIT})|$)"
+_BARE_STREET = rf"(?<![\p{{L}}\d.\-]|\d,)(?:(?:{_UNIT}) )?(?=\d\d){_NUMBERED_STREET}(?=[ ]*(?:[,.?!\n]|{_UNIT})|$)"
 _STREET_WORD = rf"(?:{_WORD}|{_SMALL}|\d{{1,5}}\.?)"
 # A flat's number says that what stands before it is a street, whatever the language.
 _STREET_OF_UNIT = (
-    rf"(?<![\p{{L}}\d.,\-])(?:{_HOUSES}(?: {_STREET_WORD}){{1,6}}"
+    rf"(?<![\p{{L}}\d.\-]|\d,)(?:{_HOUSES}(?: {_STREET_WORD}){{1,6}}"
     rf"|{_WORD}(?: {_STREET_WORD}){{0,4}}? \d{{1,5}}\.?(?: {_WORD}){{0,3}})"
     rf"[ ,\n>]{{1,6}}(?i:apt|suite|flat|unit)\b\.? ?\d+[A-Za-z]?"
 )
 
-RULES: tuple[Rule, ...] = (
+_UNIT_NUMBER = r"(?i)(?:apt|suite|flat|unit)\b\.? ?\d"
+_LOWER_WORD = r"(?!(?:and|for|in|with|of|the|to|my|is|or|from|on|at)\b)[\p{L}\d][\p{L}\p{M}\d'’.\-]*"
+_LOWER_STREET_OF_UNIT = (
+    rf"(?<![\p{{L}}\d.\-]|\d,)\d{{2,5}}(?: {_LOWER_WORD}){{1,6}}[ ,\n>]{{1,6}}(?:apt|suite|flat|unit)\b\.? ?\d+[a-z]?"
+)
+_LOWER_TAIL = (
+    r"(?:[ ]?[,\n][ \n>]{0,4}\p{L}[\p{L}\p{M}'’\-]+(?: [\p{L}\p{M}'’\-]+){0,3}(?: \d{3,6})?(?=[,.?!\n]|$)){0,3}"
+)
+# "at Leon and Eyrarodda 66": a corner without the word.
+_TWO_STREETS = (
+    rf"(?<=\b(?:at|to|on|is|from|near|of|same:) |[:\n]\s?)"
+    rf"(?:{_WORDS}|{_HOUSES} {_WORDS}) and {_WORDS}(?: {_SMALL})? \d{{1,4}}\.?(?!\d)"
+)
+_ANY_SUFFIX = rf"\b(?:{_LONG_SUFFIX}|(?:Street|Road|Avenue|Lane|Drive|Boulevard|Court|Square|Terrace|Way)\b)"
+_UNNUMBERED_STREET = rf"{_WORD}(?: {_WORD})? {_ANY_SUFFIX}"
+# A word and a number, if a town with its postcode comes next.
+_STREET_AND_TOWN = (
+    rf"(?<![\p{{L}}\d.\-]|\d,)(?P<it>(?:{_NUMBER} )?{_WORDS} \d{{1,4}}[a-z]?{_SEPARATOR}"
+    rf"(?:{_POSTCODE} (?:{_WORDS}|{_CAPITALS})"
+    rf"|(?:{_WORDS}|{_CAPITALS})(?:,? (?:{_WORDS}|{_CAPITALS}))? {_POSTCODE}){_TAIL})"
+)
+_STREET_CUE = (
+    r"(?i:\b(?:live|lives|lived|living|resides?|stay|stays|staying|moved?|moving|house|flat|home|office|corner|street)"
+    r"(?: is| now)? (?:at|on|in|to|of|near) (?:the )?)"
+)
+_NUMBERED_WORDS = rf"(?:{_NUMBER} )?{_WORDS} \d{{1,4}}[a-z]?\b\.?"
+_PLACE_CUE = (
+    r"(?i:\b(?:to|lives?|living|address|office|home|house|flat|driver|is|street|new one|now)(?:,|:| is| at| to)? )"
+)
+_CLEAR_PLACE_CUE = r"(?i:\b(?:at|near|outside|between|from|in|on|behind|opposite) )"
+_CLAUSE_ENDS = (
+    r"[.,?!;:)\n]|$| (?:and|in|is|please|or|for|not|instead|today|tomorrow|by|before|because|but|so|if|thanks)\b"
+)
+_THING_NUMBERED = regex.compile(
+    r"\b(?:order|room|gate|terminal|level|version|chapter|page|step|section|row|seat|platform|bus|train|flight|windows|iphone"
+    r"|galaxy|pixel|playstation|xbox|series|model|type|size|article|item|zone|group|team|table|track|line|part|phase"
+    r"|no|number|nr|ticket|case|invoice|option|day|week|year|class|grade|route|exit|season|episode|volume|a|b|c|pro|max|mini"
+    r"|christmas|easter|summer|winter|spring|autumn|euros?|eur|usd|gbp|cny|box|apt|suite|unit|flat|floor|desk|counter|block|hall)"
+    r" \d",
+    regex.IGNORECASE,
+)
+
+
+def _is_street(match: regex.Match[str]) -> bool:
+    """A word with a capital and a number, and neither an everyday word nor a maker's."""
+    words = regex.findall(r"\p{L}+", match["it"].lower().split(",")[0])
+    return not _THING_NUMBERED.search(match["it"]) and not any(
+        word in ordinary.MAKERS or word in ordinary.EVERYDAY or word in ordinary.PLACES for word in words
+    )
+
+
+_RULES = (
     rule(
         "address",
         rf"(?:{_PROVINCE}(?:{_DISTRICT}){{0,3}}|(?:{_DISTRICT}){{1,3}})(?:{_TOWN}){{0,2}}"
@@ -103,12 +193,42 @@ RULES: tuple[Rule, ...] = (
         needs=rf"\p{{Han}}{_NUMBERED}",
     ),
     rule("address", rf"{_PLACE}{_ROAD}{_NUMBERED}{_DETAIL}{{0,6}}", needs=rf"\p{{Han}}{_NUMBERED}"),
-    rule("address", rf"{_MILITARY}", needs="[AFD]PO"),
-    rule("address", rf"(?:{_NUMBER} )?{_BOX}{_TAIL}", needs="(?i)box|postfach"),
+    rule("address", rf"{_MILITARY}", needs="(?i)[AFD]PO"),
     rule("address", rf"{_CORNER}{_TAIL}", needs="corner of"),
-    rule("address", rf"(?<![\p{{L}}\d.,\-])(?:{_ENGLISH_STREET}){_TAIL}", needs=r"\d"),
-    rule("address", rf"(?<![\p{{L}}\d])(?:{_OTHER_STREET}){_TAIL}", needs=r"\d"),
+    rule("address", rf"(?:{_NUMBER} )?{_BOX}{_TAIL}", needs="(?i)box|postfach"),
+    rule("address", rf"{_TWO_STREETS}{_TAIL}", needs=r" and \p{Lu}[^\d\n]* \d"),
+    rule(
+        "address",
+        rf"(?<![\p{{L}}\d.\-]|\d,)(?=[\d#]|{_UNIT})(?:{_UNIT}[ ,]{{1,2}})?(?:{_ENGLISH_STREET}){_TAIL}",
+        needs=_SOME_ENGLISH_STREET,
+    ),
+    rule(
+        "address",
+        rf"(?<![\p{{L}}\d])(?=[\p{{Lu}}\d#]|{_STREET_FIRST_WORD}|{_UNIT})"
+        rf"(?:{_UNIT}[ ,]{{1,2}})?(?:{_OTHER_STREET}){_TAIL}",
+        needs=_SOME_OTHER_STREET,
+    ),
+    rule("address", rf"{_STREET_OF_UNIT}{_TAIL}", needs=_UNIT_NUMBER),
+    rule("address", rf"{_LOWER_STREET_OF_UNIT}{_LOWER_TAIL}", needs=_UNIT_NUMBER),
     rule("address", rf"{_CUE}(?P<it>{_CUED_STREET}{_TAIL})", needs=r"\d"),
-    rule("address", rf"{_STREET_OF_UNIT}{_TAIL}", needs=r"(?i)(?:apt|suite|flat|unit)\b\.? ?\d"),
+    rule("address", rf"{_CUE}(?P<it>{_UNNUMBERED_STREET}{_TAIL})", needs=_ANY_SUFFIX),
+    rule("address", rf"{_STREET_CUE}(?P<it>{_UNNUMBERED_STREET})", needs=_ANY_SUFFIX),
+    rule("address", rf"{_STREET_CUE}(?P<it>{_STREET_FIRST})", needs=_STREET_FIRST_WORD),
+    rule("address", rf"{_STREET_AND_TOWN}", _is_street, needs=r"\d[ ,\n]"),
+    rule("address", rf"{_PLACE_CUE}(?P<it>{_NUMBERED_WORDS}{_TAIL})(?={_CLAUSE_ENDS})", _is_street, needs=r" \d"),
     rule("address", rf"{_BARE_STREET}{_TAIL}", needs=r"\d"),
 )
+
+
+def _read_without_capitals(each: Rule) -> Rule:
+    """The rule, for texts whose writer used no capitals too."""
+    return Rule(kind=each.kind, find=lambda text: each.find(with_capitals(text)))
+
+
+# A word between or before numbers is a street only where capitals say that it is a name.
+_BY_CAPITALS = (
+    rule("address", rf"{_CLEAR_PLACE_CUE}(?P<it>{_NUMBERED_WORDS}{_TAIL})", _is_street, needs=r" \d"),
+    rule("address", rf"(?<![\p{{L}}\d.\-]|\d,)(?P<it>(?=\d\d){_NUMBERED_STREET}{_TAIL})", _is_street, needs=r"\d"),
+)
+
+RULES: tuple[Rule, ...] = (*(_read_without_capitals(each) for each in _RULES), *_BY_CAPITALS)

@@ -20,6 +20,7 @@ _PHONE_LABEL = regex.compile(
     rf"[^\d\n?!。？！{FOUND}]{{0,24}}\n?$",
     regex.IGNORECASE,
 )
+_LABEL_AFTER = regex.compile(r"[ \-]?[(]?(?:fax|office|mobile|cell|home|work|phone|tel)\b", regex.IGNORECASE)
 _CURRENCY_BEFORE = regex.compile(r"(?:\p{Sc}|\b(?:EUR|USD|GBP|CNY|RMB|CHF))\s?$", regex.IGNORECASE)
 _UNIT_AFTER = regex.compile(
     r"\s?(?:\p{Sc}|%|(?:EUR|USD|GBP|CNY|RMB|CHF|[km]?g|[cm]?m|ml|l|pcs|pieces|units|points)\b|[元块件个分折台套米斤次天])",
@@ -42,6 +43,10 @@ def _is_measure(match: regex.Match[str]) -> bool:
     return is_labelled(match, _CURRENCY_BEFORE) or _UNIT_AFTER.match(match.string, match.end()) is not None
 
 
+def _is_called_phone(match: regex.Match[str]) -> bool:
+    return is_labelled(match, _PHONE_LABEL) or _LABEL_AFTER.match(match.string, match.end()) is not None
+
+
 def _is_chinese_mobile(match: regex.Match[str]) -> bool:
     before = match.string[match.start() - 1 : match.start()]
     return not regex.match(r"[\p{Latin}\-_]", before) or is_labelled(match, _PHONE_LABEL)
@@ -54,12 +59,11 @@ def _is_grouped_phone(match: regex.Match[str]) -> bool:
         return False
     if _DATE_FIRST.match(number) or _HOURS_OR_RANGE.match(number) or _HOTLINE.fullmatch(number):
         return False
-    if is_labelled(match, _PHONE_LABEL):
+    if _is_called_phone(match):
         return True
     n_groups = len(regex.findall(r"\d+", number))
-    return not _THOUSANDS.fullmatch(number) and (
-        n_groups > 2 or number[0] in "+(0" or _LOCAL.fullmatch(number) is not None
-    )
+    is_sum = _THOUSANDS.fullmatch(number) is not None and (n_digits < 8 or "." in number)
+    return not is_sum and (n_groups > 2 or number[0] in "+(0" or _LOCAL.fullmatch(number) is not None)
 
 
 def _is_plain_phone(match: regex.Match[str]) -> bool:
@@ -67,7 +71,7 @@ def _is_plain_phone(match: regex.Match[str]) -> bool:
     if is_labelled(match, THING_LABEL) or _is_measure(match):
         return False
     number = match["number"]
-    if is_labelled(match, _PHONE_LABEL) or (number[0] == "0" and 9 <= len(number) <= 14):
+    if _is_called_phone(match) or (number[0] == "0" and 9 <= len(number) <= 14):
         return True
     return _PLAIN_AMERICAN.fullmatch(number) is not None and _is_valid_american(number)
 
@@ -100,5 +104,5 @@ RULES: tuple[Rule, ...] = (
         rf"{_EXTENSION}(?![\d:]|[.,]\d)",
         _is_grouped_phone,
     ),
-    rule("phone", rf"(?<![\p{{Latin}}\d.,\-/])(?P<number>\d{{7,15}}){_EXTENSION}(?!\d|[.,:]\d)", _is_plain_phone),
+    rule("phone", rf"(?<![\p{{Latin}}\d.\-/]|\d,)(?P<number>\d{{7,15}}){_EXTENSION}(?!\d|[.,:]\d)", _is_plain_phone),
 )
