@@ -103,7 +103,7 @@ async def _waits(
                         pass
 
         async def words(question: str, passage: Passage) -> None:
-            await writer.worded(question, quote(passage, {}, {}), "en")
+            await writer.worded(question, quote(passage, trained.assistant.brand), "en")
 
         for _ in range(ROUNDS):
             for name, write_one in (("idle", None), ("generator", generates), ("generator and check", words)):
