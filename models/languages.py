@@ -75,14 +75,19 @@ def _is_english(words: list[str]) -> bool:
     return hits > 0 and hits / len(words) >= _ENGLISH_SHARE
 
 
+_VERBS = r"(?:can|could|do|does|did|is|are|am|was|were|will|would|shall|should|may|must|has|have(?! a\b))"
+_SUBJECTS = r"(?:i|you|u|it|we|they|there|the|my|this|that|these|those|he|she|someone|anyone)"
 _ASKING = re.compile(
-    r"[?？]|[吗呢嘛么](?=\s*(?:$|[，,。.！!、；;…~]))|[^好]不\s*$|(?<![还都])没\s*$|(.)不\1"
-    r"|怎么|咋|什么|啥|哪|谁|多久|多少|几[天点个时号年次张条块件米折]|多[长大高重远宽深厚]"
+    r"[?？]|[吗呢嘛么](?=\s*(?:$|[，,。.！!、；;…~]))|(?<![还都])没\s*$"
+    r"|(?:能|可以|有|要|行|用|退|换|洗|好|贵|给|是)[^，。,.！!？?]{0,8}不\s*$|([^\s不])不\1"
+    r"|怎么|咋|什么|多久|多少|几[天点个时号年次张条块件米折档]|多[长大高重远宽深厚]"
+    r"|(?:啥|谁|哪)(?![^，。,.！!；;]{0,4}[都也])(?<!没啥)"  # not 谁都行
     r"|能不能|可不可以|有没有|为什么|如何|请问"
-    # At the beginning of any sentence or clause: "gift from my aunt, can I return it".
-    r"|(?:^|[.!,;…]\s)\s*(?:and |but |so |hi,? |hello,? |ok,? )?"
-    r"(?:what|what's|whats|when|where|which|who|whom|whose|why|how|can|could|do|does|did|is|are|am|was|"
-    r"were|will|would|shall|should|may|must|has|have|any chance)\b",
+    r"|^\s*(?:and |but |so |hi,? |hello,? |ok,? )?"
+    rf"(?:what|what's|whats|when|where|which|who|whom|whose|why|how|any chance|{_VERBS})\b"
+    # Later in a message a verb asks only before its subject: "gift from my aunt, can I return it", not "…, is too big".
+    r"|[.!,;…–-]\s+(?:and |but |so |ok,? )?"
+    rf"(?:(?:what|what's|whats|where|which|who|whose|why|how)\b|{_VERBS}\s+{_SUBJECTS}\b)",
     re.IGNORECASE,
 )
 
