@@ -12,6 +12,7 @@ import importlib.util
 import json
 import logging
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,8 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THR
 LOOKS_EVERY_S = 5.0
 """How often one that waits for another process of this home looks whether that has ended."""
 LOGGED_EVERY_S = 60.0
+ENDED = 143
+"""Status of a training that was told to end."""
 ENDS_WITHIN_S = 5.0
 """It removes what is half done; then it is killed."""
 LONGEST_LINE = 64 * 1024
@@ -92,20 +95,19 @@ class BackgroundTuning:
 
     async def run(self) -> None:
         """Until it is done, has failed, or is not possible; never raises for what the training does."""
-        parts = await asyncio.to_thread(self._writers.untrained)
-        if not parts or self._is_impossible(parts):
-            return
-        lock = await self._alone(parts)
+        parts: Sequence[TunedPart] = ()
         try:
             parts = await asyncio.to_thread(self._writers.untrained)
-            if not parts:  # the process that was waited for did it
-                self._state = TuningState(state="done")
+            if not parts or self._is_impossible(parts):
                 return
-            await self._train(parts, lock)
+            with await self._alone(parts) as lock:
+                parts = await asyncio.to_thread(self._writers.untrained)
+                if not parts:  # the process that was waited for did it
+                    self._state = TuningState(state="done")
+                    return
+                await self._train(parts, lock)
         except OSError as error:
             self._failed(parts, str(error))
-        finally:
-            lock.close()
 
     def _is_impossible(self, parts: Sequence[TunedPart]) -> bool:
         # A server that words answers needs only the judge here.
@@ -165,6 +167,10 @@ class BackgroundTuning:
             status, problem = 1, f"it said what nobody understands: {error}"
         finally:
             await _ended(process)
+        if status in (ENDED, -signal.SIGTERM):  # somebody stops all of the service's processes at once
+            self._state = TuningState(state="stopped", parts=parts)
+            log.info("tuning.stopped", extra={"parts": parts})
+            return
         if status:
             self._failed(parts, problem or f"it ended with {status}" + (": too little memory?" if status < 0 else ""))
             return
@@ -188,7 +194,10 @@ class BackgroundTuning:
         return ""
 
     def _failed(self, parts: Sequence[TunedPart], problem: str) -> None:
-        left = self._writers.untrained() or parts
+        try:
+            left = self._writers.untrained() or parts
+        except OSError:
+            left = parts
         chosen = " ".join(f"--only {part}" for part in left)
         again = f"kefu knowledge tune {chosen} --assistant {shlex.quote(str(self._root))}"
         problem = f"{problem} (answers are quoted; to try again: {again}, or start the server anew)"

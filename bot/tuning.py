@@ -293,6 +293,7 @@ def tune_writer(
             target = store / name
             if not target.is_dir():
                 shutil.copytree(made, target, copy_function=_linked)
+                target.chmod(0o755)  # who serves may be another user than who tunes
             write_name(store / WRITER, name)
             for old in store.glob("writer-*"):
                 if old != target:  # who still serves it has its files open

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -19,11 +20,13 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from bot.answers.writers import TunedPart
+from bot.background_tuning import ENDED
 
 LOWEST_PRIORITY = 19
 SAID_EVERY_S = 1.0
 TIDIES_WITHIN_S = 4.0
 LONGEST_NOTE = 1_000
+ABANDONED_AFTER_S = 12 * 3_600
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
@@ -38,11 +41,11 @@ def main() -> None:
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     os.nice(LOWEST_PRIORITY)
     try:
-        is_done = _told(arguments.assistant, arguments.parts)
+        status = 0 if _told(arguments.assistant, arguments.parts) else 1
     except SystemExit:
-        is_done = False  # what was half made is removed by now
+        status = ENDED  # what was half made is removed by now
     # At this priority, on a machine at work, the interpreter takes minutes to tidy up after itself.
-    os._exit(0 if is_done else 1)
+    os._exit(status)
 
 
 def _told(root: Path, parts: list[TunedPart]) -> bool:
@@ -72,6 +75,7 @@ def _tune(root: Path, parts: list[TunedPart], told: TextIO) -> None:
     from bot.tuning import JudgeOutcome, WriterOutcome, tune_judge, tune_writer
 
     settings, assistant = load_settings(threads=1), load_assistant(root, environment())
+    _forget_half_made(settings.knowledge_dir(assistant.assistant_id))
     progress, say = _progress(told), lambda text: _say(told, {"note": text[:LONGEST_NOTE]})
     for part in parts:
         outcome: JudgeOutcome | WriterOutcome
@@ -82,6 +86,14 @@ def _tune(root: Path, parts: list[TunedPart], told: TextIO) -> None:
             outcome = tune_writer(settings, assistant, progress, say)
             found = {"loss_before": outcome.loss_before, "loss_after": outcome.loss_after}
         _say(told, {"part": part, "trained_on": outcome.trained_on, **found})
+
+
+def _forget_half_made(store: Path) -> None:
+    """What a training left that was ended amid a long step; one that still runs is younger."""
+    for pattern in (".judge-*", ".writer-*"):
+        for folder in store.glob(pattern):
+            if time.time() - folder.stat().st_mtime > ABANDONED_AFTER_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _progress(told: TextIO) -> Progress:
@@ -106,7 +118,7 @@ def _end_with_stdin() -> None:
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(TIDIES_WITHIN_S)
-    os._exit(1)
+    os._exit(ENDED)
 
 
 def _left(_: int, __: FrameType | None) -> NoReturn:

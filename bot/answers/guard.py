@@ -92,9 +92,9 @@ class Guard:
         shorter, longer = sorted((len(original), len(rephrased)))
         if longer > MOST_LONGER * shorter:
             return Objection(kind="length")
-        known = _folded(rephrased).casefold()
+        known = _folded(rephrased)
         for words in inserted:
-            if _folded(words).casefold() not in known:
+            if _folded(words) not in known:
                 return Objection(kind="lost", words=words)
         if _questions(original) != _questions(rephrased):
             return Objection(kind="question")
@@ -129,13 +129,15 @@ def fit_thresholds(judge: CrossEncoder, held_out: Iterable[tuple[str, str]]) -> 
 
 BRAND_RULES: frozenset[Rule] = frozenset({"forbidden", "competitor", "claim", "emoji", "formality"})
 """What `kefu brand check` finds and a generator must not write, whatever the source says: that is quoted then."""
+_INVISIBLE = re.compile(r"[\u00ad\u200b\u200c\u200e\u200f\u2060-\u2064\ufeff*_~]|(?<=\w)\u200d(?=\w)")
+"""What a reader does not see in a word; the joiner between emoji is none."""
 _HIDING = str.maketrans(dict.fromkeys("`{}", " "))
 """The voice does not read `code` and {slots}, which are an author's; a generator must not hide words there."""
 
 
 def unlike_brand(text: str, brand: Brand, language: str) -> Objection | None:
     """The first thing in a generator's text that the brand does not say."""
-    found = check_text(text.translate(_HIDING), brand, language, rules=BRAND_RULES)
+    found = check_text(_INVISIBLE.sub("", text).translate(_HIDING), brand, language, rules=BRAND_RULES)
     return Objection(kind="brand", words=found[0].words) if found else None
 
 

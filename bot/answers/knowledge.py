@@ -179,7 +179,7 @@ class KnowledgeIndex:
         places, owners = self._owners
         scripts = np.array([script_of(self.known.questions[place]) for place in places])
         return {
-            script: _nearest_other(self.known.vectors[places[scripts == script]], owners[scripts == script])
+            script: _nearest_other(self.known.vectors, places[scripts == script], owners[scripts == script])
             for script in set(scripts.tolist())
         }
 
@@ -247,15 +247,18 @@ class KnowledgeIndex:
         return found
 
 
-def _nearest_other(vectors: Floats, owners: NDArray[np.intp]) -> float:
-    """The UNRELATED quantile of the cosines of questions, (Q, D), to the nearest one with another owner, (Q,)."""
+def _nearest_other(vectors: Floats, places: NDArray[np.intp], owners: NDArray[np.intp]) -> float:
+    """The UNRELATED quantile of the cosines to the nearest other question with another owner. A question's place is its
+    row of `vectors`; one that several passages answer stands there with each."""
     if len(set(owners.tolist())) < 2:
         return 1.0
     seen = np.linspace(0, len(owners) - 1, min(len(owners), MOST_COMPARED)).astype(np.intp)
+    among = vectors[places]
     nearest = []
     for start in range(0, len(seen), BLOCK):
         rows = seen[start : start + BLOCK]
-        cosines = np.where(owners[rows, None] == owners, -1.0, vectors[rows] @ vectors.T)
+        is_same = (owners[rows, None] == owners) | (places[rows, None] == places)
+        cosines = np.where(is_same, -1.0, among[rows] @ among.T)
         nearest.append(cosines.max(axis=1))
     return float(np.quantile(np.concatenate(nearest), UNRELATED))
 

@@ -1,11 +1,13 @@
 """Responses of the domain in the brand's voice: each text is worded once, and kept while the same generator serves.
 
-What may be said is the writer's to decide. Invariant: a turn waits no longer than an answer may take, and gets a value.
+What may be said is the writer's to decide. Invariant: a response waits no longer than an answer may take, and whatever
+fails there is a value.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,14 +17,16 @@ from bot.answers.writers import CurrentWriter
 from bot.dialogue.effects import NotRephrased, Rephrase, Rephrased
 from bot.redaction import find
 
+log = logging.getLogger("kefu.rephraser")
+
 MOST_KEPT = 1_000
 
 
 class Rephraser:
     """Of one brand. `close` it at the end.
 
-    What was kept is forgotten when another generator or guard serves. Nothing is kept in which personal data is
-    recognised: what a customer has erased must not be here.
+    What was kept is forgotten when another generator or guard serves. Nothing is kept with words from a slot, or in
+    which personal data is recognised: what a customer has erased must not be here.
     """
 
     def __init__(self, writing: CurrentWriter, deadline_s: float) -> None:
@@ -54,6 +58,13 @@ class Rephraser:
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _worded(self, effect: Rephrase) -> Rephrased | NotRephrased:
+        try:
+            return await self._tried(effect)
+        except Exception as error:  # whatever is wrong here, the response can be said as it is written
+            log.exception("rephraser.failed")
+            return NotRephrased(why=f"{type(error).__name__}: {error}")
+
+    async def _tried(self, effect: Rephrase) -> Rephrased | NotRephrased:
         writer = await self._writing.get()
         if writer is None:
             return NotRephrased(why="no generator serves")
@@ -67,7 +78,11 @@ class Rephraser:
         outcome: Rephrased | NotRephrased = NotRephrased(why=writing.problem or "it cannot be said otherwise")
         if writing.text is not None and writing.text != effect.text:
             outcome = Rephrased(text=writing.text, model=writer.generator.name)
-        if not writing.has_failed and writer is self._known_to and not find(effect.text):
+        if effect.inserted:
+            return outcome
+        if await asyncio.to_thread(find, effect.text):
+            return outcome
+        if not writing.has_failed and writer is self._known_to:
             self._known[effect] = outcome
             if len(self._known) > MOST_KEPT:
                 self._known.popitem(last=False)

@@ -82,7 +82,12 @@ def _manner(voice: Voice, language: str) -> str:
     return ", ".join(filter(None, parts))
 
 
-_FORGED = re.compile(r"(?im)^\s*(?:help page|message|customer|system|assistant)\s*[:：]|<\|")
+_FORGED = re.compile(
+    r"(?:^|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])[ \t\xa0\u3000]*"
+    r"(?:help page|message|customer|system|assistant)\s{0,9}[:：]"
+    r"|[<‹][|｜]|</?s>|<(?:start|end)_of_turn>|\[/?INST\]",
+    re.IGNORECASE,
+)
 """What writes lines of the prompt itself, or a chat template's marks."""
 _CHARS_REPHRASED = {"zh": 120}
 _CHARS_REPHRASED_ELSE = 400
@@ -157,12 +162,14 @@ class Writer:
         if language not in self._languages:
             return Writing(text=None, problem="it is in no language that is written")
         # Lines are a list's or a letter's; they would run together.
-        if "\n" in text.strip() or len(text) > _CHARS_REPHRASED.get(language, _CHARS_REPHRASED_ELSE):
+        if len(text.strip().splitlines()) > 1 or len(text) > _CHARS_REPHRASED.get(language, _CHARS_REPHRASED_ELSE):
             return Writing(text=None, problem="it is too long, or has lines")
         if _FORGED.search(text) or any(screen(words) for words in inserted):
             return Writing(text=None, problem="it holds what seems to be an attack")
+        # A generator elsewhere needs no slot's value to word what stands around it.
+        sent, values = _without_values(text, inserted) if self._is_elsewhere else (text, {})
         writing = await self._write(
-            (text,), lambda read: rephrasing_messages(self._brand, language, read), text, text, language
+            (sent,), lambda read: rephrasing_messages(self._brand, language, read), text, text, language, values
         )
         if writing.text is None:
             return writing
@@ -180,16 +187,18 @@ class Writer:
         return None if _FORGED.search(f"{earlier.customer}\n{earlier.bot}") else earlier
 
     async def _write(
-        self, told: Sequence[str], prompt: Callable[..., Messages], source: str, may_say: str, language: str
-    ) -> Writing:
+        self, told: Sequence[str], prompt: Callable[..., Messages], source: str, may_say: str, language: str,
+        values: Mapping[str, str] = {},
+    ) -> Writing:  # fmt: skip
         """One reply, sentence by checked sentence.
 
         Args:
             told: what the prompt is made of; a generator elsewhere reads it without personal data.
             may_say: what may be said beside the source.
+            values: placeholders of `told`, and what they stand for.
         """
         began, first_s = time.monotonic(), None
-        masked = mask(*told) if self._is_elsewhere else mask()
+        masked = await asyncio.to_thread(mask, *told) if self._is_elsewhere else mask()
         asked = prompt(*(masked.texts or told))
         sentences: list[str] = []
         problem, has_failed = None, False
@@ -197,7 +206,7 @@ class Writer:
             pieces = self.generator.stream(asked, max_tokens=MOST_TOKENS, deadline_s=self._deadline_s)
             async with contextlib.aclosing(_whole_sentences(pieces)) as whole:
                 async for written in whole:
-                    sentences.append(masked.restore(written))
+                    sentences.append(_VALUE.sub(lambda it: values.get(it[0], it[0]), masked.restore(written)))
                     if found := await self._objection(sentences, source, may_say, language):
                         problem = _told(found)
                         break
@@ -214,6 +223,19 @@ class Writer:
         if found := unlike_brand(_joined(so_far, language), self._brand, language):
             return found
         return await asyncio.to_thread(self._guard.objection, so_far[-1], source, may_say, language)
+
+
+_VALUE = re.compile(r"\[value_\d+\]")
+
+
+def _without_values(text: str, inserted: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The text with a placeholder for each of its slots' values, and what the placeholders stand for."""
+    words = sorted({each for each in inserted if each.strip()}, key=len, reverse=True)
+    if not words:
+        return text, {}
+    names = {each: f"[value_{number}]" for number, each in enumerate(words, start=1)}
+    sent = re.sub("|".join(map(re.escape, words)), lambda it: names[it[0]], text)
+    return sent, {name: each for each, name in names.items()}
 
 
 def _told(found: Objection) -> str:

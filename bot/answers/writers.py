@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -96,7 +97,8 @@ class Writers:
 
     def _trained(self) -> str | None:
         name = named(self.store / WRITER)
-        return name if name is not None and (self.store / name / MODEL).is_file() else None
+        # os.path: a folder that this user may not open has no file for it either.
+        return name if name is not None and os.path.isfile(self.store / name / MODEL) else None
 
 
 class CurrentWriter:

@@ -20,7 +20,7 @@ from bot.answers.knowledge import GUARD, judge_folder, write_name
 from bot.answers.writers import MODEL, WRITER
 from bot.app import tuning_of, writers_of
 from bot.assistant.loader import load_assistant
-from bot.background_tuning import BackgroundTuning
+from bot.background_tuning import ENDED, BackgroundTuning
 from bot.settings import Settings, load_settings
 from tests.server import TEST_HOME, Server, kefu
 from tests.tiny_encoders import make_encoder
@@ -400,3 +400,19 @@ def trained(settings: Settings, *parts: str) -> None:
         folder.mkdir(parents=True)
         (folder / MODEL).touch()
         write_name(store / (GUARD if part == "judge" else WRITER), "made" if part == "judge" else "writer-made")
+
+
+async def test_a_lock_that_cannot_be_had_is_a_failure_that_says_so(settings: Settings, tmp_path: Path) -> None:
+    (settings.home / "tuning.lock").mkdir(parents=True)
+    one = tuning(settings, shop(tmp_path), "")
+    await one.run()
+    assert one.state is not None
+    assert one.state.state == "failed"
+    assert "tuning.lock" in one.state.problem
+
+
+async def test_a_training_that_is_told_to_end_has_not_failed(settings: Settings, tmp_path: Path) -> None:
+    one = tuning(settings, shop(tmp_path), f"import sys; sys.exit({ENDED})")
+    await one.run()
+    assert one.state is not None
+    assert one.state.state == "stopped"
