@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 
 from bot.answers.documents import DocumentProblem
 from bot.answers.finder import Finder, Found
-from bot.answers.knowledge import Asked, Gate, is_from, script_of
+from bot.answers.knowledge import Asked, Gate, KnowledgeIndex, is_from, script_of
 from models.languages import identify_language
 
 Vector = NDArray[np.float32]
 FEWEST = 30
 """Of answerable questions; with fewer the weights would be chance."""
 FEWEST_OTHERS = 10
+NEW, OF_THE_NEW = "/new", 2_000
+"""Added to a script's name: the gate of passages without a known question, fitted on so many questions at most."""
 MOST_WRONG, MOST_OFFERED = 0.03, 0.3
 """Of the questions without an answer, these shares may be answered, and may be offered what is nearest, where the gate
 is fitted."""
@@ -94,15 +96,23 @@ def _asked(value: object) -> Asked:
 
 
 def fit_gates(finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: date) -> dict[str, Gate]:
-    """A gate for each script in which enough was asked.
+    """A gate for each script in which enough was asked, and one (NEW) for passages that nobody has asked about yet.
 
     Args:
         told: messages that ask for nothing that documents could answer (greetings, complaints, orders).
     """
-    found = _lessons(finder, asked, told, day)
+    gates = _of_each_script(_lessons(finder, asked, told, day))
+    if finder.index.known.questions:
+        some = [asked[place] for place in np.linspace(0, len(asked) - 1, min(len(asked), OF_THE_NEW)).astype(int)]
+        found = _of_each_script(_lessons(finder, some, told, day, as_new=True))
+        gates |= {script + NEW: gate for script, gate in found.items()}
+    return gates
+
+
+def _of_each_script(lessons: Sequence[_Lesson]) -> dict[str, Gate]:
     gates = {}
-    for script in sorted({lesson.script for lesson in found}):
-        part = [lesson for lesson in found if lesson.script == script]
+    for script in sorted({lesson.script for lesson in lessons}):
+        part = [lesson for lesson in lessons if lesson.script == script]
         right = sum(lesson.kind == "right" for lesson in part)
         if right >= FEWEST and len(part) - right >= FEWEST_OTHERS:
             gates[script] = _fitted(part)
@@ -139,8 +149,16 @@ def _fitted(lessons: Sequence[_Lesson]) -> Gate:
     return Gate(weights=tuple(map(float, weights)), bias=bias, threshold=threshold, worth_showing=worth_showing)
 
 
-def _lessons(finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: date) -> list[_Lesson]:
-    """Where few questions of a script are said to have no answer, each has none once its document is left out."""
+def _lessons(
+    finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: date, *, as_new: bool = False
+) -> list[_Lesson]:
+    """Where few questions of a script are said to have no answer, each has none once its document is left out.
+
+    Args:
+        as_new: as if nothing had been asked before.
+    """
+    plain = KnowledgeIndex(finder.index.passages, finder.index.vectors, finder.index.embedder)
+    searched = replace(finder, index=plain) if as_new else finder
     none = Counter(script_of(each.question) for each in asked if not each.sources)
     lessons: list[_Lesson] = []
 
@@ -150,22 +168,23 @@ def _lessons(finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: d
 
     for each, vector in _embedded(finder, asked):
         options: dict[str, Any] = {"day": day, "language": each.language, "vector": vector, "but_itself": True}
-        found = finder.find(each.question, **options)
+        found = searched.find(each.question, **options)
         if not each.sources:
             add("none", found)
         elif found.hits and is_from(found.hits[0].passage, each.sources):
             add("right", found)
         if each.sources and none[script_of(each.question)] < FEWEST:
-            add("none", finder.find(each.question, without=each.sources[0].partition("#")[0], **options))
+            add("none", searched.find(each.question, without=each.sources[0].partition("#")[0], **options))
     for each, vector in _embedded(finder, [Asked(question=text) for text in told]):
-        add("told", finder.find(each.question, day=day, vector=vector))
+        add("told", searched.find(each.question, day=day, vector=vector))
     return lessons
 
 
 def judge(finder: Finder, found: Found) -> tuple[float, Gate]:
     """How probable it is that the best passage answers, and the gate that says so."""
-    script = script_of(found.question)
-    gate = finder.index.gates.get(script) or DEFAULT_GATES[script]
+    script, gates = script_of(found.question), finder.index.gates
+    is_new = bool(found.hits) and not found.hits[0].asked
+    gate = (gates.get(script + NEW) if is_new else None) or gates.get(script) or DEFAULT_GATES[script]
     return gate.probability(found.evidence[: len(gate.weights)]), gate
 
 

@@ -33,7 +33,7 @@ from bot.answers.documents import DocumentProblem, Passage, read_passages
 from models.base import ArtifactInvalid
 from models.embeddings import Embedder
 
-FORMAT = 6
+FORMAT = 7
 CURRENT = "CURRENT"
 JUDGE, GUARD = "JUDGE", "GUARD"
 """Files that name the cross-encoder that judges the search, and the one that judges what a generator wrote."""

@@ -6,6 +6,7 @@ No dictionary: only what is on those lists counts, and each word was looked at. 
 from __future__ import annotations
 
 _EVERYDAY = """
+    chuck royal sie
     aa ab abbey ability able above access account accounting accounts ace action active actual ad ada admin
     administrator advance adventure again agent ah air ak al ale alert alfredo all alla ally alm almond alpha already
     also altar although always am amazing amber amen amour an ana anchor and android angel angels angry annex answer
@@ -205,11 +206,6 @@ _NO_PERSON_BEFORE = """
     trail transit travel trust union unit university valley vault ventures view village ville war watch way wharf
     works yard zoo
 """
-
-EVERYDAY = frozenset(_EVERYDAY.split())
-PLACES = frozenset(_PLACES.split())
-MAKERS = frozenset(_MAKERS.split())
-NO_PERSON_BEFORE = frozenset(_NO_PERSON_BEFORE.split())
 
 EVERYDAY = frozenset(_EVERYDAY.split())
 PLACES = frozenset(_PLACES.split())
