@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -127,17 +127,15 @@ class BackgroundTuning:
     async def _alone(self, parts: Sequence[TunedPart]) -> TextIO:
         """The home's lock, once nobody else holds it."""
         self._home.mkdir(parents=True, exist_ok=True)
-        lock = (self._home / "tuning.lock").open("w")
-        try:
+        with ExitStack() as closing:
+            lock = closing.enter_context((self._home / "tuning.lock").open("w"))
             while not _is_taken(lock):
                 if self._state is None:
                     self._state = TuningState(state="waiting", parts=parts)
                     log.info("tuning.waits", extra={"parts": parts})
                 await asyncio.sleep(LOOKS_EVERY_S)
-        except BaseException:
-            lock.close()
-            raise
-        return lock
+            closing.pop_all()  # taken: it is the caller's to close
+            return lock
 
     async def _train(self, parts: Sequence[TunedPart], lock: TextIO) -> None:
         began = time.monotonic()

@@ -75,7 +75,7 @@ def _tune(root: Path, parts: list[TunedPart], told: TextIO) -> None:
     from bot.tuning import JudgeOutcome, WriterOutcome, tune_judge, tune_writer
 
     settings, assistant = load_settings(threads=1), load_assistant(root, environment())
-    _forget_half_made(settings.knowledge_dir(assistant.assistant_id))
+    forget_half_made(settings.knowledge_dir(assistant.assistant_id))
     progress, say = _progress(told), lambda text: _say(told, {"note": text[:LONGEST_NOTE]})
     for part in parts:
         outcome: JudgeOutcome | WriterOutcome
@@ -88,7 +88,7 @@ def _tune(root: Path, parts: list[TunedPart], told: TextIO) -> None:
         _say(told, {"part": part, "trained_on": outcome.trained_on, **found})
 
 
-def _forget_half_made(store: Path) -> None:
+def forget_half_made(store: Path) -> None:
     """What a training left that was ended amid a long step; one that still runs is younger."""
     for pattern in (".judge-*", ".writer-*"):
         for folder in store.glob(pattern):

@@ -109,3 +109,8 @@ def actions_of(outcome: Turn) -> list[str]:
     """The actions of a turn, without listening and the session's start."""
     names = [event.to_json().get("name") for event in outcome.events if event.type_name == "action"]
     return [name for name in names if name not in ("action_listen", "action_session_start")]
+
+
+def failures(outcome: Turn) -> list[str]:
+    """What went wrong in a turn without ending it, as `kefu chat --debug` says it."""
+    return [decision.why for decision in outcome.decisions if not decision.action]

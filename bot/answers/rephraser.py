@@ -16,6 +16,7 @@ from bot.answers.writer import Writer
 from bot.answers.writers import CurrentWriter
 from bot.dialogue.effects import NotRephrased, Rephrase, Rephrased
 from bot.redaction import find
+from models.base import ModelError
 
 log = logging.getLogger("kefu.rephraser")
 
@@ -60,7 +61,7 @@ class Rephraser:
     async def _worded(self, effect: Rephrase) -> Rephrased | NotRephrased:
         try:
             return await self._tried(effect)
-        except Exception as error:  # whatever is wrong here, the response can be said as it is written
+        except (ModelError, OSError, RuntimeError, ValueError) as error:  # it can be said as it is written
             log.exception("rephraser.failed")
             return NotRephrased(why=f"{type(error).__name__}: {error}")
 

@@ -176,7 +176,7 @@ _ENGLISH_PATTERNS = (
         r"(?i)my|his|her|our",
     ),
     (rf"\b(?P<it>{_NAME})(?=['’]s (?i:{_RELATIVE})\b)", rf"(?i)['’]s {_RELATIVE}\b"),
-    (rf"\b(?P<it>{_FULL_NAME})(?=['’]s (?i:{_BELONGING})\b)", rf"(?i)['’]s {_BELONGING}\b"),
+    (rf"\b(?P<it>{_FULL_NAME})(?<! {_COMPANY})(?=['’]s (?i:{_BELONGING})\b)", rf"(?i)['’]s {_BELONGING}\b"),
     (rf"\b(?P<it>{_NAME})(?= (?i:lives (?:at|in|on))\b)", r"(?i) lives "),
     (
         rf"(?i:\b(?:this is|it['’]s|i am|i['’]m) )(?!\p{{Lu}}+ \p{{Lu}})(?P<it>{_FULL_NAME})"

@@ -197,7 +197,7 @@ _NO_PERSON_BEFORE = """
     foundation fund furniture games garden gardens global gmbh group guide harbor health heights high highway hills
     holdings holiday hospital hotel house inc incorporated industries inn institute insurance international
     investments island islands jeans junction kg kitchen lab labs lake lamp lamps law league library limited llc llp
-    logistics loop ltd magazine mall management manor market markets media memorial mountain mountains museum music
+    logistics loop ltd magazine mail mall management manor market markets media memorial mountain mountains museum music
     networks news ocean office opera orchestra palace parish park parks partners peak pharma pharmacy pizza place
     plaza plc point port press prize province pub publishing radio railway ranch records region research resort
     restaurant ridge river road school science sea securities series services shop shore show sofa software solutions

@@ -22,6 +22,7 @@ from bot.app import tuning_of, writers_of
 from bot.assistant.loader import load_assistant
 from bot.background_tuning import ENDED, BackgroundTuning
 from bot.settings import Settings, load_settings
+from bot.tuning_process import forget_half_made
 from tests.server import TEST_HOME, Server, kefu
 from tests.tiny_encoders import make_encoder
 
@@ -140,11 +141,7 @@ def test_it_quotes_at_once_learns_beside_and_words_without_a_restart(served: Ser
         assert logged(served, "tuning.done")
     finally:
         served.stop()
-
-
-def test_a_server_that_starts_with_both_trains_nothing(served: Server) -> None:
-    if not logged(served, "tuning.done"):
-        pytest.skip("the test before trains them")
+    # Started again it has both, and trains nothing.
     count = len(logged(served, "tuning.began"))
     served.start()
     try:
@@ -409,6 +406,18 @@ async def test_a_lock_that_cannot_be_had_is_a_failure_that_says_so(settings: Set
     assert one.state is not None
     assert one.state.state == "failed"
     assert "tuning.lock" in one.state.problem
+
+
+def test_what_a_training_left_long_ago_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    left, young, kept = (tmp_path / name for name in (".judge-a", ".writer-b", "judge-c"))
+    for folder in (left, young, kept):
+        folder.mkdir()
+    for folder in (left, kept):
+        os.utime(folder, (0, 0))
+    forget_half_made(tmp_path)
+    assert not left.exists()
+    assert young.exists()
+    assert kept.exists()
 
 
 async def test_a_training_that_is_told_to_end_has_not_failed(settings: Settings, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bot.dialogue.effects import ActionCrashed, ActionResult, AskNlg, EffectResult, NlgAnswer, NlgFailed
-from bot.dialogue.manager import DialogueModel, Turn, compile_assistant
-from tests.dialogue import Conversation, assistant_of, words
+from bot.dialogue.manager import DialogueModel, compile_assistant
+from tests.dialogue import Conversation, assistant_of, failures, words
 
 DOMAIN = """
 intents: [hi, order, price, lost, restart, back, odd, faq]
@@ -70,10 +70,6 @@ def chat(model: DialogueModel) -> Conversation:
 
 def asked(chat: Conversation) -> list[AskNlg]:
     return [effect for effect in chat.effects if isinstance(effect, AskNlg)]
-
-
-def failures(outcome: Turn) -> list[str]:
-    return [decision.why for decision in outcome.decisions if not decision.action]
 
 
 def test_response_is_said_as_the_server_words_it(chat: Conversation) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.dialogue.effects import ActionResult, NlgFailed, NotRephrased, Rephrase, Rephrased
-from bot.dialogue.manager import DialogueModel, Turn, compile_assistant
-from tests.dialogue import Conversation, assistant_of, words
+from bot.dialogue.manager import DialogueModel, compile_assistant
+from tests.dialogue import Conversation, assistant_of, failures, words
 
 DOMAIN = """
 intents: [hi, plain, off, order, price, picture, odd]
@@ -70,10 +70,6 @@ def chat(model: DialogueModel) -> Conversation:
 
 def asked(chat: Conversation) -> list[Rephrase]:
     return [effect for effect in chat.effects if isinstance(effect, Rephrase)]
-
-
-def failures(outcome: Turn) -> list[str]:
-    return [decision.why for decision in outcome.decisions if not decision.action]
 
 
 def test_a_response_that_asks_for_it_is_rephrased_with_its_slots_and_the_rest_stays(chat: Conversation) -> None:

@@ -14,7 +14,7 @@ import pytest
 from bot.answers.compose import Answer, excerpt
 from bot.answers.documents import of_response
 from bot.answers.finder import Finder
-from bot.answers.gate import fit_gates, measure, read_asked
+from bot.answers.gate import fit_gates, judge, measure, read_asked
 from bot.answers.knowledge import Asked, Gate, Hit, KnowledgeIndex, current, load_index, sync, terms
 from bot.answers.service import Knowledge
 from bot.assistant.brand import DEFAULT_BRAND, Brand
@@ -80,6 +80,33 @@ def test_a_known_question_finds_a_passage_in_another_language(tmp_path: Path) ->
     wanted, customer = "zh/fapiao.md#电子发票", "how could I get a receipt please?"
     assert search(synced(tmp_path / "known", BagOfWords(), asked=asked), customer, language="en")[0] == wanted
     assert search(synced(tmp_path / "new", BagOfWords()), customer, language="en")[0] != wanted
+
+
+def test_a_page_that_nobody_has_asked_about_is_judged_by_a_gate_of_its_own(tmp_path: Path) -> None:
+    asked = [Asked(question="how long can I send a lamp back?", sources=("en/returns.md#how-long",), language="en")]
+    before = synced(tmp_path, BagOfWords(), asked=asked)
+    gates = {"other": NEVER, "other/new": ALWAYS}
+    index = KnowledgeIndex(before.passages, before.vectors, before.embedder, gates, before.known)
+    finder = Finder(index=index, embedder=BagOfWords())
+    for question, gate in (("how long until I send a lamp back", NEVER), ("is the label free in Germany", ALWAYS)):
+        assert judge(finder, finder.find(question, day=DAY))[1] is gate, question
+
+
+def test_the_questions_that_the_index_knows_are_not_read_again(tmp_path: Path) -> None:
+    class Counting(BagOfWords):
+        read: list[str] = []  # noqa: RUF012
+
+        def questions(self, texts: Sequence[str]) -> Any:
+            self.read += texts
+            return super().questions(texts)
+
+    asked = [Asked(question="how long can I send a lamp back?", sources=("en/returns.md#how-long",), language="en")]
+    index = synced(tmp_path, BagOfWords(), asked=asked)
+    embedder = Counting()
+    new = Asked(question="is the label free?", sources=("en/returns.md#postage",), language="en")
+    scores = measure(Finder(index=index, embedder=embedder), [*asked, new], DAY)
+    assert (scores.n, scores.recall_at_1) == (2, 1.0)
+    assert embedder.read == [new.question]
 
 
 def test_what_is_no_longer_valid_is_not_found(tmp_path: Path) -> None:
