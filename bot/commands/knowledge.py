@@ -95,6 +95,8 @@ def knowledge_search(
     from bot.knowing import NOTHING_READ
     from models.languages import identify_language
 
+    if not question.strip():
+        raise KefuError('nothing was asked; kefu knowledge search "how long can I send it back?"')
     settings, assistant = _loaded(folder)
     finder = loaded(settings.knowledge_dir(assistant.assistant_id), settings.inference_threads)
     if finder is None:

@@ -24,6 +24,9 @@ def test_what_is_found_and_what_would_be_said_is_shown(home: Path) -> None:
     assert "answered" in shown.stdout
     chinese = kefu("knowledge", "search", "真丝枕套怎么洗", "--assistant", str(STARTER), home=home)
     assert "zh/" in chinese.stdout
+    blank = kefu("knowledge", "search", " ", "--assistant", str(STARTER), home=home, check=False)
+    assert blank.returncode != 0
+    assert "nothing was asked" in blank.stderr
 
 
 def test_a_document_that_is_added_is_found_at_once_and_only_it_is_read(home: Path, shop: Path, tmp_path: Path) -> None:
