@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bot.answers.documents import DocumentProblem, Passage, of_response
 from bot.answers.finder import Finder
-from bot.answers.gate import SearchScores, fit_gates, measure, read_asked
+from bot.answers.gate import SearchScores, earlier_of, fit_gates, measure, read_asked
 from bot.answers.knowledge import (
     JUDGE,
     Asked,
@@ -45,6 +45,8 @@ from models.pretrained import NGRAM, resolve_base
 DOCUMENTS = "knowledge"
 TRAINING = "answers"
 """Folders of an assistant: what is answered from, and questions that say where their answer is (`*.jsonl`)."""
+FOLLOW_UPS = "followups"
+"""A folder of `answers/`: questions that mean something only after what was said before."""
 TOLD_AT_MOST = 400
 TUNED = "TUNED"
 """A file beside the indexes: the base that was tuned, and the name of what came of it."""
@@ -74,6 +76,7 @@ def sync_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
     store = settings.knowledge_dir(assistant.assistant_id)
     asked, problems = training_questions(assistant)
     told = told_messages(assistant)
+    follow_ups = follow_ups_of(assistant)
 
     with only_writer(store):
         embedder = _embedder(settings, assistant, progress, say)
@@ -83,14 +86,17 @@ def sync_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
 
         def fit(index: KnowledgeIndex) -> dict[str, Gate]:
             finder = Finder(index=index, embedder=embedder, judge=judge)
-            return fit_gates(finder, lessons, told, today_in(assistant.config.timezone))
+            return fit_gates(finder, lessons, told, today_in(assistant.config.timezone), follow_ups)
 
-        learned_from = json.dumps([told, *([each.question, each.sources] for each in lessons)], ensure_ascii=False)
+        after = [[each.question, each.sources, each.more] for each in follow_ups]
+        learned_from = json.dumps(
+            [told, after, *([each.question, each.sources] for each in lessons)], ensure_ascii=False
+        )
         report = sync(
             documents, store, embedder, fit, _responses(assistant), asked, learned_from,
             judge.name if judge else None, progress,
         )  # fmt: skip
-    for notice in (*report.problems, *problems, *_unknown_sources(settings, assistant, asked)):
+    for notice in (*report.problems, *problems, *_unknown_sources(settings, assistant, [*asked, *follow_ups])):
         say(f"note: {notice}")
     return report
 
@@ -184,6 +190,24 @@ def training_questions(assistant: Assistant) -> tuple[list[Asked], list[Document
         asked += found
         problems += wrong
     return asked, problems
+
+
+def follow_ups_of(assistant: Assistant) -> list[Asked]:
+    """All of an assistant's `answers/followups/*.jsonl`: as `answers/*.jsonl`, and what was said before (`earlier`).
+
+    Raises:
+        AssistantError: with file and line.
+    """
+    found: list[Asked] = []
+    for path in sorted((assistant.root / TRAINING / FOLLOW_UPS).glob("*.jsonl")):
+        asked, problems = read_asked(path)
+        if problems:
+            raise AssistantError(str(problems[0]))
+        for each in asked:
+            if earlier_of(each) is None:
+                raise AssistantError(f"{path}: {each.question!r} needs `earlier`: {{customer: …, bot: …}}")
+        found += asked
+    return found
 
 
 def _unknown_sources(settings: Settings, assistant: Assistant, asked: Sequence[Asked]) -> list[str]:

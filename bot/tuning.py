@@ -18,8 +18,9 @@ from datetime import date
 from pathlib import Path
 
 from bot.answers.documents import sentences
+from bot.answers.exchange import Exchange
 from bot.answers.finder import JUDGED, Finder
-from bot.answers.gate import SearchScores, fit_gates, measure
+from bot.answers.gate import SearchScores, earlier_of, fit_gates, measure
 from bot.answers.guard import THRESHOLDS, fit_thresholds, least_support, script_of_language
 from bot.answers.knowledge import (
     GUARD,
@@ -35,13 +36,14 @@ from bot.answers.knowledge import (
 )
 from bot.answers.service import loaded
 from bot.answers.writer import messages, source_of
-from bot.answers.writers import ABOUT, MODEL, WRITER, writer_name
+from bot.answers.writers import ABOUT, WRITER, writer_name
 from bot.assistant.loader import Assistant
 from bot.errors import AssistantError, KefuError
 from bot.knowing import (
     FEWEST_PAIRS,
     NOTHING_READ,
     TRAINING,
+    follow_ups_of,
     is_held_out,
     sync_knowledge,
     told_messages,
@@ -57,6 +59,9 @@ from training.finetune_generation import GenerationRecipe, Lesson, finetune_gene
 
 CLAIMS = "claims"
 """A folder of `answers/`: sentences that a source supports, and the same with a small change that it does not."""
+AFTER_ANOTHER = 0.3
+"""Of the other questions, so many are shown to the generator after another one and its reply, which have nothing to do
+with them: that is to be learned too."""
 SIBLINGS = 0.3
 """Of the written replies, so many are also shown beside another section of their document, which does not support them.
 A reply is taken in so often that the pairs of `claims/` stay half of what support is learned from."""
@@ -280,7 +285,6 @@ def tune_writer(
         made = Path(work)
         outcome = finetune_generator(base, learned, held_out, made, recipe or GenerationRecipe(), progress)
         shutil.rmtree(made / "runs", ignore_errors=True)
-        link_file(base.folder / SMOLLM2_FILE, made / MODEL)
         name = writer_name(made)
         about = {
             "name": f"{base.name}/{name}",
@@ -307,19 +311,26 @@ def _linked(source: str, target: str) -> None:
 
 def reply_lessons(settings: Settings, assistant: Assistant) -> tuple[list[Lesson], list[Lesson]]:
     """Replies with the passages they were written from, in the languages the generator writes; those that are learned,
-    and those that are held out."""
+    and those that are held out. Some with what was said before."""
     index = load_index(settings.knowledge_dir(assistant.assistant_id))
     if index is None:
         raise KefuError(NOTHING_READ)
     brand = assistant.brand
     learned: list[Lesson] = []
     held_out: list[Lesson] = []
-    for each in training_questions(assistant)[0]:
+    asked = training_questions(assistant)[0]
+    answered = [each for each in asked if each.sources and _reply(each) and not is_held_out(each)]
+    rng = random.Random(0)
+    for each in [*asked, *follow_ups_of(assistant)]:
         right = next((one for one in index.passages if is_from(one, each.sources[:1])), None)
         if right is None or each.language not in WRITES or right.language != each.language or not _reply(each):
             continue
         language = each.language
-        prompt = messages(*brand.names(language), source_of(right), each.question)
+        earlier = earlier_of(each)
+        if earlier is None and rng.random() < AFTER_ANOTHER:
+            another = rng.choice([one for one in answered if one.language == language] or [each])
+            earlier = Exchange(customer=another.question, bot=_reply(another)) if another is not each else None
+        prompt = messages(*brand.names(language), source_of(right), each.question, earlier)
         lesson = Lesson(messages=prompt, reply=_reply(each))
         (held_out if is_held_out(each) else learned).append(lesson)
     return learned, held_out[:HELD_OUT_REPLIES]

@@ -1,4 +1,4 @@
-"""`python -m models.llama_server MODEL.gguf [ADAPTER.gguf]`: llama.cpp on the loopback, for `LocalGenerator`.
+"""`python -m models.llama_server MODEL.gguf`: llama.cpp on the loopback, for `LocalGenerator`.
 
 Reads a key from its first line of standard input, prints {"url": …}, and serves until its standard input closes: it
 never outlives who started it. Memory is bounded: by one slot of CONTEXT tokens, and by a limit of the system's.
@@ -21,7 +21,6 @@ MOST_BYTES = 3 * 1024**3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
-    parser.add_argument("adapter", type=Path, nargs="?")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     key = sys.stdin.readline().strip()
@@ -34,10 +33,6 @@ def main() -> None:
 
     params = xllamacpp.CommonParams()
     params.model.path = str(arguments.model)
-    if arguments.adapter:
-        adapter = xllamacpp.CommonAdapterLoraInfo()
-        adapter.path, adapter.scale = str(arguments.adapter), 1.0
-        params.lora_adapters = [adapter]
     params.n_ctx, params.n_parallel = CONTEXT, 1
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = arguments.threads
     params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [key]

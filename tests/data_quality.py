@@ -11,14 +11,16 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bot.answers.documents import read_passages
-from bot.answers.gate import read_asked
+from bot.answers.gate import earlier_of, read_asked
 from bot.answers.knowledge import Asked
 from bot.assistant.loader import Assistant, AssistantTests, find_repetition, load_assistant, load_tests
 from bot.assistant.quality import Sample, distinct, grams, pairs_between, pairs_within, samples_of
+from bot.knowing import FOLLOW_UPS
 from bot.settings import STARTER
 
 REPOSITORY = Path(__file__).parents[1]
@@ -48,7 +50,9 @@ def answer_complaints(starter: Path) -> Iterator[str]:
     passages, problems = read_passages(starter / "knowledge")
     yield from map(str, problems)
     known = {name for each in passages for name in (each.source, f"{each.source}#{each.anchor}")}
-    learned = _questions(sorted((starter / "answers").glob("*.jsonl")))
+    learned = _questions(
+        sorted([*(starter / "answers").glob("*.jsonl"), *(starter / "answers" / FOLLOW_UPS).glob("*")])
+    )
     measured = _questions(sorted((REPOSITORY / "tests" / "answers").glob("*.jsonl")))
     for path, asked in [*learned, *measured]:
         for source in asked.sources:
@@ -84,8 +88,14 @@ def _questions(files: Sequence[Path]) -> list[tuple[Path, Asked]]:
             continue
         asked, problems = read_asked(path)
         assert not problems, problems
-        found += [(path, each) for each in asked]
+        found += [(path, _with_what_was_before(each)) for each in asked]
     return found
+
+
+def _with_what_was_before(asked: Asked) -> Asked:
+    """Two follow-ups may read alike ("and to Spain?") where what was said before does not."""
+    earlier = earlier_of(asked)
+    return replace(asked, question=f"{earlier.customer} {asked.question}") if earlier else asked
 
 
 def figures(assistant: Assistant, tests: AssistantTests) -> dict[str, Any]:

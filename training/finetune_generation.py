@@ -1,7 +1,7 @@
 """Fine-tunes a generator with LoRA on (instructions, passages and question → reply). PyTorch lives here.
 
-Causal (GPT-like) and seq2seq (T5-like) bases alike; only the reply counts in the loss. The default base keeps its
-4-bit weights and is served by llama.cpp with the adapter beside it; others are served by transformers.
+Causal (GPT-like) and seq2seq (T5-like) bases alike; only the reply counts in the loss. The default base is served by
+llama.cpp, with what was learned merged into it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from models.pretrained import SMOLLM2_FILE, BaseModel, load_torch_generator
-from training.gguf_adapter import write_adapter
+from training.gguf_model import write_model
 
 Progress = Callable[[str, int, int], None]
-ADAPTER, ADAPTER_GGUF = "adapter", "adapter.gguf"
+ADAPTER, MODEL_GGUF = "adapter", "merged.gguf"
 NO_LABEL = -100
 
 
@@ -55,7 +55,7 @@ def finetune_generator(
     base: BaseModel, lessons: Sequence[Lesson], held_out: Sequence[Lesson], out: Path,
     recipe: GenerationRecipe, progress: Progress,
 ) -> GenerationOutcome:  # fmt: skip
-    """Write the adapter to `out`: `adapter/` as peft saves it, and `adapter.gguf` where llama.cpp serves the base.
+    """Write the adapter to `out`: `adapter/` as peft saves it, and `merged.gguf` where llama.cpp serves the base.
 
     Uses a GPU where there is one. The same lessons, recipe and machine give the same adapter.
 
@@ -123,9 +123,7 @@ def finetune_generator(
     after = trainer.evaluate()["eval_loss"] if others else float("nan")
     model.save_pretrained(str(out / ADAPTER))
     if base.folder is not None and (base.folder / SMOLLM2_FILE).is_file():
-        config = model.config
-        heads, key_value_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
-        write_adapter(out / ADAPTER, out / ADAPTER_GGUF, heads=heads, key_value_heads=key_value_heads)
+        write_model(base.folder / SMOLLM2_FILE, out / ADAPTER, out / MODEL_GGUF)
     tokens = int(sum(row["length"] for row in rows) * recipe.epochs)
     return GenerationOutcome(loss_before=before, loss_after=after, trained_tokens=tokens)
 

@@ -134,6 +134,14 @@ def written_by(answer: Answer, text: str, language: str, generation: Mapping[str
     return replace(answer, text="\n".join(filter(None, parts)), quoted="", generation=generation)
 
 
+def without_marks(text: str, language: str, brand: Brand) -> str:
+    """What was said, without the lines that `framed` and `written_by` put below it."""
+    words = brand.answer_words(language)
+    marks = "|".join(".*".join(map(re.escape, mark.split("{title}"))) for mark in (words.source, words.written))
+    unsaid = re.compile(f"(?:{marks})|{re.escape(brand.sign_offs.get(language, ''))}")
+    return "\n".join(line for line in text.split("\n") if not unsaid.fullmatch(line)) or text
+
+
 def framed(question: str, quoted: str, passage: Passage, language: str, brand: Brand) -> str:
     """The quoted words between the brand's, where they are from, and the sign-off."""
     known = language if language in brand.answers else "en"

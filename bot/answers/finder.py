@@ -23,6 +23,9 @@ JUDGED = 5
 JUDGE_COUNTS = 0.02
 """How much the cross-encoder's log-odds add to a score. A guess; whether it helps is measured each time."""
 LEAST_ODDS = -12.0
+EARLIER_COUNTS = 0.4
+"""How much of a follow-up question's vector is that of the question before. Chosen on 260 follow-ups of one author: R@1
+.40 alone, .74 with it in English; .48 and .79 in Chinese; between .3 and .5 it differs little."""
 
 Vector = NDArray[np.float32]
 
@@ -62,6 +65,12 @@ class Finder:
         _, of_none = self.index.asked(question, vector, but_itself=but_itself)
         evidence = self._evidence(question, vector, hits[:JUDGED], of_none, judged) if hits else []
         return Found(question=question, vector=vector, hits=hits[:limit], evidence=evidence)
+
+    def together(self, question: str, earlier: str) -> tuple[str, Vector]:
+        """A follow-up with what the customer said before, without which it means little: text and vector to find by."""
+        own, before = self.embedder.questions([question, earlier])
+        mixed = own + EARLIER_COUNTS * before
+        return f"{earlier} {question}", mixed / np.linalg.norm(mixed)
 
     def _read_again(self, question: str, hits: Sequence[Hit]) -> tuple[list[Hit], list[float]]:
         assert self.judge is not None

@@ -15,7 +15,7 @@ from typing import Any
 from bot.answers.compose import Answer, Offer, compose, offer, quote
 from bot.answers.exchange import Exchange
 from bot.answers.finder import Finder
-from bot.answers.gate import judge
+from bot.answers.gate import judge, judge_after
 from bot.answers.knowledge import KnowledgeIndex, current, encoder_folder, judge_folder, load_index
 from bot.answers.writers import CurrentWriter
 from bot.assistant.brand import Brand
@@ -73,9 +73,10 @@ class Knowledge:
         Args:
             may_offer: where it is not sure enough, headings to choose from are better than nothing.
             is_guarded: the message seems to be an attack: no generator reads it.
-            earlier: what was said just before; a generator elsewhere reads it too.
+            earlier: what was said just before; the question may mean something only with it.
         """
-        found = await asyncio.to_thread(self.answer, text, intent, may_offer=may_offer)
+        before = earlier.customer if earlier else None
+        found = await asyncio.to_thread(self.answer, text, intent, may_offer=may_offer, earlier=before)
         if isinstance(found, Answer) and self._writing is not None and not is_guarded:
             found = await self._worded(text, found, self._writing, earlier)
         return None if found is None else found.to_json()
@@ -97,19 +98,35 @@ class Knowledge:
         if self._writing is not None:
             await self._writing.close()
 
-    def answer(self, text: str, intent: str | None = None, *, may_offer: bool = False) -> Answer | Offer | None:
-        """`look_up`, on this thread."""
+    def answer(
+        self, text: str, intent: str | None = None, *, may_offer: bool = False, earlier: str | None = None
+    ) -> Answer | Offer | None:
+        """`look_up`, on this thread. What the question alone does not find is looked for together with `earlier`, what
+        the customer said before."""
         finder = self._current()
         if finder is None:
             return None
+        found = self._found(finder, text, intent, may_offer, None)
+        if isinstance(found, Answer) or earlier is None:
+            return found
+        after = self._found(finder, text, intent, may_offer, earlier)
+        return after if isinstance(after, Answer) else found or after
+
+    def _found(
+        self, finder: Finder, text: str, intent: str | None, may_offer: bool, earlier: str | None
+    ) -> Answer | Offer | None:
         language = identify_language(text)
         known = None if language == UNDECIDED else language
-        found = finder.find(text, day=self._today(), language=known, response_of=intent)
+        asked, vector = (text, None) if earlier is None else finder.together(text, earlier)
+        found = finder.find(asked, day=self._today(), language=known, response_of=intent, vector=vector)
         hits = found.hits
         if not hits or hits[0].passage.response is not None:
             return None
         language = known or hits[0].passage.language  # "Packstation?" could be of any
-        probability, gate = judge(finder, found)
+        judged = judge(finder, found) if earlier is None else judge_after(finder, found, text)
+        if judged is None:
+            return None
+        probability, gate = judged
         if probability >= gate.threshold:
             return compose(text, found.vector, hits, probability, finder.embedder, language, self._brand)
         if may_offer and probability >= gate.worth_showing and is_asking(text):

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bot.answers.compose import Answer, written_by
+from bot.answers.compose import Answer, without_marks, written_by
 from bot.answers.documents import Passage
 from bot.answers.exchange import Exchange
 from bot.answers.guard import Guard, Objection, unlike_brand
@@ -37,7 +37,7 @@ def messages(assistant_name: str, shop: str, passage: str, question: str, earlie
     """The prompt. Training and serving share it; what comes first never changes, so that it is read once.
 
     Args:
-        earlier: what was said before; the local generator was trained without.
+        earlier: what was said before, where anything was.
     """
     told = f"You are {assistant_name} of {shop}. Answer the customer from the help page alone, briefly and warmly."
     said = [("user", earlier.customer), ("assistant", earlier.bot)] if earlier else []
@@ -118,8 +118,7 @@ class Writer:
 
     Args:
         brand: whose assistant it is, and whose words stand around a reply.
-        is_elsewhere: the generator is not ours: it sees placeholders for personal data, and they are filled in again;
-            and it sees what was said before, which ours was not trained to read.
+        is_elsewhere: the generator is not ours: it sees placeholders for personal data, and they are filled in again.
     """
 
     def __init__(
@@ -136,7 +135,7 @@ class Writer:
 
     async def worded(self, question: str, answer: Answer, language: str, earlier: Exchange | None = None) -> Answer:
         """The answer in the generator's words where they pass; else as it is, saying why."""
-        before = self._readable(earlier)
+        before = self._readable(earlier, language)
         told = (question, before.customer, before.bot) if before else (question,)
         may_say = "\n".join(told[:2])  # the customer's own words
         writing = await self._write(
@@ -180,11 +179,11 @@ class Writer:
         earlier = Exchange(customer=before[0], bot=before[1]) if before else None
         return messages(*self._brand.names(language), source, question, earlier)
 
-    def _readable(self, earlier: Exchange | None) -> Exchange | None:
-        """What was said before, for a generator that reads it; not where it has lines of the prompt."""
-        if not self._is_elsewhere or earlier is None:
+    def _readable(self, earlier: Exchange | None, language: str) -> Exchange | None:
+        """What was said before, without the marks of answers; nothing where it has lines of the prompt."""
+        if earlier is None or _FORGED.search(f"{earlier.customer}\n{earlier.bot}"):
             return None
-        return None if _FORGED.search(f"{earlier.customer}\n{earlier.bot}") else earlier
+        return replace(earlier, bot=without_marks(earlier.bot, language, self._brand))
 
     async def _write(
         self, told: Sequence[str], prompt: Callable[..., Messages], source: str, may_say: str, language: str,

@@ -7,7 +7,6 @@ counts, so that a running server takes up a new one, as it does an index.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import importlib.util
 import json
 import logging
@@ -31,7 +30,7 @@ from models.generation import Generator, LocalGenerator, Prices, ServedGenerator
 log = logging.getLogger("kefu.writers")
 
 WRITER = "WRITER"
-MODEL, ADAPTER, ABOUT = "model.gguf", "adapter.gguf", "writer.json"
+MODEL, ABOUT = "merged.gguf", "writer.json"
 BOTH = ("en", "zh")
 AGAIN_AFTER_S = 5.0
 """What could not be made is tried again after this long."""
@@ -89,7 +88,7 @@ class Writers:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactInvalid(f"{folder}: the generator cannot be read ({error}); kefu knowledge tune") from error
         # -P: the folder it is started in may be an assistant's, whose `models/` is another.
-        command = [sys.executable, "-P", "-m", "models.llama_server", str(folder / MODEL), str(folder / ADAPTER)]
+        command = [sys.executable, "-P", "-m", "models.llama_server", str(folder / MODEL)]
         return LocalGenerator([*command, "--threads", str(self.threads)], name), languages
 
     def _local(self) -> str | None:
@@ -163,5 +162,4 @@ def named(file: Path) -> str | None:
 
 def writer_name(folder: Path) -> str:
     """Another name whenever it writes otherwise."""
-    made_of = "".join(sha256_file(folder / name) for name in (MODEL, ADAPTER))
-    return f"writer-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+    return f"writer-{sha256_file(folder / MODEL)[:16]}"

@@ -5,6 +5,9 @@ python -m tests.bench.bench_answers --tuned      →  results/answers_tuned.json
     `kefu knowledge tune --only finder`
 python -m tests.bench.bench_answers --generated  →  results/answers_generated.json, …_replies.jsonl: the starter with
     `generation: on`, in the trained home after `kefu knowledge tune --only judge --only writer`
+python -m tests.bench.bench_answers --follow-ups →  results/follow_ups.json, …_replies.jsonl: second questions, which
+    mean something only after the first (tests/answers/followups.jsonl, by an author who saw none of the learned ones);
+    the starter as it is, and with an index that knows no follow-ups
 
 The questions of tests/answers/questions_{en,zh}.jsonl were written from the shop's facts, by an author who saw neither
 the articles nor the training questions. Each says which facts a right answer holds (alternatives of each) and which
@@ -32,7 +35,7 @@ import httpx
 
 from tests.bench.report import REPOSITORY, RESULTS, latency, write
 from tests.bench.serving import fresh_home, serving
-from tests.server import STARTER
+from tests.server import STARTER, kefu
 from training.scores import wilson_interval
 
 ANSWERS = REPOSITORY / "tests" / "answers"
@@ -41,6 +44,8 @@ WANTED, ANYWAY, GENERATED = 0.9, 0.03, 0.6
 
 
 def main() -> int:
+    if "--follow-ups" in sys.argv[1:]:
+        return _follow_ups()
     is_generated = "--generated" in sys.argv[1:]
     name = "answers_generated" if is_generated else "answers_tuned" if "--tuned" in sys.argv[1:] else "answers"
     languages = ("en",) if is_generated else ("en", "zh")
@@ -60,6 +65,27 @@ def main() -> int:
             targets["en: 0 unsupported numbers"] = found["generation"]["unsupported_numbers"] == 0
     write(name, figures, targets=targets)
     return 0 if all(targets.values()) else 1
+
+
+def _follow_ups() -> int:
+    lines = (ANSWERS / "followups.jsonl").read_text(encoding="utf-8").splitlines()
+    asked = [json.loads(line) for line in lines]
+    questions = {name: [each for each in asked if each["id"].startswith(f"fu-{name}")] for name in ("en", "zh")}
+    replies: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    with fresh_home() as home, tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "starter"
+        shutil.copytree(STARTER, plain)
+        shutil.rmtree(plain / "answers" / "followups")
+        for name, assistant in (("with", STARTER), ("without", plain)):
+            kefu("knowledge", "sync", str(assistant), home=home, timeout=1_800)
+            with serving(home, assistant=assistant) as server:
+                replies[name] = asyncio.run(_asked(server.url, questions, AT_ONCE))
+    said = [json.dumps({**each, "index": name}, ensure_ascii=False) for name, of in replies.items()
+            for found in of.values() for each in found]  # fmt: skip
+    (RESULTS / "follow_ups_replies.jsonl").write_text("\n".join(said) + "\n", encoding="utf-8")
+    figures = {name: {language: _figures(found) for language, found in of.items()} for name, of in replies.items()}
+    write("follow_ups", figures, targets={})
+    return 0
 
 
 @contextmanager
@@ -121,12 +147,15 @@ async def _asked(
         async def ask(question: dict[str, Any]) -> dict[str, Any]:
             async with places:
                 began = time.perf_counter()
-                body = {"sender": question["id"], "message": question["question"]}
-                messages = (await http.post("/webhooks/rest/webhook", json=body)).raise_for_status().json()
+                for text in (question.get("earlier", {}).get("customer"), question["question"]):
+                    if text is not None:
+                        body = {"sender": question["id"], "message": text}
+                        messages = (await http.post("/webhooks/rest/webhook", json=body)).raise_for_status().json()
                 took = time.perf_counter() - began
                 tracker = (await http.get(f"/conversations/{question['id']}/tracker")).raise_for_status().json()
             # The first message of a conversation says that a machine speaks; that is no answer.
-            text = "\n".join(message.get("text", "") for message in messages[1:])
+            answer = messages if "earlier" in question else messages[1:]
+            text = "\n".join(message.get("text", "") for message in answer)
             parsed = [event for event in tracker["events"] if event["event"] == "user"][-1]["parse_data"]
             found = parsed.get("knowledge", {})
             about = {
@@ -167,13 +196,15 @@ def _figures(replies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "answered_anyway": round(anyway, 4),
         "answered_anyway_interval": wilson_interval(anyway, len(others)),
         "turn": latency([reply["took_s"] for reply in replies]),
-        "wrong_by_topic": dict(Counter(reply["topic"] for reply in answerable if verdict(reply) != "right")),
+        "wrong_by_topic": dict(
+            Counter(reply["topic"] for reply in answerable if "topic" in reply and verdict(reply) != "right")
+        ),
     }
 
 
 def verdict(reply: Mapping[str, Any]) -> str:
     """ "right", "wrong" (a forbidden string, and something was answered), or "incomplete"."""
-    blank = "" if reply["id"].startswith("zh") else " "
+    blank = "" if "zh" in reply["id"] else " "
 
     def holds(part: str) -> bool:
         return _plain(part, blank) in text

@@ -1,4 +1,4 @@
-"""The local writer as it is served (llama.cpp, 4-bit weights, the adapter beside them), beside `transformers` eager.
+"""The local writer as it is served (llama.cpp, 16-bit weights with what was learned), beside `transformers` eager.
 
 python -m tests.bench.bench_generation [--part NAME …]  →  results/generation.json, in the trained home after
     `kefu knowledge tune --only judge --only writer`
@@ -12,7 +12,7 @@ python -m tests.bench.bench_generation [--part NAME …]  →  results/generatio
   other is what a person replied, who had read customers' reviews too. Replies are measured as written, before the
   check, which then says which of them a customer would have got. Nothing was tuned on them.
 - acceptance: greedy replies of llama.cpp and of transformers in float32 to the starter's held-out questions, each with
-  its passage. Both have the same 4-bit weights, but llama.cpp also rounds what it multiplies them with: where two
+  its passage. Both have the same weights, but llama.cpp rounds them, and what it multiplies them with: where two
   tokens are about as likely, they may part.
 - speed: the same prompts, the same number of tokens, nothing kept from the prompt before; all variants take turns at
   each prompt. A prompt's time is that of one token, a token's that of TOKENS more, less the first. For transformers

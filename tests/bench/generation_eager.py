@@ -18,11 +18,10 @@ from typing import Any
 import httpx
 
 from bot.answers.writer import MOST_TOKENS, Messages
-from bot.answers.writers import ADAPTER, MODEL
+from bot.answers.writers import MODEL
 from models.pretrained import load_torch_generator, resolve_base
 from tests.bench.local_writer import DEADLINE_S, Part, Trained, replies_to
-from training.finetune_generation import ADAPTER as PEFT_ADAPTER
-from training.finetune_generation import prompt_text
+from training.finetune_generation import ADAPTER, prompt_text
 from training.scores import wilson_interval
 
 TOKENS = 48
@@ -48,12 +47,12 @@ def acceptance_part(trained: Trained, n: int) -> Part:
 
 
 def _adapted(trained: Trained) -> tuple[Any, Any]:
-    """The same 4-bit weights by transformers, in float32, and the adapter as peft saved it."""
+    """The same weights by transformers, in float32, and the adapter as peft saved it."""
     from peft import PeftModel
 
     name = trained.assistant.config.generation.base
     model, tokenizer = load_torch_generator(resolve_base(name, trained.settings.bases_dir, print, "generator"))
-    return PeftModel.from_pretrained(model, str(trained.folder / PEFT_ADAPTER)).eval(), tokenizer
+    return PeftModel.from_pretrained(model, str(trained.folder / ADAPTER)).eval(), tokenizer
 
 
 def _compared(model: Any, tokenizer: Any, prompt: Messages, ours: str) -> dict[str, Any]:
@@ -171,7 +170,7 @@ def _eager(model: Any, tokenizer: Any, threads: int) -> Write:
 @contextmanager
 def _llama_cpp(folder: Path, threads: int) -> Iterator[Write]:
     """The process of `Writers`, asked for what a `Generator` never asks: so many tokens, whatever was said before."""
-    command = [sys.executable, "-P", "-m", "models.llama_server", str(folder / MODEL), str(folder / ADAPTER)]
+    command = [sys.executable, "-P", "-m", "models.llama_server", str(folder / MODEL)]
     process = subprocess.Popen(
         [*command, "--threads", str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )

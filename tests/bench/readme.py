@@ -332,7 +332,7 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("The starter on questions by another author, whole replies", "answers", answers),
     ("The same questions after `kefu knowledge tune --only finder`", "answers_tuned", answers),
     ("The same with `generation: on`, which is off by default: SmolLM2-135M", "answers_generated", generated),
-    ("That generator by itself: llama.cpp with its adapter", "generation", local_writer),
+    ("That generator by itself: llama.cpp with what it learned", "generation", local_writer),
     ("What its check stops of sentences with one small change, which is why", "guard", guard),
     ("Attacks on the starter, most of them by others; the half that was only measured", "safety", safety),
     ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),

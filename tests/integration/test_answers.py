@@ -88,6 +88,7 @@ TOLD = {
     "what does delivery in Germany cost": Read(intent="shipping"),
     "who won the football": Read(intent="out_of_scope"),
     "can wool sing or dance or paint?": Read(intent="out_of_scope"),
+    "and by machine?": Read(intent="out_of_scope"),
     "hello": Read(intent="greet"),
     "my order": Read(intent="order"),
     "A-17": Read(intent="inform"),
@@ -96,7 +97,7 @@ ANSWER = "Wash wool blankets by hand in cold water.\n(From our help page “Care
 
 
 @asynccontextmanager
-async def shop(folder: Path, **brand: Any) -> AsyncIterator[Lab]:
+async def shop(folder: Path, *, follows: bool = False, **brand: Any) -> AsyncIterator[Lab]:
     assistant = assistant_of(folder / "assistant", FILES)
     assistant = replace(assistant, brand=replace(assistant.brand, **brand))
     documents = assistant.root / "knowledge" / "en"
@@ -104,7 +105,8 @@ async def shop(folder: Path, **brand: Any) -> AsyncIterator[Lab]:
     (documents / "wool.md").write_text(WOOL, encoding="utf-8")
     (documents / "parcels.md").write_text(PACKSTATION, encoding="utf-8")
     response = of_response("shipping", "Delivery in Germany costs five euros.", "en")
-    sync(assistant.root / "knowledge", folder / "store", BagOfWords(), lambda index: {"other": SURE}, [response])
+    gates = {"other": SURE, "other/after": SURE} if follows else {"other": SURE}
+    sync(assistant.root / "knowledge", folder / "store", BagOfWords(), lambda index: gates, [response])
     today = date(2026, 11, 30)
     knowledge = Knowledge(folder / "store", assistant.brand, embedder=BagOfWords(), today=lambda: today)
     bot = replace(Bot.of(assistant, actions_of(assistant)), knowledge=knowledge)
@@ -147,6 +149,17 @@ async def test_who_words_an_answer_is_told_what_was_said_just_before(tmp_path: P
         await lab.say("how do I wash wool blankets")
         await lab.say("how do I wash wool blankets", sender="ben")
         assert asked.earlier == [Exchange(customer="hello", bot="Hello!"), None]
+
+
+@pytest.mark.parametrize("follows", [True, False])
+async def test_a_question_that_means_something_only_after_the_one_before_is_found_with_it(
+    tmp_path: Path, follows: bool
+) -> None:
+    async with shop(tmp_path, follows=follows) as lab:
+        assert await lab.say("and by machine?") == ["Please say it otherwise."]
+        assert await lab.say("how do I wash wool blankets") == [ANSWER]
+        # Without a gate that learned from follow-ups nothing says when to believe what is found.
+        assert await lab.say("and by machine?") == [ANSWER if follows else "Please say it otherwise."]
 
 
 class Overheard(Knowledge):

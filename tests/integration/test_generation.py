@@ -19,7 +19,7 @@ from models.pretrained import SMOLLM2_FILE, BaseModel, load_torch_generator, res
 from tests.server import TEST_HOME
 from training.finetune_generation import (
     ADAPTER,
-    ADAPTER_GGUF,
+    MODEL_GGUF,
     GenerationRecipe,
     Lesson,
     finetune_generator,
@@ -42,9 +42,11 @@ async def local(smollm2: BaseModel) -> AsyncIterator[LocalGenerator]:
     await generator.close()
 
 
-def command(base: BaseModel, *more: str) -> list[str]:
-    assert base.folder is not None
-    return [sys.executable, "-m", "models.llama_server", str(base.folder / SMOLLM2_FILE), *more]
+def command(base: BaseModel | Path, *more: str) -> list[str]:
+    if isinstance(base, BaseModel):
+        assert base.folder is not None
+        base = base.folder / SMOLLM2_FILE
+    return [sys.executable, "-m", "models.llama_server", str(base), *more]
 
 
 async def said(generator: LocalGenerator | ServedGenerator, asked: list[dict[str, str]] = ASKED, **more: float) -> str:
@@ -189,7 +191,7 @@ async def test_an_adapter_learns_and_llama_cpp_says_what_transformers_says(smoll
 
     model, tokenizer = load_torch_generator(smollm2)
     adapted = PeftModel.from_pretrained(model, str(tmp_path / ADAPTER)).eval()
-    generator = LocalGenerator(command(smollm2, str(tmp_path / ADAPTER_GGUF)), "adapted")
+    generator = LocalGenerator(command(tmp_path / MODEL_GGUF), "adapted")
     for lesson in lessons():
         inputs = tokenizer(prompt_text(tokenizer, lesson.messages), return_tensors="pt", add_special_tokens=False)
         out = adapted.generate(**inputs, max_new_tokens=24, do_sample=False)
@@ -205,7 +207,7 @@ def test_seq2seq_and_other_causal_bases_learn_their_replies_too(kind: str, tmp_p
     outcome = finetune_generator(base, lessons(), lessons(), tmp_path / "out", recipe, lambda *step: None)
     assert outcome.loss_after < 0.9 * outcome.loss_before
     assert (tmp_path / "out" / ADAPTER / "adapter_model.safetensors").is_file()
-    assert not (tmp_path / "out" / ADAPTER_GGUF).exists(), "llama.cpp does not serve it"
+    assert not (tmp_path / "out" / MODEL_GGUF).exists(), "llama.cpp does not serve it"
 
 
 def make_generator(kind: str, folder: Path) -> Path:

@@ -13,8 +13,9 @@ import pytest
 
 from bot.answers.compose import Answer, excerpt
 from bot.answers.documents import of_response
+from bot.answers.exchange import Exchange
 from bot.answers.finder import Finder
-from bot.answers.gate import fit_gates, judge, measure, read_asked
+from bot.answers.gate import earlier_of, fit_gates, judge, judge_after, measure, read_asked
 from bot.answers.knowledge import Asked, Gate, Hit, KnowledgeIndex, current, load_index, sync, terms
 from bot.answers.service import Knowledge
 from bot.assistant.brand import DEFAULT_BRAND, Brand
@@ -258,6 +259,49 @@ def test_the_gate_learns_when_to_be_silent(tmp_path: Path) -> None:
     assert scores.answered > 0.9
     assert scores.answered_anyway < 0.2
     assert fit_gates(finder, asked[:5], [], DAY) == {}, "too few to learn from"
+
+
+def test_the_gate_of_follow_ups_learns_from_them_with_what_was_said_before(tmp_path: Path) -> None:
+    subjects = [f"{first}{last}" for first in ("lamp", "rug", "vase", "bowl", "quilt", "stool") for last in "abcdefg"]
+    documents = {f"en/{name}.md": f"# The {name}\n\nA {name} is sent by courier in May." for name in subjects}
+    embedder = BagOfWords()
+    index = synced(tmp_path, embedder, documents, None)
+
+    def follow_up(question: str, name: str, *sources: str) -> Asked:
+        earlier = {"customer": f"what does the {name} cost?", "bot": "Five euros."}
+        return Asked(question=question, sources=sources, language="en", more={"earlier": earlier})
+
+    finder, told = Finder(index=index, embedder=embedder), ["thank you", "hello there", "I am angry", "never mind"] * 20
+    follow_ups = [follow_up("and how is it sent?", name, f"en/{name}.md") for name in subjects]
+    plain = fit_gates(finder, [], told, DAY)
+    assert plain == {}
+    gates = fit_gates(finder, [], told, DAY, follow_ups)
+    assert gates.keys() == {"other/after"}
+    knowing = replace(finder, index=KnowledgeIndex(index.passages, index.vectors, index.embedder, gates))
+
+    def believed(finder: Finder, question: str, earlier: str) -> bool | None:
+        both, vector = finder.together(question, earlier)
+        judged = judge_after(finder, finder.find(both, day=DAY, vector=vector), question)
+        return None if judged is None else judged[0] >= judged[1].threshold
+
+    assert believed(knowing, "is it sent by courier?", "tell me about the rugd")
+    assert not believed(knowing, "well, thanks", "tell me about the rugd")
+    assert not believed(knowing, "is it blue?", "tell me about a piano")
+    assert believed(finder, "is it sent by courier?", "tell me about the rugd") is None
+
+
+def test_what_was_said_before_is_two_texts() -> None:
+    said = {"customer": " hello ", "bot": "Hi!"}
+    assert earlier_of(Asked(question="x", more={"earlier": said})) == Exchange(customer="hello", bot="Hi!")
+    for wrong in (
+        None,
+        "hello",
+        {},
+        {"customer": "hello"},
+        {"customer": "hello", "bot": " "},
+        {"customer": 1, "bot": "x"},
+    ):
+        assert earlier_of(Asked(question="x", more={"earlier": wrong})) is None
 
 
 def test_questions_of_a_file_and_what_is_wrong_with_them(tmp_path: Path) -> None:

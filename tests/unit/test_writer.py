@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.answers.compose import Answer
+from bot.answers.compose import Answer, without_marks
 from bot.answers.documents import Passage
 from bot.answers.exchange import MOST_CHARS, Exchange, last_exchange
 from bot.answers.guard import Guard
@@ -171,11 +171,21 @@ async def test_what_the_bot_said_before_supports_nothing() -> None:
     assert (found.generation or {})["problem"] == "number: 18"
 
 
-async def test_the_local_generator_which_learned_without_does_not_read_it() -> None:
+async def test_the_local_generator_reads_it_word_for_word_but_for_the_marks_of_answers() -> None:
     generator = Scripted(["To Oslo: you have 30 days. "])
-    found = await writer(generator).worded("and for lamps?", ANSWER, "en", BEFORE)
-    assert [each["role"] for each in generator.asked[0]] == ["system", "user"]
-    assert (found.generation or {})["problem"] == "name: Oslo"
+    marked = replace(BEFORE, bot=f"{BEFORE.bot}\n{BRAND.answer_words('en').source.replace('{title}', 'Lamps')}")
+    found = await writer(generator).worded("and for lamps?", ANSWER, "en", marked)
+    assert [each["content"] for each in generator.asked[0][1:3]] == [BEFORE.customer, BEFORE.bot]
+    assert found.to_json()["kind"] == "generated"
+
+
+def test_marks_and_sign_offs_are_taken_from_what_was_said_and_nothing_else() -> None:
+    brand = replace(BRAND, voices={"en": replace(BRAND.voice("en"), sign_off="Yours, Lumi")})
+    words = brand.answer_words("en")
+    for mark in (words.source, words.written):
+        text = f"(30 days)\nFrom here on.\n{mark.replace('{title}', 'Our [returns]')}\nYours, Lumi"
+        assert without_marks(text, "en", brand) == "(30 days)\nFrom here on."
+    assert without_marks("Yours, Lumi", "en", brand) == "Yours, Lumi"
 
 
 @pytest.mark.parametrize(
