@@ -21,23 +21,29 @@ _NAMES = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+_ROTATES_IN_PAIRS = {"llama": True, "gemma3": False}
+"""By llama.cpp's name of the architecture: whether it keeps the halves of a head's queries and keys interleaved."""
 _KEY = re.compile(r"layers\.(\d+)\.([a-z_]+\.[a-z_]+)\.lora_([AB])\.weight$")
 
 
-def write_adapter(adapter: Path, target: Path, *, heads: int, key_value_heads: int) -> None:
+def write_adapter(adapter: Path, target: Path, *, architecture: str, heads: int, key_value_heads: int) -> None:
     """Write the adapter of a Llama-like model as GGUF.
 
     Args:
         adapter: a folder with adapter_model.safetensors and adapter_config.json.
-        heads: of attention; llama.cpp keeps each head's rows of queries and keys in another order than transformers.
+        architecture: as llama.cpp calls it.
+        heads: of attention; of a Llama, llama.cpp keeps each head's rows of queries and keys in another order than
+            transformers.
     Raises:
-        ValueError: a tensor belongs to no layer that llama.cpp's Llama has.
+        ValueError: the architecture is another, or a tensor belongs to no layer that it has.
     """
+    if architecture not in _ROTATES_IN_PAIRS:
+        raise ValueError(f"{adapter}: no GGUF adapter of a {architecture} is known")
     from gguf import GGUFWriter
     from safetensors.numpy import load_file
 
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    writer = GGUFWriter(target, "llama")
+    writer = GGUFWriter(target, architecture)
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", float(config["lora_alpha"]))
@@ -47,7 +53,7 @@ def write_adapter(adapter: Path, target: Path, *, heads: int, key_value_heads: i
             raise ValueError(f"{adapter}: no place for {key} in a GGUF adapter")
         layer, place, half = found.groups()
         values = tensor.astype(np.float32)
-        if half == "B" and place in ("self_attn.q_proj", "self_attn.k_proj"):
+        if _ROTATES_IN_PAIRS[architecture] and half == "B" and place in ("self_attn.q_proj", "self_attn.k_proj"):
             values = _permuted(values, heads if place == "self_attn.q_proj" else key_value_heads)
         writer.add_tensor(f"blk.{layer}.{_NAMES[place]}.weight.lora_{half.lower()}", np.ascontiguousarray(values))
     writer.write_header_to_file()
