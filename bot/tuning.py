@@ -63,7 +63,7 @@ SIBLINGS = 0.3
 A reply is taken in so often that the pairs of `claims/` stay half of what support is learned from."""
 
 WRITES = ("en",)
-"""What the local generator learns to write where kefu.yml names no languages: what SmolLM2, the default, was made for."""
+"""What the local generator learns to write if kefu.yml names no languages: SmolLM2, the default, was made for it."""
 HELD_OUT_REPLIES = 60
 
 Progress = Callable[[str, int, int], None]

@@ -266,14 +266,75 @@ def load_torch_generator(base: BaseModel) -> tuple[Any, Any]:
     return _load_generator(base.folder)
 
 
-def load_tuned_generator(folder: Path, adapter: Path | None) -> tuple[Any, Any]:
+def load_tuned_generator(folder: Path, adapter: Path | None, threads: int) -> tuple[Any, Any]:
     """As `load_torch_generator`, of a base's folder, with what peft trained on it merged into its weights."""
+    import torch
+
+    torch.set_num_threads(threads)
     model, tokenizer = _load_generator(folder)
     if adapter is not None:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     return model.eval(), tokenizer
+
+
+def tokens_at_most(model: Any, most: int) -> int:
+    """Of a prompt with its reply: what the model has positions for, and no more than `most`."""
+    return min(most, getattr(model.config.get_text_config(), "max_position_embeddings", None) or most)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continued:
+    """What a generator wrote: how many tokens, and whether it had not come to its end."""
+
+    tokens: int
+    is_cut: bool
+
+
+def continue_greedily(
+    model: Any, tokenizer: Any, prompt: Sequence[int], max_tokens: int,
+    say: Callable[[str], None], is_unwanted: Callable[[], bool],
+) -> Continued:  # fmt: skip
+    """Write what follows the prompt, greedily, as `transformers` does; `say` hears it piece by piece.
+
+    Args:
+        is_unwanted: asked before each token; true ends the writing.
+    """
+    import torch
+    from transformers import TextStreamer
+
+    class Unwanted(Exception):
+        pass
+
+    class Pieces(TextStreamer):
+        tokens: list[int]
+
+        def put(self, value: Any) -> None:
+            if is_unwanted():
+                raise Unwanted
+            if not self.next_tokens_are_prompt:
+                self.tokens += value.tolist()
+            super().put(value)
+
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            if text:
+                say(text)
+
+    pieces = Pieces(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    pieces.tokens = []
+    stated = model.generation_config.eos_token_id
+    # Adapters learn to end with the tokenizer's; a chat model may have others.
+    ends = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
+    ids = torch.tensor([list(prompt)])  # (1, T)
+    try:
+        model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_tokens, do_sample=False,
+            num_beams=1, eos_token_id=sorted(ends) or None, streamer=pieces,
+        )  # fmt: skip
+    except Unwanted:
+        return Continued(tokens=len(pieces.tokens), is_cut=True)
+    return Continued(tokens=len(pieces.tokens), is_cut=not pieces.tokens or pieces.tokens[-1] not in ends)
 
 
 def _load_generator(folder: Path) -> tuple[Any, Any]:
