@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -209,7 +209,8 @@ def resolve_base(name: str, cache: Path, notify: Notify = lambda message: None, 
             reasons.append(str(error))
             notify(f"{error}. Trying the hub.")
     try:
-        return _from_hub(name, wheel.hub_id if wheel else name, cache, notify)
+        found = _from_hub(name, wheel.hub_id if wheel else name, cache, notify)
+        return replace(found, terms=wheel.terms) if wheel else found
     except BaseModelNotFound as error:
         reasons.append(str(error))
     raise BaseModelNotFound(
