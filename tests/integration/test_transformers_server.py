@@ -18,9 +18,18 @@ from typing import Any, get_args
 import httpx
 import pytest
 
+from bot.answers.knowledge import Gate, sync
+from bot.answers.writer import messages
+from bot.answers.writers import ABOUT, BASE, WRITER, named
+from bot.app import writers_of
+from bot.assistant.loader import Assistant, load_assistant
+from bot.errors import KefuError
+from bot.settings import Settings, load_settings
+from bot.tuning import tune_writer
 from models.generation import GenerationFailed, LocalGenerator
 from models.pretrained import load_torch_generator, resolve_base
 from models.prompting import prompt_ids
+from tests.bag_of_words import BagOfWords
 from tests.tiny_generators import Kind, make_generator, tiny_lessons
 from training.finetune_generation import ADAPTER, GenerationRecipe, finetune_generator
 
@@ -285,3 +294,66 @@ async def test_what_runs_away_ends_the_process_and_nothing_else(llama: Tuned) ->
     async with served([sys.executable, "-c", BOUNDED, *llama.command()[2:]]) as generator:
         with pytest.raises(GenerationFailed, match="did not start"):
             await said(generator, tiny_lessons("llama")[0].messages)
+
+
+# ---- from an assistant's written replies to what a customer reads ----
+
+SURE = Gate(weights=tuple(8.0 * (place == 5) for place in range(15)), bias=-3.0, threshold=0.5)
+
+
+def assistant_with(folder: Path, base: Path, languages: str, replies: dict[str, int]) -> tuple[Settings, Assistant]:
+    """One that has read a page in each language, with so many written replies to it."""
+    page = {"zh": "# 售后\n\n## 退货\n30天内都行。", "en": "# Returns\n\n## How\nWithin 30 days."}
+    reply = {"zh": tiny_lessons("chinese")[0].reply, "en": tiny_lessons("llama")[0].reply}
+    files = {
+        "domain.yml": "version: '3.1'\nintents: [ask_knowledge]\n",
+        "kefu.yml": f"answers: {{}}\ngeneration: {{base: '{base}', languages: {languages}}}\n",
+    }
+    for language, count in replies.items():
+        source = f"{language}/returns.md"
+        ask = "第{}双鞋可以退吗" if language == "zh" else "can I return the pair of shoes number {}?"
+        files[f"knowledge/{source}"] = page[language]
+        files[f"answers/{language}.jsonl"] = "\n".join(
+            json.dumps({"question": ask.format(n), "passages": [source], "reply": reply[language]})
+            for n in range(count)
+        )
+    for name, text in files.items():
+        path = folder / "assistant" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    settings, assistant = load_settings(home=folder / "home"), load_assistant(folder / "assistant", {})
+    store = settings.knowledge_dir(assistant.assistant_id)
+    sync(folder / "assistant" / "knowledge", store, BagOfWords(), lambda index: {"other": SURE})
+    return settings, assistant
+
+
+async def test_what_kefu_yml_names_is_trained_and_served_in_its_language(tmp_path: Path) -> None:
+    base = make_generator("chinese", tmp_path / "base")
+    (base / "notes.txt").write_text("not the model's")
+    settings, assistant = assistant_with(tmp_path, base, "[zh, en]", {"zh": 60, "en": 4})
+    heard: list[str] = []
+    recipe = GenerationRecipe(epochs=12, batch_size=8, learning_rate=1e-2, dropout=0.0)
+    outcome = tune_writer(settings, assistant, lambda *step: None, heard.append, recipe)
+    assert outcome.trained_on == 60
+    assert "4 written replies in en are too few to learn from: it is not written." in heard
+    writers = writers_of(settings, assistant)
+    folder = writers.store / str(named(writers.store / WRITER))
+    about = json.loads((folder / ABOUT).read_text())
+    assert (about["server"], about["languages"], "terms" in about) == ("transformers", ["zh"], False)
+    assert {path.name for path in (folder / BASE).iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
+    assert not (folder / BASE / "notes.txt").exists()
+    make_generator("llama", base)  # what becomes of the folder is nothing to it
+    generator, languages = writers._generator()
+    assert languages == ("zh",)
+    assert isinstance(generator, LocalGenerator)
+    try:
+        prompt = messages("小鹿", "Lumi", "售后 – 退货\n30天内都行。", "第7双鞋可以退吗")
+        assert await said(generator, prompt) == tiny_lessons("chinese")[0].reply
+    finally:
+        await generator.close()
+
+
+def test_with_too_few_replies_in_every_language_nothing_is_trained(tmp_path: Path) -> None:
+    settings, assistant = assistant_with(tmp_path, tmp_path / "none", "[zh]", {"zh": 4, "en": 60})
+    with pytest.raises(KefuError, match="4 written replies to learn from; at least 50 are needed"):
+        tune_writer(settings, assistant, lambda *step: None, print)
