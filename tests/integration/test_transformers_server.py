@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -70,21 +71,28 @@ class Tuned:
         return said
 
 
-@pytest.fixture(scope="module", params=get_args(Kind))
-def tuned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
-    return tune(request.param, tmp_path_factory.mktemp(request.param))
+@pytest.fixture(scope="module")
+def tunings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Kind], Tuned]:
+    """One of each kind, trained when it is first asked for."""
+
+    @functools.cache
+    def tune(kind: Kind) -> Tuned:
+        folder, lessons = tmp_path_factory.mktemp(kind), tiny_lessons(kind)
+        base = resolve_base(str(make_generator(kind, folder / "base")), folder / "cache", kind="generator")
+        finetune_generator(base, lessons, [], folder / "out", RECIPE, lambda *step: None)
+        return Tuned(kind=kind, base=folder / "base", adapter=folder / "out" / ADAPTER)
+
+    return tune
+
+
+@pytest.fixture(params=get_args(Kind))
+def tuned(request: pytest.FixtureRequest, tunings: Callable[[Kind], Tuned]) -> Tuned:
+    return tunings(request.param)
 
 
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
-    return tune("llama", tmp_path_factory.mktemp("served"))
-
-
-def tune(kind: Kind, folder: Path) -> Tuned:
-    base = resolve_base(str(make_generator(kind, folder / "base")), folder / "cache", kind="generator")
-    lessons = tiny_lessons(kind)
-    finetune_generator(base, lessons, [], folder / "out", RECIPE, lambda *step: None)
-    return Tuned(kind=kind, base=folder / "base", adapter=folder / "out" / ADAPTER)
+def llama(tunings: Callable[[Kind], Tuned]) -> Tuned:
+    return tunings("llama")
 
 
 @asynccontextmanager
@@ -114,13 +122,6 @@ async def test_it_says_what_transformers_says_and_the_adapter_what_it_learned(tu
     assert usage.completion_tokens == sum(len(tokens_of(tuned, text)) + 1 for text in learned)  # with its end
 
 
-async def test_without_an_adapter_it_is_the_base(llama: Tuned) -> None:
-    expected = llama.expected(adapter=False)
-    with process(llama.command(adapter=False)) as (url, _):
-        found = [written(await events(url, each.messages)) for each in tiny_lessons("llama")]
-    assert found == expected
-
-
 def tokenizer_of(tuned: Tuned) -> Any:
     from transformers import AutoTokenizer
 
@@ -142,94 +143,114 @@ def tokens_of(tuned: Tuned, text: str) -> list[int]:
 KEY = "a key"
 
 
-@contextmanager
-def process(command: list[str]) -> Iterator[tuple[str, int]]:
-    """The server by itself, where what a `LocalGenerator` never asks is asked: its address and its id."""
-    one = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A server by itself, for what a `LocalGenerator` never asks."""
+
+    url: str
+    pid: int
+
+    async def status(self, path: str = "chat/completions", key: str | None = KEY, **more: Any) -> int:
+        headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
+        body = {"messages": asked(0), "max_tokens": MOST, "stream": True, **more}
+        async with httpx.AsyncClient(timeout=300, trust_env=False) as http:
+            return (await http.post(f"{self.url}/{path}", json=body, headers=headers)).status_code
+
+    async def events(self, messages: Any, max_tokens: int = MOST) -> list[dict[str, Any]]:
+        body = {"messages": messages, "max_tokens": max_tokens, "stream": True}
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}, timeout=300, trust_env=False) as http:
+            answered = (await http.post(f"{self.url}/chat/completions", json=body)).raise_for_status()
+        *lines, last = [line for line in answered.text.split("\n") if line]
+        assert last == "data: [DONE]"
+        return [json.loads(line.removeprefix("data: ")) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def running(llama: Tuned) -> Iterator[Running]:
+    """The base as it came."""
+    one = subprocess.Popen(
+        llama.command(adapter=False), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     assert one.stdin is not None
     assert one.stdout is not None
-    try:
-        one.stdin.write(f"{KEY}\n".encode())
-        one.stdin.flush()
-        yield json.loads(one.stdout.readline())["url"], one.pid
-    finally:
-        one.stdin.close()
-        assert one.wait(60) == 0, "it ends when its input closes"
-        one.stdout.close()
+    one.stdin.write(f"{KEY}\n".encode())
+    one.stdin.flush()
+    yield Running(url=json.loads(one.stdout.readline())["url"], pid=one.pid)
+    one.stdin.close()
+    assert one.wait(60) == 0, "it ends when its input closes"
+    one.stdout.close()
 
 
-async def events(url: str, messages: Any, max_tokens: int = MOST) -> list[dict[str, Any]]:
-    body = {"messages": list(messages), "max_tokens": max_tokens, "stream": True}
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}, timeout=300, trust_env=False) as http:
-        answered = (await http.post(f"{url}/chat/completions", json=body)).raise_for_status()
-    *lines, last = [line for line in answered.text.split("\n") if line]
-    assert last == "data: [DONE]"
-    return [json.loads(line.removeprefix("data: ")) for line in lines]
+def asked(number: int) -> list[dict[str, str]]:
+    return [dict(message) for message in tiny_lessons("llama")[number].messages]
 
 
 def written(heard: list[dict[str, Any]]) -> str:
     return "".join(each["choices"][0]["delta"].get("content", "") for each in heard if each["choices"])
 
 
-async def test_only_who_knows_the_key_is_answered_and_only_what_it_can_do(llama: Tuned) -> None:
-    asked = tiny_lessons("llama")[0].messages
-    body = {"messages": list(asked), "max_tokens": MOST, "stream": True}
-    with process(llama.command()) as (url, _):
-        assert url.startswith("http://127.0.0.1:")
-        async with httpx.AsyncClient(timeout=300, trust_env=False) as http:
-
-            async def status(path: str = "chat/completions", key: str | None = KEY, **more: Any) -> int:
-                headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
-                return (await http.post(f"{url}/{path}", json={**body, **more}, headers=headers)).status_code
-
-            assert await status() == 200
-            assert [await status(key=key) for key in ("another", "", None)] == [401, 401, 401]
-            assert await status(stream=False) == 422
-            assert await status(messages=[]) == 422
-            assert await status(max_tokens=0) == 422
-            assert await status(messages=[{"role": "user", "content": "lamp " * 5_000}]) == 400
-            assert (await http.get(f"{url}/models", headers={"Authorization": f"Bearer {KEY}"})).status_code == 404
+async def test_without_an_adapter_it_is_the_base_and_says_how_it_ended(running: Running, llama: Tuned) -> None:
+    heard = [await running.events(asked(number)) for number in range(3)]
+    assert [written(each) for each in heard] == llama.expected(adapter=False)
+    for each, prompt in zip(heard, prompts_of(llama), strict=True):
+        *pieces, last, usage = each
+        assert len(pieces) > 4, "it comes piece by piece"
+        assert [piece["choices"][0]["finish_reason"] for piece in pieces] == [None] * len(pieces)
+        assert last["choices"][0]["finish_reason"] == "length"
+        assert usage["usage"] == {
+            "prompt_tokens": len(prompt),
+            "completion_tokens": MOST,
+            "total_tokens": len(prompt) + MOST,
+        }
 
 
-async def test_a_reply_says_how_it_ended_and_what_it_took(llama: Tuned) -> None:
-    lesson, prompt = tiny_lessons("llama")[0], prompts_of(llama)[0]
-    reply = len(tokens_of(llama, lesson.reply))
-    with process(llama.command()) as (url, _):
-        whole, cut = await events(url, lesson.messages), await events(url, lesson.messages, max_tokens=3)
-    assert [each["choices"][0]["finish_reason"] for each in (whole[-2], cut[-2])] == ["stop", "length"]
-    assert [each["choices"][0]["finish_reason"] for each in whole[:-2]] == [None] * (len(whole) - 2)
-    assert len(whole) > 4, "it comes piece by piece"
-    assert [(each[-1]["usage"]["prompt_tokens"], each[-1]["usage"]["completion_tokens"]) for each in (whole, cut)] == [
-        (len(prompt), reply + 1),
-        (len(prompt), 3),
-    ]
-    assert written(whole).startswith(written(cut))
+async def test_only_who_knows_the_key_is_answered_and_only_what_it_can_do(running: Running) -> None:
+    assert running.url.startswith("http://127.0.0.1:")
+    assert await running.status() == 200
+    assert [await running.status(key=key) for key in ("another", "", None)] == [401, 401, 401]
+    assert await running.status(stream=False) == 422
+    assert await running.status(messages=[]) == 422
+    assert await running.status(max_tokens=0) == 422
+    assert await running.status(messages=[{"role": "user", "content": "lamp " * 5_000}]) == 400
+    assert await running.status(path="models") == 404
 
 
-async def test_the_second_waits_until_the_first_is_written(llama: Tuned) -> None:
-    lesson = tiny_lessons("llama")[0]
-    with process(llama.command(adapter=False)) as (url, _):
-        first = asyncio.create_task(events(url, endless(llama), max_tokens=LONG))
-        await asyncio.sleep(0)
-        ended: list[str] = []
-        first.add_done_callback(lambda _: ended.append("first"))
-        await started(first)
-        await events(url, lesson.messages, max_tokens=1)
-        ended.append("second")
-        await first
-    assert ended == ["first", "second"]
+async def test_the_second_waits_until_the_first_is_written(running: Running) -> None:
+    ended: list[int] = []
+
+    async def ask(number: int, most: int) -> None:
+        await running.events(asked(2), most)
+        ended.append(number)
+
+    headers, body = {"Authorization": f"Bearer {KEY}"}, {"messages": asked(2), "max_tokens": LONG, "stream": True}
+    async with (
+        httpx.AsyncClient(headers=headers, timeout=300, trust_env=False) as http,
+        http.stream("POST", f"{running.url}/chat/completions", json=body) as first,
+    ):
+        lines = first.aiter_lines()
+        await anext(lines)  # it is being written
+        second = asyncio.create_task(ask(2, 1))
+        async for _ in lines:
+            pass
+        ended.append(1)
+        await second
+    assert ended == [1, 2]
 
 
-async def started(task: asyncio.Task[Any]) -> None:
-    """Its request has gone out: the loop has turned while it did not end."""
-    for _ in range(50):
-        await asyncio.sleep(0.01)
-    assert not task.done()
+async def test_its_memory_is_bounded(running: Running, llama: Tuned) -> None:
+    files = sum(path.stat().st_size for path in llama.base.iterdir() if path.is_file())
+    limits = Path(f"/proc/{running.pid}/limits").read_text()
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max data size")]
+    assert int(line.split()[3]) == pytest.approx(3 * 2**30 + 3 * files, abs=files)
 
 
-def endless(llama: Tuned) -> list[dict[str, str]]:
-    """What the untrained base never comes to an end of."""
-    return [{"role": "user", "content": "the moon lamp is sold out"}]
+BOUNDED = "import sys, models.transformers_server as it; it.MOST_BYTES = 40 * 2**20; sys.argv.pop(0); it.main()"
+
+
+async def test_what_runs_away_ends_the_process_and_nothing_else(llama: Tuned) -> None:
+    async with served([sys.executable, "-c", BOUNDED, *llama.command()[2:]]) as generator:
+        with pytest.raises(GenerationFailed, match="did not start"):
+            await said(generator, asked(0))
 
 
 @pytest.fixture
@@ -238,35 +259,30 @@ async def local(llama: Tuned) -> AsyncIterator[LocalGenerator]:
         yield generator
 
 
-async def test_a_reply_that_is_cut_off_is_none(local: LocalGenerator, llama: Tuned) -> None:
-    with pytest.raises(GenerationFailed, match="cut off"):
-        await said(local, endless(llama), max_tokens=5)
-
-
 async def test_killed_amid_a_reply_it_fails_at_once_and_comes_back(
-    local: LocalGenerator, llama: Tuned, monkeypatch: pytest.MonkeyPatch
+    local: LocalGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.generation.START_AGAIN_AFTER_S", 0.0)
     pids = set()
     for _ in range(2):
         with pytest.raises(GenerationFailed, match=r"RemoteProtocolError|ReadError"):  # noqa: PT012
-            async for _ in local.stream(endless(llama), max_tokens=LONG, deadline_s=300):
+            async for _ in local.stream(asked(2), max_tokens=LONG, deadline_s=300):
                 pids.add(local._process.pid)  # type: ignore[union-attr]
                 os.kill(local._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
     assert len(pids) == 2
     assert local.usage.failures == 2
 
 
-async def test_who_stops_listening_stops_the_writing(local: LocalGenerator, llama: Tuned) -> None:
+async def test_who_stops_listening_stops_the_writing(local: LocalGenerator) -> None:
     async def took(most: int) -> float:
         began = time.monotonic()
         with pytest.raises(GenerationFailed, match="cut off"):
-            await said(local, endless(llama), max_tokens=most)
+            await said(local, asked(2), max_tokens=most)
         return time.monotonic() - began
 
     await took(2)  # it is here
     whole_s = await took(LONG)
-    pieces = local.stream(endless(llama), max_tokens=LONG, deadline_s=300)
+    pieces = local.stream(asked(2), max_tokens=LONG, deadline_s=300)
     assert await anext(pieces)
     await pieces.aclose()
     assert await took(2) < whole_s / 3
@@ -275,25 +291,10 @@ async def test_who_stops_listening_stops_the_writing(local: LocalGenerator, llam
 async def test_closed_it_is_gone_and_so_it_is_while_it_still_loads(llama: Tuned) -> None:
     async with served(llama.command(adapter=False)) as generator:
         with pytest.raises(GenerationFailed, match="still starting"):
-            await said(generator, endless(llama), deadline_s=0.3)
+            await said(generator, asked(2), deadline_s=0.3)
         pid = generator._process.pid  # type: ignore[union-attr]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-
-
-BOUNDED = "import sys, models.transformers_server as it; it.MOST_BYTES = 40 * 2**20; sys.argv.pop(0); it.main()"
-
-
-async def test_what_runs_away_ends_the_process_and_nothing_else(llama: Tuned) -> None:
-    with process(llama.command()) as (url, pid):
-        assert await events(url, tiny_lessons("llama")[0].messages)
-        limits = Path(f"/proc/{pid}/limits").read_text()
-    files = sum(path.stat().st_size for path in llama.base.iterdir() if path.is_file())
-    (line,) = [line for line in limits.splitlines() if line.startswith("Max data size")]
-    assert int(line.split()[3]) == pytest.approx(3 * 2**30 + 3 * files, abs=files)
-    async with served([sys.executable, "-c", BOUNDED, *llama.command()[2:]]) as generator:
-        with pytest.raises(GenerationFailed, match="did not start"):
-            await said(generator, tiny_lessons("llama")[0].messages)
 
 
 # ---- from an assistant's written replies to what a customer reads ----
