@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from bot.answers.writers import TunedPart, Writers
+from bot.answers.writers import PACKAGES, TunedPart, Writers
+from bot.assistant.config import GenerationConfig
 from bot.settings import Settings, environment
 
 log = logging.getLogger("kefu.tuning")
@@ -112,6 +113,8 @@ class BackgroundTuning:
     def _is_impossible(self, parts: Sequence[TunedPart]) -> bool:
         # A server that words answers needs only the judge here.
         needed = self._needed if "writer" in parts else {k: v for k, v in self._needed.items() if k in _OF_THE_JUDGE}
+        if self._writers.config.base != GenerationConfig.base:  # another may be served otherwise; its training says so
+            needed = {k: v for k, v in needed.items() if k not in PACKAGES["llama.cpp"]}
         missing = {name: extra for name, extra in needed.items() if importlib.util.find_spec(name) is None}
         if not missing:
             return False

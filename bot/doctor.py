@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from bot.assistant.loader import load_assistant
+from bot.answers.writers import Writers
+from bot.assistant.loader import Assistant, load_assistant
 from bot.errors import KefuError
 from bot.files import FileArea
 from bot.settings import Settings, environment
@@ -156,7 +157,31 @@ def _assistant(settings: Settings, folder: Path) -> list[Finding]:
             "(brand.yml: disclosure.enabled)",
         ),
         _model(Registry(settings.models_dir, assistant.assistant_id)),
+        *_generator(settings, assistant),
     ]
+
+
+def _generator(settings: Settings, assistant: Assistant) -> list[Finding]:
+    """The local one, where kefu.yml wants it; one that is named by its server is asked when it serves."""
+    config = assistant.config.generation
+    if not config.is_on or config.server:
+        return []
+    about = Writers(store=settings.knowledge_dir(assistant.assistant_id), config=config, brand=assistant.brand).about()
+    if about is None:
+        found = f"{config.base} is not trained yet: kefu knowledge tune --only judge --only writer"
+        return [Finding(level="warning", check="generator", found=found)]
+    if about.missing:
+        extras = ",".join(sorted(set(about.missing.values())))
+        found = (
+            f"answers are quoted: {about.server} serves {about.name}, and {', '.join(about.missing)} is missing: "
+            f"pip install 'kefu[{extras}]'"
+        )
+        return [Finding(level="error", check="generator", found=found)]
+    unlearned = [language for language in config.languages or () if language not in about.languages]
+    found = f"{about.name}, served by {about.server}, writes {', '.join(about.languages)}"
+    if unlearned:
+        found += f" and has not learned {', '.join(unlearned)}: kefu knowledge tune --only writer"
+    return [Finding(level="warning" if unlearned else "ok", check="generator", found=found)]
 
 
 def _model(registry: Registry) -> Finding:

@@ -12,6 +12,7 @@ import json
 import random
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -36,7 +37,7 @@ from bot.answers.knowledge import (
 )
 from bot.answers.service import loaded
 from bot.answers.writer import messages, source_of
-from bot.answers.writers import ABOUT, WRITER, writer_name
+from bot.answers.writers import ABOUT, BASE, PACKAGES, WRITER, Server, writer_name
 from bot.assistant.loader import Assistant
 from bot.errors import AssistantError, KefuError
 from bot.knowing import (
@@ -53,9 +54,9 @@ from bot.settings import STARTER, Settings
 from models.artifact import link_file
 from models.cross_encoder import CrossEncoder, Task
 from models.languages import identify_language
-from models.pretrained import SMOLLM2_FILE, resolve_base
+from models.pretrained import link_generator, resolve_base
 from training.finetune_cross_encoder import RECIPE, Judged, tune_cross_encoder
-from training.finetune_generation import GenerationRecipe, Lesson, finetune_generator
+from training.finetune_generation import ADAPTER, GenerationRecipe, Lesson, finetune_generator
 
 CLAIMS = "claims"
 """A folder of `answers/`: sentences that a source supports, and the same with a small change that it does not."""
@@ -67,7 +68,7 @@ SIBLINGS = 0.3
 A reply is taken in so often that the pairs of `claims/` stay half of what support is learned from."""
 
 WRITES = ("en",)
-"""The languages that the default generator, SmolLM2, was made for."""
+"""What the local generator learns to write if kefu.yml names no languages: SmolLM2, the default, was made for it."""
 HELD_OUT_REPLIES = 60
 
 Progress = Callable[[str, int, int], None]
@@ -268,31 +269,33 @@ def tune_writer(
     Raises:
         KefuError: there are too few replies, or packages are missing.
     """
-    for package in ("peft", "transformers", "gguf"):
-        if importlib.util.find_spec(package) is None:
-            raise KefuError(f"tuning needs {package}: pip install 'kefu[train]'")
+    _need({"peft": "train", "transformers": "train", "gguf": "train"})
     store = settings.knowledge_dir(assistant.assistant_id)
     learned, held_out = reply_lessons(settings, assistant)
-    if len(learned) < FEWEST_PAIRS:
-        raise KefuError(f"{len(learned)} written replies to learn from; at least {FEWEST_PAIRS} are needed")
+    languages = _learned_languages(learned, say)
+    lessons = [each.lesson for each in learned if each.language in languages]
+    most = HELD_OUT_REPLIES // len(languages)
+    others = [one.lesson for language in languages for one in [x for x in held_out if x.language == language][:most]]
     base = resolve_base(assistant.config.generation.base, settings.bases_dir, say, "generator")
-    if base.folder is None or not (base.folder / SMOLLM2_FILE).is_file():
-        raise KefuError(
-            f"{base.name}: the local generator is served by llama.cpp from a GGUF file, and this base is none; "
-            "serve it elsewhere and name the server in kefu.yml (`generation: {server: …}`)"
-        )
+    server: Server = "llama.cpp" if base.gguf else "transformers"
+    _need(PACKAGES[server])
     with tempfile.TemporaryDirectory(dir=store, prefix=".writer-") as work:
         made = Path(work)
-        outcome = finetune_generator(base, learned, held_out, made, recipe or GenerationRecipe(), progress)
+        outcome = finetune_generator(base, lessons, others, made, recipe or GenerationRecipe(), progress)
         shutil.rmtree(made / "runs", ignore_errors=True)
-        name = writer_name(made)
+        if not base.gguf:
+            link_generator(base, made / BASE)
+        name = writer_name(base.sha256, made / ADAPTER / "adapter_model.safetensors")
         about = {
             "name": f"{base.name}/{name}",
-            "languages": list(WRITES),
+            "server": server,
+            "languages": languages,
             "base_sha256": base.sha256,
+            **({"terms": base.terms} if base.terms else {}),
             **asdict(outcome),
         }
-        (made / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+        (made / ABOUT).write_text(text, encoding="utf-8")
         with only_writer(store):
             target = store / name
             if not target.is_dir():
@@ -302,28 +305,53 @@ def tune_writer(
             for old in store.glob("writer-*"):
                 if old != target:  # who still serves it has its files open
                     shutil.rmtree(old, ignore_errors=True)
-    return WriterOutcome(loss_before=outcome.loss_before, loss_after=outcome.loss_after, trained_on=len(learned))
+    return WriterOutcome(loss_before=outcome.loss_before, loss_after=outcome.loss_after, trained_on=len(lessons))
+
+
+def _need(packages: Mapping[str, str]) -> None:
+    for package, extra in packages.items():
+        if importlib.util.find_spec(package) is None:
+            raise KefuError(f"tuning needs {package}: pip install 'kefu[{extra}]'")
+
+
+def _learned_languages(learned: Sequence[Reply], say: Say) -> list[str]:
+    """Those with enough replies to learn from."""
+    counts = Counter(each.language for each in learned)
+    enough = [language for language, count in counts.items() if count >= FEWEST_PAIRS]
+    if not enough:
+        raise KefuError(f"{len(learned)} written replies to learn from; at least {FEWEST_PAIRS} are needed")
+    for language in counts.keys() - set(enough):
+        say(f"{counts[language]} written replies in {language} are too few to learn from: it is not written.")
+    return enough
 
 
 def _linked(source: str, target: str) -> None:
     link_file(Path(source), Path(target))
 
 
-def reply_lessons(settings: Settings, assistant: Assistant) -> tuple[list[Lesson], list[Lesson]]:
-    """Replies with the passages they were written from, in the languages the generator writes; those that are learned,
-    and those that are held out. Some with what was said before."""
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """A written reply as a lesson."""
+
+    language: str
+    lesson: Lesson
+
+
+def reply_lessons(settings: Settings, assistant: Assistant) -> tuple[list[Reply], list[Reply]]:
+    """Replies with the passages they were written from, in the languages the generator is to write; those that are
+    learned, and those that are held out. Some with what was said before."""
     index = load_index(settings.knowledge_dir(assistant.assistant_id))
     if index is None:
         raise KefuError(NOTHING_READ)
-    brand = assistant.brand
-    learned: list[Lesson] = []
-    held_out: list[Lesson] = []
+    brand, languages = assistant.brand, assistant.config.generation.languages or WRITES
+    learned: list[Reply] = []
+    held_out: list[Reply] = []
     asked = training_questions(assistant)[0]
     answered = [each for each in asked if each.sources and _reply(each) and not is_held_out(each)]
     rng = random.Random(0)
     for each in [*asked, *follow_ups_of(assistant)]:
         right = next((one for one in index.passages if is_from(one, each.sources[:1])), None)
-        if right is None or each.language not in WRITES or right.language != each.language or not _reply(each):
+        if right is None or each.language not in languages or right.language != each.language or not _reply(each):
             continue
         language = each.language
         earlier = earlier_of(each)
@@ -332,5 +360,5 @@ def reply_lessons(settings: Settings, assistant: Assistant) -> tuple[list[Lesson
             earlier = Exchange(customer=another.question, bot=_reply(another)) if another is not each else None
         prompt = messages(*brand.names(language), source_of(right), each.question, earlier)
         lesson = Lesson(messages=prompt, reply=_reply(each))
-        (held_out if is_held_out(each) else learned).append(lesson)
-    return learned, held_out[:HELD_OUT_REPLIES]
+        (held_out if is_held_out(each) else learned).append(Reply(language=language, lesson=lesson))
+    return learned, held_out

@@ -211,10 +211,11 @@ class LocalGenerator:
         command: starts the process. It is given a key as the first line of its standard input, prints
             {"url": …} once it listens, and ends when its standard input closes.
         name: model and version.
+        start_within_s: until it listens; then it is killed.
     """
 
-    def __init__(self, command: Sequence[str], name: str) -> None:
-        self._command, self._name = list(command), name
+    def __init__(self, command: Sequence[str], name: str, *, start_within_s: float = START_WITHIN_S) -> None:
+        self._command, self._name, self._start_within_s = list(command), name, start_within_s
         self._process: subprocess.Popen[bytes] | None = None
         self._client: ServedGenerator | None = None
         self._past = Usage()
@@ -300,7 +301,7 @@ class LocalGenerator:
         except OSError as error:
             raise GenerationFailed(f"{self._name} did not start: {error}") from error
         try:
-            url = await asyncio.wait_for(asyncio.to_thread(_address, process, key), START_WITHIN_S)
+            url = await asyncio.wait_for(asyncio.to_thread(_address, process, key), self._start_within_s)
         except (TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
             process.kill()
             raise GenerationFailed(f"{self._name} did not start: {error}") from error

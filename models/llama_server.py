@@ -12,6 +12,8 @@ import os
 import sys
 from pathlib import Path
 
+from models.prompting import LINES
+
 CONTEXT = 2048
 """Tokens of a prompt with its reply."""
 MOST_BYTES = 3 * 1024**3
@@ -22,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--without-template", action="store_true", help="the model has no chat template of its own")
     arguments = parser.parse_args()
     key = sys.stdin.readline().strip()
     _bound_memory(arguments.model)
@@ -37,6 +40,8 @@ def main() -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = arguments.threads
     params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [key]
     params.ui = params.endpoint_slots = params.endpoint_props = False
+    if arguments.without_template:  # llama.cpp would take another's
+        params.use_jinja, params.chat_template = True, LINES
     server = xllamacpp.Server(params)
     print(json.dumps({"url": f"{server.listening_address}/v1"}), file=address, flush=True)
     sys.stdin.read()

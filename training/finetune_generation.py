@@ -1,7 +1,7 @@
 """Fine-tunes a generator with LoRA on (instructions, passages and question → reply). PyTorch lives here.
 
-Causal (GPT-like) and seq2seq (T5-like) bases alike; only the reply counts in the loss. The default base is served by
-llama.cpp, with what was learned merged into it.
+Causal (GPT-like) and seq2seq (T5-like) bases alike; only the reply counts in the loss. A GGUF base is served by
+llama.cpp, what was learned merged into it; others are served by transformers, the adapter beside them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.pretrained import SMOLLM2_FILE, BaseModel, load_torch_generator
+from models.pretrained import BaseModel, load_torch_generator
+from models.prompting import prompt_ids
 from training.gguf_model import write_model
 
 Progress = Callable[[str, int, int], None]
@@ -44,11 +45,15 @@ class GenerationRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOutcome:
-    """Mean loss a reply token on lessons that were not learned from, before and after; `trained_tokens` were read."""
+    """Mean loss a reply token on lessons that were not learned from, before and after; `trained_tokens` were read.
+
+    `has_template`: the base has a chat template, in which the lessons were written.
+    """
 
     loss_before: float
     loss_after: float
     trained_tokens: int
+    has_template: bool
 
 
 def finetune_generator(
@@ -122,29 +127,23 @@ def finetune_generator(
     trainer.train()
     after = trainer.evaluate()["eval_loss"] if others else float("nan")
     model.save_pretrained(str(out / ADAPTER))
-    if base.folder is not None and (base.folder / SMOLLM2_FILE).is_file():
-        write_model(base.folder / SMOLLM2_FILE, out / ADAPTER, out / MODEL_GGUF)
+    if base.gguf:
+        write_model(base.gguf, out / ADAPTER, out / MODEL_GGUF)
     tokens = int(sum(row["length"] for row in rows) * recipe.epochs)
-    return GenerationOutcome(loss_before=before, loss_after=after, trained_tokens=tokens)
+    return GenerationOutcome(
+        loss_before=before, loss_after=after, trained_tokens=tokens, has_template=bool(tokenizer.chat_template)
+    )
 
 
 def _row(tokenizer: Any, lesson: Lesson, is_seq2seq: bool, most: int) -> dict[str, Any]:
     """Token ids; what is not to be learned is `NO_LABEL`. Of what is too long the beginning is dropped."""
     reply = tokenizer(lesson.reply, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
-    prompt = tokenizer(prompt_text(tokenizer, lesson.messages), add_special_tokens=False)["input_ids"]
+    prompt = prompt_ids(tokenizer, lesson.messages, is_seq2seq=is_seq2seq)
     prompt = prompt[-max(1, most - len(reply)) :]
     if is_seq2seq:
         return {"input_ids": prompt, "labels": reply, "length": len(prompt) + len(reply)}
     ids = [*prompt, *reply]
     return {"input_ids": ids, "labels": [NO_LABEL] * len(prompt) + reply, "length": len(ids)}
-
-
-def prompt_text(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
-    """As the model's own chat template writes it; without one, line after line."""
-    if tokenizer.chat_template:
-        said: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return said
-    return "\n\n".join(message["content"] for message in messages)
 
 
 def _padded(rows: Sequence[Mapping[str, Any]], pad: int, is_seq2seq: bool) -> dict[str, Any]:

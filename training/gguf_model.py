@@ -23,6 +23,8 @@ _NAMES = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+_ROTATES_IN_PAIRS = {"llama": True, "gemma3": False}
+"""By llama.cpp's name of the architecture: whether it keeps the halves of a head's queries and keys interleaved."""
 _KEY = re.compile(r"layers\.(\d+)\.([a-z_]+\.[a-z_]+)\.lora_([AB])\.weight$")
 
 Floats = NDArray[np.float32]
@@ -32,10 +34,10 @@ def write_model(base: Path, adapter: Path, target: Path) -> None:
     """Write the base with the adapter's weights merged in.
 
     Args:
-        base: a Llama-like model in GGUF.
+        base: a Llama or Gemma 3 in GGUF.
         adapter: a folder with adapter_model.safetensors and adapter_config.json, as peft saves it.
     Raises:
-        ValueError: the adapter was trained on another model.
+        ValueError: the base is no such model, or the adapter was trained on another.
     """
     from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, Keys, LlamaFileType
     from gguf.quants import dequantize
@@ -46,9 +48,11 @@ def write_model(base: Path, adapter: Path, target: Path) -> None:
         return read.fields[key].contents()
 
     architecture = str(stated(Keys.General.ARCHITECTURE))
+    if architecture not in _ROTATES_IN_PAIRS:
+        raise ValueError(f"{base}: nothing is known of a {architecture} in GGUF")
     attention = {"attn_q": Keys.Attention.HEAD_COUNT, "attn_k": Keys.Attention.HEAD_COUNT_KV}
     heads = {name: int(str(stated(key.format(arch=architecture)))) for name, key in attention.items()}
-    changes = _changes(adapter, heads)
+    changes = _changes(adapter, heads if _ROTATES_IN_PAIRS[architecture] else {})
     if strange := sorted(changes.keys() - {tensor.name for tensor in read.tensors}):
         raise ValueError(f"{adapter}: {base.name} has no {strange[0]}")
     writer = GGUFWriter(target, architecture)

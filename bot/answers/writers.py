@@ -1,18 +1,20 @@
 """Who words answers now: a server that kefu.yml names, or the local generator that was trained last.
 
-A folder `writer-<name>` beside the indexes holds all that the local one needs; the file WRITER names the one that
-counts, so that a running server takes up a new one, as it does an index.
+A folder `writer-<name>` beside the indexes holds all that the local one needs, and says in ABOUT which server it needs;
+the file WRITER names the one that counts, so that a running server takes up a new one, as it does an index.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib.util
 import json
 import logging
 import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,13 +32,64 @@ from models.generation import Generator, LocalGenerator, Prices, ServedGenerator
 log = logging.getLogger("kefu.writers")
 
 WRITER = "WRITER"
-MODEL, ABOUT = "merged.gguf", "writer.json"
+ABOUT = "writer.json"
+MODEL = "merged.gguf"
+"""What llama.cpp serves: base and adapter in one."""
+BASE, PEFT_ADAPTER = "base", "adapter"
+"""Folders that `transformers` serves."""
 BOTH = ("en", "zh")
 AGAIN_AFTER_S = 5.0
 """What could not be made is tried again after this long."""
 
 TunedPart = Literal["judge", "writer"]
 """What has to be trained before anything is worded: who checks it, and who words it."""
+
+Server = Literal["llama.cpp", "transformers"]
+PACKAGES: Mapping[Server, Mapping[str, str]] = {
+    "llama.cpp": {"xllamacpp": "generate"},
+    "transformers": {"torch": "train", "transformers": "train", "peft": "train"},
+}
+"""What each local server needs: package → the extra of Kefu that has it."""
+_STARTS_WITHIN_S: Mapping[Server, float] = {"llama.cpp": 30.0, "transformers": 300.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What `writer.json` says of a trained generator; `has_template`: the model has a chat template of its own."""
+
+    name: str
+    languages: tuple[str, ...]
+    server: Server = "llama.cpp"
+    has_template: bool = True
+
+    @classmethod
+    def read(cls, folder: Path) -> About:
+        """Raises ArtifactInvalid."""
+        try:
+            said = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            server = said.get("server", cls.server)  # those of before had one
+            if server not in PACKAGES:
+                raise ValueError(f"there is no server {server!r}")
+            return cls(
+                name=str(said["name"]), languages=tuple(map(str, said["languages"])), server=server,
+                has_template=bool(said.get("has_template", cls.has_template)),
+            )  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtifactInvalid(f"{folder}: the generator cannot be read ({error}); kefu knowledge tune") from error
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Packages that serving it needs and that are not here, with their extras."""
+        return {name: extra for name, extra in PACKAGES[self.server].items() if importlib.util.find_spec(name) is None}
+
+    def command(self, folder: Path, threads: int) -> list[str]:
+        """What starts its server."""
+        if self.server == "llama.cpp":
+            model = ["models.llama_server", str(folder / MODEL), *([] if self.has_template else ["--without-template"])]
+        else:
+            model = ["models.transformers_server", str(folder / BASE), str(folder / PEFT_ADAPTER)]
+        # -P: the folder it is started in may be an assistant's, whose `models/` is another.
+        return [sys.executable, "-P", "-m", *model, "--threads", str(threads)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +125,7 @@ class Writers:
         """Raises ArtifactInvalid where its files are damaged."""
         generator, languages = self._generator()
         return Writer(
-            generator, guard_of(self.store, self.threads), self.brand, self.config.languages or languages,
+            generator, guard_of(self.store, self.threads), self.brand, languages,
             deadline_s=self.config.deadline_s, is_elsewhere=self.config.server is not None,
         )  # fmt: skip
 
@@ -80,24 +133,36 @@ class Writers:
         config = self.config
         if config.server:
             prices = Prices(prompt=config.prices.get("prompt", 0.0), completion=config.prices.get("completion", 0.0))
-            return ServedGenerator(config.server, config.model, api_key=config.api_key, prices=prices), BOTH
+            generator = ServedGenerator(config.server, config.model, api_key=config.api_key, prices=prices)
+            return generator, config.languages or BOTH
         folder = self.store / (self._local() or "")
+        about = About.read(folder)
+        generator = LocalGenerator(
+            about.command(folder, self.threads), about.name, start_within_s=_STARTS_WITHIN_S[about.server]
+        )
+        # It can write no language that it was not trained in.
+        wanted = config.languages or about.languages
+        return generator, tuple(language for language in about.languages if language in wanted)
+
+    def about(self) -> About | None:
+        """What was trained last; None where nothing was, or where it cannot be read."""
+        name = self._trained()
         try:
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-            name, languages = str(about["name"]), tuple(map(str, about["languages"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ArtifactInvalid(f"{folder}: the generator cannot be read ({error}); kefu knowledge tune") from error
-        # -P: the folder it is started in may be an assistant's, whose `models/` is another.
-        command = [sys.executable, "-P", "-m", "models.llama_server", str(folder / MODEL)]
-        return LocalGenerator([*command, "--threads", str(self.threads)], name), languages
+            return About.read(self.store / name) if name else None
+        except ArtifactInvalid:
+            return None
 
     def _local(self) -> str | None:
-        return self._trained() if importlib.util.find_spec("xllamacpp") is not None else None
+        """What was trained, where its packages are here; damaged, it is named all the same, and `make` says so."""
+        about = self.about()
+        return None if about is not None and about.missing else self._trained()
 
     def _trained(self) -> str | None:
         name = named(self.store / WRITER)
-        # os.path: a folder that this user may not open has no file for it either.
-        return name if name is not None and os.path.isfile(self.store / name / MODEL) else None
+        if name is None:
+            return None
+        # What an earlier version trained has neither. os.path: nor has, for this user, a folder that it may not open.
+        return name if any(os.path.exists(self.store / name / each) for each in (MODEL, BASE)) else None
 
 
 class CurrentWriter:
@@ -160,6 +225,7 @@ def named(file: Path) -> str | None:
         return None
 
 
-def writer_name(folder: Path) -> str:
+def writer_name(base_sha256: str, adapter: Path) -> str:
     """Another name whenever it writes otherwise."""
-    return f"writer-{sha256_file(folder / MODEL)[:16]}"
+    made_of = base_sha256 + sha256_file(adapter)
+    return f"writer-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"

@@ -149,7 +149,8 @@ class GenerationConfig:
             too seldom (results/guard.json).
         base: what the local generator is trained from: a hub id, a folder, or a known wheel's name.
         server: up to `/v1`, of a server with OpenAI's chat API; `model` as it calls it.
-        languages: in which it may word answers; None: the local one in those it was trained for, a server in both.
+        languages: in which it may word answers; the local one learns them from their replies, and writes none that it
+            did not learn. None: the local one in English, a server in both.
         prices: of a million tokens, "prompt" and "completion".
     """
 

@@ -20,8 +20,9 @@ import httpx
 from bot.answers.writer import MOST_TOKENS, Messages
 from bot.answers.writers import MODEL
 from models.pretrained import load_torch_generator, resolve_base
+from models.prompting import prompt_ids
 from tests.bench.local_writer import DEADLINE_S, Part, Trained, replies_to
-from training.finetune_generation import ADAPTER, prompt_text
+from training.finetune_generation import ADAPTER
 from training.scores import wilson_interval
 
 TOKENS = 48
@@ -82,7 +83,10 @@ def _compared(model: Any, tokenizer: Any, prompt: Messages, ours: str) -> dict[s
 
 
 def _inputs(tokenizer: Any, prompt: Messages) -> Any:
-    return tokenizer(prompt_text(tokenizer, prompt), return_tensors="pt", add_special_tokens=False)
+    import torch
+
+    ids = torch.tensor([prompt_ids(tokenizer, prompt, is_seq2seq=False)])
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
 Write = Callable[[Messages, int], None]

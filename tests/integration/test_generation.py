@@ -9,21 +9,22 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import httpx
 import pytest
 
 from models.generation import GenerationFailed, LocalGenerator, ServedGenerator
 from models.pretrained import SMOLLM2_FILE, BaseModel, load_torch_generator, resolve_base
+from models.prompting import prompt_ids
 from tests.server import TEST_HOME
+from tests.tiny_generators import Kind, make_generator, tiny_lessons
 from training.finetune_generation import (
     ADAPTER,
     MODEL_GGUF,
     GenerationRecipe,
     Lesson,
     finetune_generator,
-    prompt_text,
 )
 
 ASKED = [{"role": "system", "content": "You are Lumi."}, {"role": "user", "content": "Say hello in five words."}]
@@ -187,59 +188,30 @@ async def test_an_adapter_learns_and_llama_cpp_says_what_transformers_says(smoll
     assert outcome.loss_after < outcome.loss_before / 3
     assert steps[-1] == 8
 
+    import torch
     from peft import PeftModel
 
     model, tokenizer = load_torch_generator(smollm2)
     adapted = PeftModel.from_pretrained(model, str(tmp_path / ADAPTER)).eval()
     generator = LocalGenerator(command(tmp_path / MODEL_GGUF), "adapted")
     for lesson in lessons():
-        inputs = tokenizer(prompt_text(tokenizer, lesson.messages), return_tensors="pt", add_special_tokens=False)
-        out = adapted.generate(**inputs, max_new_tokens=24, do_sample=False)
-        ours = tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        ids = torch.tensor([prompt_ids(tokenizer, lesson.messages, is_seq2seq=False)])
+        out = adapted.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)
+        ours = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
         assert await said(generator, [dict(message) for message in lesson.messages]) == ours.strip()
     await generator.close()
 
 
-@pytest.mark.parametrize("kind", ["t5", "llama"])
-def test_seq2seq_and_other_causal_bases_learn_their_replies_too(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_seq2seq_and_other_causal_bases_learn_their_replies_too(kind: Kind, tmp_path: Path) -> None:
     base = resolve_base(str(make_generator(kind, tmp_path / "base")), tmp_path / "cache", kind="generator")
-    recipe = GenerationRecipe(epochs=120, batch_size=3, learning_rate=2e-2, dropout=0.0)
-    outcome = finetune_generator(base, lessons(), lessons(), tmp_path / "out", recipe, lambda *step: None)
-    assert outcome.loss_after < 0.9 * outcome.loss_before
+    recipe = GenerationRecipe(epochs=60, batch_size=3, learning_rate=1e-2, dropout=0.0)
+    known = tiny_lessons(kind)
+    outcome = finetune_generator(base, known, known, tmp_path / "out", recipe, lambda *step: None)
+    assert outcome.loss_after < 0.1 * outcome.loss_before
+    assert outcome.has_template is (kind == "chinese")
     assert (tmp_path / "out" / ADAPTER / "adapter_model.safetensors").is_file()
     assert not (tmp_path / "out" / MODEL_GGUF).exists(), "llama.cpp does not serve it"
-
-
-def make_generator(kind: str, folder: Path) -> Path:
-    """A random model of that kind over the words of the lessons."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import (
-        LlamaConfig,
-        LlamaForCausalLM,
-        PreTrainedTokenizerFast,
-        T5Config,
-        T5ForConditionalGeneration,
-    )
-
-    torch.manual_seed(0)
-    said = " ".join(f"{lesson.messages[0]['content']} {lesson.reply}" for lesson in lessons())
-    split = pre_tokenizers.Whitespace()
-    words = dict.fromkeys(["<pad>", "</s>", "<unk>", *(word for word, _ in split.pre_tokenize_str(said))])
-    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, "<unk>"))
-    tokenizer.pre_tokenizer = split
-    size = {"vocab_size": len(words), "pad_token_id": 0, "eos_token_id": 1}
-    if kind == "t5":
-        small = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "dropout_rate": 0.0}
-        model: Any = T5ForConditionalGeneration(T5Config(**size, **small, decoder_start_token_id=0))
-    else:
-        small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-        model = LlamaForCausalLM(LlamaConfig(**size, **small, bos_token_id=None))
-    model.save_pretrained(folder)
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    ).save_pretrained(folder)
-    return folder
 
 
 # ---- a server elsewhere ----

