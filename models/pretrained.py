@@ -316,7 +316,7 @@ def continue_greedily(
                 raise Unwanted
             if not self.next_tokens_are_prompt:
                 self.tokens += value.tolist()
-            super().put(value)
+            super().put(value)  # type: ignore[no-untyped-call]
 
         def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
             if text:

@@ -133,8 +133,8 @@ class Writers:
         config = self.config
         if config.server:
             prices = Prices(prompt=config.prices.get("prompt", 0.0), completion=config.prices.get("completion", 0.0))
-            generator = ServedGenerator(config.server, config.model, api_key=config.api_key, prices=prices)
-            return generator, config.languages or BOTH
+            served = ServedGenerator(config.server, config.model, api_key=config.api_key, prices=prices)
+            return served, config.languages or BOTH
         folder = self.store / (self._local() or "")
         about = About.read(folder)
         generator = LocalGenerator(
