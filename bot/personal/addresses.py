@@ -10,7 +10,7 @@ from functools import lru_cache
 import regex
 
 from bot.personal import ordinary
-from bot.personal.known_names import with_capitals
+from bot.personal.known_names import is_name, with_capitals
 from bot.personal.rules import Rule, rule
 
 _PROVINCE = (
@@ -79,8 +79,6 @@ _ENGLISH_STREET = (
     rf"|(?:(?=\d\d)|{_AT}){_ENGLISH_HOUSES} (?:(?:{_WORD}|{_SMALL}) ){{1,4}}?{_LONG_SUFFIX}"
     rf"|{_AT}\d{{1,3}} The \p{{Lu}}\p{{Ll}}+"
     rf"|{_ENGLISH_HOUSES} (?:{_NOT_LEADING}\p{{Ll}}+ ){{1,2}}(?:street|road|avenue|drive|lane|boulevard)\b"
-    # without capitals, where nothing goes on that a number of things could be
-    rf"|{_ENGLISH_HOUSES} (?:{_NOT_LEADING}[\p{{Ll}}'’]+ ){{1,3}}{_LOWER_SUFFIX}(?=\.?(?:[,;:?!\n]|\. |$|\.$| {_UNIT}))"
 )
 _STREET_FIRST_WORD = (
     r"(?:[Rr]ue|[Vv]ia|[Vv]iale|[Cc]alle|[Rr]ua|[Aa]venida|[Aa]venue|Av|[Pp]iazza|[Pp]laza|[Ss]trada"
@@ -95,7 +93,7 @@ _STREET_FIRST = (
 )
 # What words for streets end with, and such words behind a name.
 _ENDING = (
-    r"(?:straße|strasse|str\.|gasse|weg|platz|allee|laan|straat|gatan|gata|gade|vej|veien|vegen|vägen|stien|braut|brautin"
+    r"(?:straße|strasse|str\.|gasse|weg|platz|allee|laan|straat|gatan|gata|gade|vegur|stígur|torget|gränd|stigen|plass|singel|steeg|puiestee|chaussee|zeile|pfad|körút|vej|veien|vegen|vägen|stien|braut|brautin"
     r"|stræti|plads|torv|dijk|gracht|plein|kade|ufer|damm|graben|katu|kuja|polku|tie|sk[áé]|ck[áé]|ského|ckého|utca|utcája"
     r"|ulica)"
 )
@@ -104,13 +102,13 @@ _STREET_BEHIND = r"(?:[Ss]tr(?:aße|asse|\.|aat)|[Gg]ate|[Uu]tca|[Tt]ér|[Kk]ör
 _GERMAN_PREPOSITION = r"(?:(?:A[mn]|Auf|Hinter|In|Unter|Vor) de[mnr]|Am|Beim|Im|Zu[mr])"
 _STREET_WITH_PREPOSITION = rf"{_GERMAN_PREPOSITION} (?=\p{{L}}{{4}}){_WORD}(?: {_WORD})?"
 _OTHER_STREET = (
-    rf"(?:{_HOUSES} )?\p{{Lu}}[\p{{L}}\-]*{_ENDING} {_HOUSE_BEHIND}"
+    rf"(?:{_HOUSES} )?\p{{Lu}}[\p{{L}}\-]*(?:{_ENDING}|-Str\.|-Straße|-Platz|-Allee|-Weg|-Ring|-Ufer) {_HOUSE_BEHIND}"
     rf"|(?:{_HOUSES} )?{_WORD}(?: {_WORD})? {_STREET_BEHIND} {_HOUSE_BEHIND}\.?"
     rf"|(?:{_HOUSES} )?{_STREET_FIRST} (?:# ?)?{_HOUSE_BEHIND}|{_HOUSES}(?: bis| ter)?,? {_STREET_FIRST}"
     rf"|{_STREET_WITH_PREPOSITION} {_HOUSE_BEHIND}"
 )
 _SOME_OTHER_STREET = (
-    rf" \d(?<=(?:{_ENDING}|{_STREET_BEHIND}) \d)",
+    rf" \d(?<=(?:{_ENDING}|{_STREET_BEHIND}|-[PAWRU]\p{{Ll}}+) \d)",
     rf" (?<=\b{_STREET_FIRST_WORD} )",
     r"(?:A[mn]|Auf|Beim|Hinter|I[mn]|Unter|Vor|Zu[mr]) (?:de[mnr] )?\p{Lu}\p{Ll}{3}",
 )
@@ -159,6 +157,8 @@ _CUE = (
 )
 _CUED_STREET = rf"(?:{_NUMBERED_STREET}|{_HOUSES}(?: {_PLAIN_WORD}){{1,5}}|{_WORDS} \d{{1,5}}[a-z]?)"
 _BARE_STREET = rf"(?<![\p{{L}}\d.\-]|\d,)(?:(?:{_UNIT}) )?(?=\d\d){_NUMBERED_STREET}(?=[ ]*(?:[,.?!\n]|{_UNIT})|$)"
+# Behind a name or a number of somebody's, in the same line or the next: Anna Weber, Arenales 946.
+_STREET_OF_SOMEBODY = rf"(?<=\ufffc[ ]?[,\n][ >]?)(?P<it>{_WORDS} \d{{1,4}}[a-z]?(?=[,.\n]|$){_TAIL})"
 _STREET_WORD = rf"(?:{_WORD}|{_SMALL}|\d{{1,5}}\.?)"
 # A flat's number says that what stands before it is a street, whatever the language.
 _STREET_OF_UNIT = (
@@ -171,6 +171,11 @@ _UNIT_NUMBER = r"(?i)(?:apt|suite|flat|unit)\b\.? ?\d"
 _LOWER_WORD = r"(?!(?:and|for|in|with|of|the|to|my|is|or|from|on|at)\b)[\p{L}\d][\p{L}\p{M}\d'’.\-]*"
 _LOWER_STREET_OF_UNIT = (
     rf"(?<![\p{{L}}\d.\-]|\d,)\d{{2,5}}(?: {_LOWER_WORD}){{1,6}}[ ,\n>]{{1,6}}(?:apt|suite|flat|unit)\b\.? ?\d+[a-z]?"
+)
+# Where nothing goes on that a number of things could be.
+_LOWER_STREET = (
+    rf"(?<![\p{{L}}\d.\-]|\d,)(?:{_UNIT}[ ,]{{1,2}})?{_ENGLISH_HOUSES} (?:{_NOT_LEADING}[\p{{Ll}}\d'’]+\.? ){{1,3}}"
+    rf"{_LOWER_SUFFIX}(?=\.?(?:[,;:?!\n]|\. |$|\.$| (?:{_UNIT}|and|in|is|please|instead|or|not)\b))"
 )
 _LOWER_TAIL = (
     r"(?:[ ]?[,\n][ \n>]{0,4}\p{L}[\p{L}\p{M}'’\-]+(?: [\p{L}\p{M}'’\-]+){0,3}(?: \d{3,6})?(?=[,.?!\n]|$)){0,3}"
@@ -197,13 +202,23 @@ _PLACE_CUE = (
     r"(?i:\b(?:to|lives?|living|address|office|home|house|flat|driver|is|street|new one|now)(?:,|:| is| at| to)? )"
 )
 _CLEAR_PLACE_CUE = r"(?i:\b(?:at|near|outside|between|from|in|on|behind|opposite) )"
-_LOWER_FIRST_WORD = (
-    r"\b(?:rue|calle|rua|rúa|avenida|avda|viale|piazza|piazzetta|corso|praça|travessa|strada|paseo|ulica|ul\.|trg|unter den)[. ]"
-)
+_LOWER_FIRST_WORD = r"\b(?:rue|calle|rua|rúa|avenida|avda|viale|piazza|piazzetta|corso|praça|travessa|strada|paseo|ulica|ul\.|trg|unter den)[. ]"
 _LOWER_STREET_FIRST = (
-    rf"(?<!\p{{L}})(?:{_HOUSES} )?{_LOWER_FIRST_WORD} ?(?:[\p{{Ll}}'’]+ ){{1,5}}?{_HOUSE_BEHIND}(?!\d)"
-    rf"|(?<![\p{{L}}\d.\-]){_HOUSES},? {_LOWER_FIRST_WORD} ?(?:[\p{{Ll}}'’]+ ?){{1,4}}(?=[,\n.?!]|$)"
+    rf"(?:(?<!\p{{L}})(?:{_HOUSES} )?{_LOWER_FIRST_WORD} ?(?:[\p{{Ll}}'’]+ ){{1,5}}?{_HOUSE_BEHIND}(?!\d)"
+    rf"|(?<![\p{{L}}\d.\-]){_HOUSES},? {_LOWER_FIRST_WORD} ?(?:[\p{{Ll}}'’]+ ?){{1,4}}(?=[,\n.?!]|$))"
 )
+# Named after a person, such a street needs no number; the first are hardly ever surnames.
+_PERSONS_STREET = (
+    r"(?:Alley|Avenue|Boulevard|Bypass|Causeway|Crescent|Crossing|Drive|Expressway|Freeway|Gateway|Highway|Loop|Motorway|Mews"
+    r"|Parkway|Road|Route|Square|Trail|Turnpike)\b"
+)
+# No hotel's, restaurant's or town's words: Lodge, Garden, Plaza, Park, Springs.
+_PERSONS_PLACE = (
+    rf"(?:{_PERSONS_STREET}|(?:Bend|Bluffs?|Cliffs?|Close|Court|Coves?|Crossroad|Curve|Dale|Divide|Forges?|Glens?|Hollow"
+    r"|Junctions?|Knolls?|Lane|Overpass|Path|Pike|Quay|Ridges?|Row|Spurs?|Squares|Streets?|Terrace|Trace|Underpass|Viaduct"
+    r"|Walk|Way)\b)"
+)
+_STANDS_AT = r"(?i:\b(?:at|on|in|near|outside|opposite|behind|along|down|from|of|is|between|place) )"
 _CLAUSE_ENDS = (
     r"[.,?!;:)\n]|$| (?:and|in|is|please|or|for|not|instead|today|tomorrow|by|before|because|but|so|if|thanks)\b"
 )
@@ -229,9 +244,15 @@ def _is_street(match: regex.Match[str]) -> bool:
     )
 
 
+def _is_named_after_a_person(match: regex.Match[str]) -> bool:
+    *words, _ = match["it"].split()
+    return all(is_name(word) for word in words)
+
+
 _LOWER_RULES = (
     rule("address", rf"{_LOWER_STREET_OF_UNIT}{_LOWER_TAIL}", needs=_UNIT_NUMBER),
     rule("address", rf"{_LOWER_STREET_FIRST}{_LOWER_TAIL}", needs=_LOWER_FIRST_WORD),
+    rule("address", rf"{_LOWER_STREET}{_LOWER_TAIL}", needs=rf" {_LOWER_SUFFIX}"),
 )
 _RULES = (
     rule(
@@ -261,11 +282,17 @@ _RULES = (
     rule("address", rf"{_CUE}(?P<it>{_UNNUMBERED_STREET}{_TAIL})", needs=_ANY_SUFFIX),
     rule("address", rf"{_STREET_CUE}(?P<it>{_UNNUMBERED_STREET})", needs=_ANY_SUFFIX),
     rule("address", rf"{_STREET_CUE}(?P<it>{_STREET_FIRST})", needs=rf" (?<=\b{_STREET_FIRST_WORD} )"),
+    rule(
+        "address",
+        rf"(?<![\p{{L}}\d\-])(?P<it>{_WORD}(?: {_WORD})? {_PERSONS_STREET})|{_STANDS_AT}(?P<it>{_WORD} {_PERSONS_PLACE})",
+        _is_named_after_a_person,
+        needs=rf" (?=\p{{Lu}}){_PERSONS_PLACE}",
+    ),
     rule("address", rf"{_STREET_AND_TOWN}", _is_street, needs=r"\d[ ,\n]"),
     rule("address", rf"{_PLACE_CUE}(?P<it>{_NUMBERED_WORDS}{_TAIL})(?={_CLAUSE_ENDS})", _is_street, needs=r" \d"),
     rule("address", rf"{_BARE_STREET}{_TAIL}", needs=r"\d"),
+    rule("address", _STREET_OF_SOMEBODY, _is_street, needs="\ufffc"),
 )
-
 
 
 _STREET_WORD_ALONE = regex.compile(

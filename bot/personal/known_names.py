@@ -38,6 +38,14 @@ _LOWER_PAIR = regex.compile(
     r"(?:(?P<initial>\p{L})\.? )?(?P<surname>\p{Ll}[\p{L}\p{M}\-]{3,}+)(?![\p{L}\p{N}@_]))"
 )
 # Endings of surnames that few other words have.
+# Given names that almost never stand for one where there are no capitals.
+_NEVER_GIVEN = frozenset(
+    """
+    a all any are be but can dear do for from go had has have her hi his how i if in is it just me may more much my new no
+    not now of on one or our out see she so some sun that the their them then there these they this to too us was way we
+    well were what when where which who why will with yes you your
+""".split()
+)
 _SURNAME_SHAPE = regex.compile(
     r"\p{L}{3,}(?:ova|eva|yev|iev|aev|nov|kov|rov|lov|mov|sky|skyi|ski|ska|cki|cka|vic|vich|evic|ovic|jic|enko|chuk|yuk|sson"
     r"|ssen|dottir|dsen|rsen|nsen|lsen|tsen|ksen|gsen|dze|shvili|oglu|opoulos|akis|idis|escu|eanu|stein|mann|strom"
@@ -56,10 +64,24 @@ _PERSON_VERB = regex.compile(
     r"|never|himself|herself|who)\b"
 )
 _SENTENCE_START = regex.compile(r"(?:^|[.!?…\n][\"”)]?)[ ]*$")
-_CLEAR_BEFORE = regex.compile(rf"\b(?:by|{_SAYS}|named|with|producer|singer|player|actor|actress|author|director)[ ]$")
-_CLEAR_AFTER = regex.compile(rf",? (?:{_SAYS}|began|lives|lived|thinks|thought|had|wants|wanted|never|from)\b")
-_DOES_ALONE = regex.compile(r" (?:began|thinks|had given|lives (?:at|in|on)|says|said)\b")
-_SAYS_BEFORE = regex.compile(r"\b(?:says?|said|named|called) $")
+_CLEAR_BEFORE = regex.compile(
+    rf"\b(?:by|{_SAYS}|named|with|producer|singer|player|actor|actress|author|director|ask|asking|tell|telling|met|meet|thank"
+    r"|behalf of|signed for by|was it|who is|boss|manager|colleague|friend|neighbou?r|assistant|teacher|doctor|nurse|courier"
+    r"|driver|wife|husband|son|daughter|mother|father|brother|sister|partner|writing for)[ ]$",
+    regex.IGNORECASE,
+)
+_CLEAR_AFTER = regex.compile(
+    rf",? (?:{_SAYS}|began|lives|lived|thinks|thought|had|wants|wanted|never|from|ordered|bought|paid|signed|called|gave"
+    r"|sent|picked|received|refused|helped|is my|is our|was my|was born|and I|who|himself|herself|still works?|works?"
+    r"|worked)\b|['’]s (?:address|phone|number|e-?mail|account|card|order|parcel|password|house|flat|birthday|name)\b"
+)
+_DOES_ALONE = regex.compile(
+    r" (?:began|thinks|had given|lives (?:at|in|on)|says|said|was born|grew up|himself|herself|is (?:married|pregnant))\b"
+)
+_SAYS_BEFORE = regex.compile(
+    r"\b(?:says?|said|named|called|asked|told|[Tt]ell"
+    r"|(?:my|his|her|our) (?:boss|manager|colleague|friend|neighbou?r|wife|husband|son|daughter|partner)) $"
+)
 _SPEAKER = regex.compile(r":[ ]?[\"“]")
 _THING_BEFORE = regex.compile(
     r"\b(?:the|an?|this|that|your|our|my|each|every|any|these|those|new|st\.?|saint|san|santa|los|las|el|fort|port"
@@ -78,12 +100,21 @@ _HAN = "\u2e80"
 _CAPITAL = regex.compile(r"\p{Lu}\p{L}")
 _LOWER_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}'’@_])\p{Ll}[\p{L}\p{M}]+(?![@_])")
 _SHORTENED = regex.compile(r"\p{L}+['’](?:ve|ll|d|re|m|t|s)", regex.IGNORECASE)
+_LIST = regex.compile(
+    rf"(?<![\p{{L}}\p{{N}}@#_/&.\-])(?<!\p{{Lu}}[\p{{L}}'’\-]{{0,12}} ){_WORD}(?:, {_WORD})*,? and {_WORD}(?!\.? ?[\p{{Lu}}\d])"
+)
 _MODEL_AFTER = regex.compile(r"[ \-]?\d|[ ][\p{Lu}\d]*\d")
 
 
 # The languages of Faker that are written in Latin letters, Chinese and others by their transcriptions.
 _LATIN = "az cs da de en es et fi fr ga ha hr hu id ig is it lt lv nl no pl pt ro sk sl sv sw tr tw uz vi yo zh zu"
 _LANGUAGES = frozenset(_LATIN.split())
+
+
+_CALENDAR = frozenset(
+    "monday tuesday wednesday thursday friday saturday sunday january february march july september october november"
+    " december".split()
+)
 
 
 class _Names(NamedTuple):
@@ -148,7 +179,7 @@ def _sort(word: str) -> _Sort:
     if word[0].islower():
         return "particle"
     names, folded = _names(), _folded(word)
-    if folded in ordinary.MAKERS or folded in ordinary.NO_PERSON_BEFORE:
+    if folded in _CALENDAR or folded in ordinary.MAKERS or folded in ordinary.NO_PERSON_BEFORE:
         return "other"
     if folded in ordinary.PLACES:
         return "either"
@@ -160,6 +191,11 @@ def _sort(word: str) -> _Sort:
     return "surname" if is_surname or _is_surname_shaped(folded) or _SLAVIC.search(word) else "unknown"
 
 
+def is_name(word: str) -> bool:
+    """Whether a word with a capital is a name, and no everyday word or place besides."""
+    return _sort(word) in ("given", "surname")
+
+
 def _is_surname_shaped(folded: str) -> bool:
     halves = folded.split("-")
     return _SURNAME_SHAPE.fullmatch(halves[-1]) is not None or (
@@ -169,9 +205,33 @@ def _is_surname_shaped(folded: str) -> bool:
 
 def _find(text: str) -> Iterator[Span]:
     text = with_capitals(text, _GIVEN)
+    listed = list(_listed_together(text))
     for words in _CHAIN.finditer(text):
-        tokens = [_token(part) for part in _PART.finditer(text, *words.span())]
-        yield from _in_chain(text, tokens)
+        if any(start <= words.start() < end for start, end in listed):
+            yield from (span for span in listed if words.start() <= span[0] < words.end())
+        else:
+            tokens = [_token(part) for part in _PART.finditer(text, *words.span())]
+            yield from _in_chain(text, tokens)
+
+
+def _listed_together(text: str) -> Iterator[Span]:
+    """Names of one word each, A, B and C, that are told by one of them; their companies are told by what follows."""
+    if " and " not in text:
+        return
+    for words in _LIST.finditer(text):
+        before = text[max(0, words.start() - 24) : words.start()]
+        spans = [part.span() for part in _PART.finditer(text, *words.span())]
+        sorts = [_sort(text[start:end]) for start, end in spans]
+        is_of_persons = any(sort in ("given", "surname") for sort in sorts) and "other" not in sorts
+        if is_of_persons and not _THING_BEFORE.search(before) and not _PLACE_BEFORE.search(before):
+            yield from (
+                span for span, sort in zip(spans, sorts, strict=True) if sort != "either" or _may_be_listed(text, span)
+            )
+
+
+def _may_be_listed(text: str, span: Span) -> bool:
+    word = _folded(text[slice(*span)])
+    return word in _names().surnames and word not in ordinary.PLACES
 
 
 def _token(part: regex.Match[str]) -> _Token:
@@ -269,23 +329,41 @@ def _first(text: str, run: Sequence[_Token], words: Sequence[_Token]) -> _Token 
     if one.sort == other.sort == "unknown" and _OF_PERSONS.search(text, one.end, other.start):
         return one
     is_clear = _CLEAR_BEFORE.search(before) or _CLEAR_AFTER.match(text, other.end)
+    if one.sort == other.sort == "either":
+        is_full = _may_be_given(one.text) and _folded(other.text) in _names().surnames
+        return one if is_clear and is_full and not _THING_BEFORE.search(before) else None
     all_unknown = all(word.sort in ("unknown", "surname") for word in words)
     return words[0] if is_clear and all_unknown and not _THING_BEFORE.search(before) else None
 
 
 def _find_lower(text: str) -> Iterator[Span]:
     """A given name and a surname without capitals."""
-    names, end = _names(), 0
+    end = 0
     for pair in _LOWER_PAIR.finditer(text):
-        one, other = _folded(pair["given"]), _folded(pair["surname"])
-        if pair.start() < end or one not in names.given or one in names.everyday or one in ordinary.PLACES:
-            continue
-        is_surname = other in names.surnames or _is_surname_shaped(other) or pair["initial"] not in (None, "a", "i")
-        if is_surname and not (
-            other in names.everyday or other in ordinary.NO_PERSON_BEFORE or other in ordinary.MAKERS
-        ):
+        if pair.start() >= end and _are_names(pair):
             end = pair.end("surname")
             yield pair.start(), end
+
+
+def _are_names(pair: regex.Match[str]) -> bool:
+    """Whether the first is a given name, and the second by a list, its shape, its accents or what it does a surname.
+
+    One of the two may be an everyday word as well, if the other is surely a name.
+    """
+    names = _names()
+    one, other = _folded(pair["given"]), _folded(pair["surname"])
+    is_listed = other in names.surnames or _is_surname_shaped(other) or not pair["surname"].isascii()
+    if one not in names.given or other in _CALENDAR:
+        return False
+    if other in names.everyday or other in ordinary.NO_PERSON_BEFORE or other in ordinary.MAKERS:
+        return False
+    if one in ordinary.PLACES or one in names.everyday:
+        return is_listed and one not in _NEVER_GIVEN and other not in ordinary.PLACES and other not in names.given
+    return (
+        is_listed
+        or pair["initial"] not in (None, "a", "i")
+        or (not other.endswith("ly") and _CLEAR_AFTER.match(pair.string, pair.end("surname")) is not None)
+    )
 
 
 def again(found: Iterable[str]) -> Rule:
