@@ -39,7 +39,7 @@ _NO_PLACE = (
     r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\b)"
 )
 _WORD = rf"{_NO_PLACE}\p{{Lu}}[\p{{L}}\p{{M}}'’.\-]*+(?!\d)"
-# Such words without a capital; hard drive, credit card place, by the way: those that are mostly something else are left out.
+# Such words without a capital, but none that is mostly something else: a hard drive, in place, by the way.
 _LOWER_SUFFIX = (
     r"(?:st|rd|ave|av|blvd|ln|dr|ct|pkwy|hwy|sq|parkway|highway|terrace|crescent|grove|mews|square|court|gardens|close"
     r"|hollow|heights|parade|rise|quay|wharf|turnpike|plaza)\b"
@@ -67,7 +67,10 @@ _LONG_SUFFIX = (
     r"|Stravenue|Stream|Streets|Summit|Trace|Track|Trafficway|Tunnel|Turnpike|Underpass|Unions?|Valleys?|Viaduct|Views?"
     r"|Villages?|Ville|Vista|Walks?|Wells?|Wharf)\b"
 )
-_NOT_LEADING = r"(?!(?:the|a|an|on|down|in|my|this|your|of|off|to|for|and|at|all|more|last|days?|weeks?|items?)\b)"
+_NOT_LEADING = (
+    r"(?!(?:[gtm]b|usb|hard|flash|external|internal"
+    r"|the|a|an|on|down|in|my|this|your|of|off|to|for|and|at|all|more|last|days?|weeks?|items?)\b)"
+)
 _HOUSES = rf"{_NUMBER}(?: \d{{1,5}})?"
 # 12-14, 4/22, 17½; and a number behind a street's name: 5a, 12/A, 12-14.
 _ENGLISH_HOUSES = rf"{_NUMBER}(?: ?[\-–/&] ?\d{{1,4}}[A-Za-z]?| 1/2| ?½)?(?: \d{{1,5}})?,?"
@@ -202,7 +205,10 @@ _PLACE_CUE = (
     r"(?i:\b(?:to|lives?|living|address|office|home|house|flat|driver|is|street|new one|now)(?:,|:| is| at| to)? )"
 )
 _CLEAR_PLACE_CUE = r"(?i:\b(?:at|near|outside|between|from|in|on|behind|opposite) )"
-_LOWER_FIRST_WORD = r"\b(?:rue|calle|rua|rúa|avenida|avda|viale|piazza|piazzetta|corso|praça|travessa|strada|paseo|ulica|ul\.|trg|unter den)[. ]"
+_LOWER_FIRST_WORD = (
+    r"\b(?:rue|calle|rua|rúa|avenida|avda|viale|piazza|piazzetta|corso|praça|travessa"
+    r"|strada|paseo|ulica|ul\.|trg|unter den)[. ]"
+)
 _LOWER_STREET_FIRST = (
     rf"(?:(?<!\p{{L}})(?:{_HOUSES} )?{_LOWER_FIRST_WORD} ?(?:[\p{{Ll}}'’]+ ){{1,5}}?{_HOUSE_BEHIND}(?!\d)"
     rf"|(?<![\p{{L}}\d.\-]){_HOUSES},? {_LOWER_FIRST_WORD} ?(?:[\p{{Ll}}'’]+ ?){{1,4}}(?=[,\n.?!]|$))"
@@ -218,7 +224,10 @@ _PERSONS_PLACE = (
     r"|Junctions?|Knolls?|Lane|Overpass|Path|Pike|Quay|Ridges?|Row|Spurs?|Squares|Streets?|Terrace|Trace|Underpass|Viaduct"
     r"|Walk|Way)\b)"
 )
-_STANDS_AT = r"(?i:\b(?:at|on|in|near|outside|opposite|behind|along|down|from|of|is|between|place) )"
+_THING_BEFORE = regex.compile(r"\b(?:the|an?|this|that|your|our|my) $", regex.IGNORECASE)
+_STANDS_AT = regex.compile(
+    r"\b(?:at|on|in|near|outside|opposite|behind|along|down|from|of|is|between|place) $", regex.IGNORECASE
+)
 _CLAUSE_ENDS = (
     r"[.,?!;:)\n]|$| (?:and|in|is|please|or|for|not|instead|today|tomorrow|by|before|because|but|so|if|thanks)\b"
 )
@@ -246,7 +255,12 @@ def _is_street(match: regex.Match[str]) -> bool:
 
 def _is_named_after_a_person(match: regex.Match[str]) -> bool:
     *words, _ = match["it"].split()
-    return all(is_name(word) for word in words)
+    before = match.string[max(0, match.start() - 12) : match.start()]
+    if _THING_BEFORE.search(before):
+        return False
+    return (match["street"] is not None or _STANDS_AT.search(before) is not None) and all(
+        is_name(word) for word in words
+    )
 
 
 _LOWER_RULES = (
@@ -284,7 +298,8 @@ _RULES = (
     rule("address", rf"{_STREET_CUE}(?P<it>{_STREET_FIRST})", needs=rf" (?<=\b{_STREET_FIRST_WORD} )"),
     rule(
         "address",
-        rf"(?<![\p{{L}}\d\-])(?P<it>{_WORD}(?: {_WORD})? {_PERSONS_STREET})|{_STANDS_AT}(?P<it>{_WORD} {_PERSONS_PLACE})",
+        rf"(?<![\p{{L}}\d\-])(?P<it>\p{{Lu}}\p{{L}}+ (?:\p{{Lu}}\p{{L}}+ )?"
+        rf"(?:(?P<street>{_PERSONS_STREET})|{_PERSONS_PLACE}))",
         _is_named_after_a_person,
         needs=rf" (?=\p{{Lu}}){_PERSONS_PLACE}",
     ),
@@ -298,7 +313,7 @@ _RULES = (
 _STREET_WORD_ALONE = regex.compile(
     # as well, 500 points, two usb ports
     r"(?<![\p{L}\d'’])(?!(?:bottom|centers?|common|corners?|course|extensions?|fall|pass|points?|ports?|reach|rise|springs?"
-    rf"|trace|track|views?|wells?)\b)(?:{_LONG_SUFFIX}|{_STREET_FIRST_WORD})(?![\p{{L}}'’])",
+    rf"|trace|track|views?|wells?)\b)(?:{_LONG_SUFFIX}|{_PERSONS_STREET}|{_STREET_FIRST_WORD})(?![\p{{L}}'’])",
     regex.IGNORECASE,
 )
 

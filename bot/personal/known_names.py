@@ -38,14 +38,6 @@ _LOWER_PAIR = regex.compile(
     r"(?:(?P<initial>\p{L})\.? )?(?P<surname>\p{Ll}[\p{L}\p{M}\-]{3,}+)(?![\p{L}\p{N}@_]))"
 )
 # Endings of surnames that few other words have.
-# Given names that almost never stand for one where there are no capitals.
-_NEVER_GIVEN = frozenset(
-    """
-    a all any are be but can dear do for from go had has have her hi his how i if in is it just me may more much my new no
-    not now of on one or our out see she so some sun that the their them then there these they this to too us was way we
-    well were what when where which who why will with yes you your
-""".split()
-)
 _SURNAME_SHAPE = regex.compile(
     r"\p{L}{3,}(?:ova|eva|yev|iev|aev|nov|kov|rov|lov|mov|sky|skyi|ski|ska|cki|cka|vic|vich|evic|ovic|jic|enko|chuk|yuk|sson"
     r"|ssen|dottir|dsen|rsen|nsen|lsen|tsen|ksen|gsen|dze|shvili|oglu|opoulos|akis|idis|escu|eanu|stein|mann|strom"
@@ -65,18 +57,21 @@ _PERSON_VERB = regex.compile(
 )
 _SENTENCE_START = regex.compile(r"(?:^|[.!?…\n][\"”)]?)[ ]*$")
 _CLEAR_BEFORE = regex.compile(
-    rf"\b(?:by|{_SAYS}|named|with|producer|singer|player|actor|actress|author|director|ask|asking|tell|telling|met|meet|thank"
-    r"|behalf of|signed for by|was it|who is|boss|manager|colleague|friend|neighbou?r|assistant|teacher|doctor|nurse|courier"
-    r"|driver|wife|husband|son|daughter|mother|father|brother|sister|partner|writing for)[ ]$",
+    rf"\b(?:by|{_SAYS}|named|with|producer|singer|player|actor|actress|author|director"
+    r"|ask|asking|tell|telling|met|meet|thank|behalf of|signed for by|was it|who is|boss|manager|colleague|friend"
+    r"|neighbou?r|assistant|teacher|doctor|nurse|courier|driver|wife|husband|son|daughter|mother|father|brother"
+    r"|sister|partner|writing for)[ ]$",
     regex.IGNORECASE,
 )
 _CLEAR_AFTER = regex.compile(
-    rf",? (?:{_SAYS}|began|lives|lived|thinks|thought|had|wants|wanted|never|from|ordered|bought|paid|signed|called|gave"
-    r"|sent|picked|received|refused|helped|is my|is our|was my|was born|and I|who|himself|herself|still works?|works?"
-    r"|worked)\b|['’]s (?:address|phone|number|e-?mail|account|card|order|parcel|password|house|flat|birthday|name)\b"
+    rf",? (?:{_SAYS}|began|lives|lived|thinks|thought|had|wants|wanted|never|from|ordered|bought|paid|signed|called"
+    r"|gave|sent|picked|received|refused|helped|is my|is our|was my|was born|and I|who|himself|herself"
+    r"|still works?|works?|worked)\b"
+    r"|['’]s (?:address|phone|number|e-?mail|account|card|order|parcel|password|house|flat|birthday|name)\b"
 )
 _DOES_ALONE = regex.compile(
-    r" (?:began|thinks|had given|lives (?:at|in|on)|says|said|was born|grew up|himself|herself|is (?:married|pregnant))\b"
+    r" (?:began|thinks|had given|lives (?:at|in|on)|says|said|was born|grew up|himself|herself"
+    r"|is (?:married|pregnant))\b"
 )
 _SAYS_BEFORE = regex.compile(
     r"\b(?:says?|said|named|called|asked|told|[Tt]ell"
@@ -101,7 +96,8 @@ _CAPITAL = regex.compile(r"\p{Lu}\p{L}")
 _LOWER_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}'’@_])\p{Ll}[\p{L}\p{M}]+(?![@_])")
 _SHORTENED = regex.compile(r"\p{L}+['’](?:ve|ll|d|re|m|t|s)", regex.IGNORECASE)
 _LIST = regex.compile(
-    rf"(?<![\p{{L}}\p{{N}}@#_/&.\-])(?<!\p{{Lu}}[\p{{L}}'’\-]{{0,12}} ){_WORD}(?:, {_WORD})*,? and {_WORD}(?!\.? ?[\p{{Lu}}\d])"
+    rf"(?<![\p{{L}}\p{{N}}@#_/&.\-])(?<!\p{{Lu}}[\p{{L}}'’\-]{{0,12}} )"
+    rf"{_WORD}(?:, {_WORD})*,? and {_WORD}(?!\.? ?[\p{{Lu}}\d])"
 )
 _MODEL_AFTER = regex.compile(r"[ \-]?\d|[ ][\p{Lu}\d]*\d")
 
@@ -109,12 +105,6 @@ _MODEL_AFTER = regex.compile(r"[ \-]?\d|[ ][\p{Lu}\d]*\d")
 # The languages of Faker that are written in Latin letters, Chinese and others by their transcriptions.
 _LATIN = "az cs da de en es et fi fr ga ha hr hu id ig is it lt lv nl no pl pt ro sk sl sv sw tr tw uz vi yo zh zu"
 _LANGUAGES = frozenset(_LATIN.split())
-
-
-_CALENDAR = frozenset(
-    "monday tuesday wednesday thursday friday saturday sunday january february march july september october november"
-    " december".split()
-)
 
 
 class _Names(NamedTuple):
@@ -179,7 +169,7 @@ def _sort(word: str) -> _Sort:
     if word[0].islower():
         return "particle"
     names, folded = _names(), _folded(word)
-    if folded in _CALENDAR or folded in ordinary.MAKERS or folded in ordinary.NO_PERSON_BEFORE:
+    if folded in ordinary.CALENDAR or folded in ordinary.MAKERS or folded in ordinary.NO_PERSON_BEFORE:
         return "other"
     if folded in ordinary.PLACES:
         return "either"
@@ -353,12 +343,14 @@ def _are_names(pair: regex.Match[str]) -> bool:
     names = _names()
     one, other = _folded(pair["given"]), _folded(pair["surname"])
     is_listed = other in names.surnames or _is_surname_shaped(other) or not pair["surname"].isascii()
-    if one not in names.given or other in _CALENDAR:
+    if one not in names.given or other in ordinary.CALENDAR:
         return False
     if other in names.everyday or other in ordinary.NO_PERSON_BEFORE or other in ordinary.MAKERS:
         return False
     if one in ordinary.PLACES or one in names.everyday:
-        return is_listed and one not in _NEVER_GIVEN and other not in ordinary.PLACES and other not in names.given
+        return (
+            is_listed and one not in ordinary.NEVER_GIVEN and other not in ordinary.PLACES and other not in names.given
+        )
     return (
         is_listed
         or pair["initial"] not in (None, "a", "i")
