@@ -56,10 +56,27 @@ _PERSON_VERB = regex.compile(
     r"|never|himself|herself|who)\b"
 )
 _SENTENCE_START = regex.compile(r"(?:^|[.!?…\n][\"”)]?)[ ]*$")
-_CLEAR_BEFORE = regex.compile(rf"\b(?:by|{_SAYS}|named|with|producer|singer|player|actor|actress|author|director)[ ]$")
-_CLEAR_AFTER = regex.compile(rf",? (?:{_SAYS}|began|lives|lived|thinks|thought|had|wants|wanted|never|from)\b")
-_DOES_ALONE = regex.compile(r" (?:began|thinks|had given|lives (?:at|in|on)|says|said)\b")
-_SAYS_BEFORE = regex.compile(r"\b(?:says?|said|named|called) $")
+_CLEAR_BEFORE = regex.compile(
+    rf"\b(?:by|{_SAYS}|named|with|producer|singer|player|actor|actress|author|director"
+    r"|ask|asking|tell|telling|met|meet|thank|behalf of|signed for by|was it|who is|boss|manager|colleague|friend"
+    r"|neighbou?r|assistant|teacher|doctor|nurse|courier|driver|wife|husband|son|daughter|mother|father|brother"
+    r"|sister|partner|writing for)[ ]$",
+    regex.IGNORECASE,
+)
+_CLEAR_AFTER = regex.compile(
+    rf",? (?:{_SAYS}|began|lives|lived|thinks|thought|had|wants|wanted|never|from|ordered|bought|paid|signed|called"
+    r"|gave|sent|picked|received|refused|helped|is my|is our|was my|was born|and I|who|himself|herself"
+    r"|still works?|works?|worked)\b"
+    r"|['’]s (?:address|phone|number|e-?mail|account|card|order|parcel|password|house|flat|birthday|name)\b"
+)
+_DOES_ALONE = regex.compile(
+    r" (?:began|thinks|had given|lives (?:at|in|on)|says|said|was born|grew up|himself|herself"
+    r"|is (?:married|pregnant))\b"
+)
+_SAYS_BEFORE = regex.compile(
+    r"\b(?:says?|said|named|called|asked|told|[Tt]ell"
+    r"|(?:my|his|her|our) (?:boss|manager|colleague|friend|neighbou?r|wife|husband|son|daughter|partner)) $"
+)
 _SPEAKER = regex.compile(r":[ ]?[\"“]")
 _THING_BEFORE = regex.compile(
     r"\b(?:the|an?|this|that|your|our|my|each|every|any|these|those|new|st\.?|saint|san|santa|los|las|el|fort|port"
@@ -78,6 +95,10 @@ _HAN = "\u2e80"
 _CAPITAL = regex.compile(r"\p{Lu}\p{L}")
 _LOWER_WORD = regex.compile(r"(?<![\p{L}\p{M}\p{N}'’@_])\p{Ll}[\p{L}\p{M}]+(?![@_])")
 _SHORTENED = regex.compile(r"\p{L}+['’](?:ve|ll|d|re|m|t|s)", regex.IGNORECASE)
+_LIST = regex.compile(
+    rf"(?<![\p{{L}}\p{{N}}@#_/&.\-])(?<!\p{{Lu}}[\p{{L}}'’\-]{{0,12}} )"
+    rf"{_WORD}(?:, {_WORD})*,? and {_WORD}(?!\.? ?[\p{{Lu}}\d])"
+)
 _MODEL_AFTER = regex.compile(r"[ \-]?\d|[ ][\p{Lu}\d]*\d")
 
 
@@ -148,7 +169,7 @@ def _sort(word: str) -> _Sort:
     if word[0].islower():
         return "particle"
     names, folded = _names(), _folded(word)
-    if folded in ordinary.MAKERS or folded in ordinary.NO_PERSON_BEFORE:
+    if folded in ordinary.CALENDAR or folded in ordinary.MAKERS or folded in ordinary.NO_PERSON_BEFORE:
         return "other"
     if folded in ordinary.PLACES:
         return "either"
@@ -160,6 +181,11 @@ def _sort(word: str) -> _Sort:
     return "surname" if is_surname or _is_surname_shaped(folded) or _SLAVIC.search(word) else "unknown"
 
 
+def is_name(word: str) -> bool:
+    """Whether a word with a capital is a name, and no everyday word or place besides."""
+    return _sort(word) in ("given", "surname")
+
+
 def _is_surname_shaped(folded: str) -> bool:
     halves = folded.split("-")
     return _SURNAME_SHAPE.fullmatch(halves[-1]) is not None or (
@@ -169,9 +195,33 @@ def _is_surname_shaped(folded: str) -> bool:
 
 def _find(text: str) -> Iterator[Span]:
     text = with_capitals(text, _GIVEN)
+    listed = list(_listed_together(text))
     for words in _CHAIN.finditer(text):
-        tokens = [_token(part) for part in _PART.finditer(text, *words.span())]
-        yield from _in_chain(text, tokens)
+        if any(start <= words.start() < end for start, end in listed):
+            yield from (span for span in listed if words.start() <= span[0] < words.end())
+        else:
+            tokens = [_token(part) for part in _PART.finditer(text, *words.span())]
+            yield from _in_chain(text, tokens)
+
+
+def _listed_together(text: str) -> Iterator[Span]:
+    """Names of one word each, A, B and C, that are told by one of them; their companies are told by what follows."""
+    if " and " not in text:
+        return
+    for words in _LIST.finditer(text):
+        before = text[max(0, words.start() - 24) : words.start()]
+        spans = [part.span() for part in _PART.finditer(text, *words.span())]
+        sorts = [_sort(text[start:end]) for start, end in spans]
+        is_of_persons = any(sort in ("given", "surname") for sort in sorts) and "other" not in sorts
+        if is_of_persons and not _THING_BEFORE.search(before) and not _PLACE_BEFORE.search(before):
+            yield from (
+                span for span, sort in zip(spans, sorts, strict=True) if sort != "either" or _may_be_listed(text, span)
+            )
+
+
+def _may_be_listed(text: str, span: Span) -> bool:
+    word = _folded(text[slice(*span)])
+    return word in _names().surnames and word not in ordinary.PLACES
 
 
 def _token(part: regex.Match[str]) -> _Token:
@@ -269,23 +319,43 @@ def _first(text: str, run: Sequence[_Token], words: Sequence[_Token]) -> _Token 
     if one.sort == other.sort == "unknown" and _OF_PERSONS.search(text, one.end, other.start):
         return one
     is_clear = _CLEAR_BEFORE.search(before) or _CLEAR_AFTER.match(text, other.end)
+    if one.sort == other.sort == "either":
+        is_full = _may_be_given(one.text) and _folded(other.text) in _names().surnames
+        return one if is_clear and is_full and not _THING_BEFORE.search(before) else None
     all_unknown = all(word.sort in ("unknown", "surname") for word in words)
     return words[0] if is_clear and all_unknown and not _THING_BEFORE.search(before) else None
 
 
 def _find_lower(text: str) -> Iterator[Span]:
     """A given name and a surname without capitals."""
-    names, end = _names(), 0
+    end = 0
     for pair in _LOWER_PAIR.finditer(text):
-        one, other = _folded(pair["given"]), _folded(pair["surname"])
-        if pair.start() < end or one not in names.given or one in names.everyday or one in ordinary.PLACES:
-            continue
-        is_surname = other in names.surnames or _is_surname_shaped(other) or pair["initial"] not in (None, "a", "i")
-        if is_surname and not (
-            other in names.everyday or other in ordinary.NO_PERSON_BEFORE or other in ordinary.MAKERS
-        ):
+        if pair.start() >= end and _are_names(pair):
             end = pair.end("surname")
             yield pair.start(), end
+
+
+def _are_names(pair: regex.Match[str]) -> bool:
+    """Whether the first is a given name, and the second by a list, its shape, its accents or what it does a surname.
+
+    One of the two may be an everyday word as well, if the other is surely a name.
+    """
+    names = _names()
+    one, other = _folded(pair["given"]), _folded(pair["surname"])
+    is_listed = other in names.surnames or _is_surname_shaped(other) or not pair["surname"].isascii()
+    if one not in names.given or other in ordinary.CALENDAR:
+        return False
+    if other in names.everyday or other in ordinary.NO_PERSON_BEFORE or other in ordinary.MAKERS:
+        return False
+    if one in ordinary.PLACES or one in names.everyday:
+        return (
+            is_listed and one not in ordinary.NEVER_GIVEN and other not in ordinary.PLACES and other not in names.given
+        )
+    return (
+        is_listed
+        or pair["initial"] not in (None, "a", "i")
+        or (not other.endswith("ly") and _CLEAR_AFTER.match(pair.string, pair.end("surname")) is not None)
+    )
 
 
 def again(found: Iterable[str]) -> Rule:

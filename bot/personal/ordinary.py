@@ -207,7 +207,21 @@ _NO_PERSON_BEFORE = """
     works yard zoo
 """
 
+# Given names too, but almost never where there are no capitals.
+_NEVER_GIVEN = """
+    a all any are be but can dear do for from go had has have her hi his how i if in is it just max me min may more much
+    my new no not now of on one or our out see she so some sun that the their them then there these they this to too us
+    was way we well were what when where which who why will with yes you your
+"""
+
+_CALENDAR = """
+    monday tuesday wednesday thursday friday saturday sunday january february march july september october november
+    december
+"""
+
 EVERYDAY = frozenset(_EVERYDAY.split())
 PLACES = frozenset(_PLACES.split())
 MAKERS = frozenset(_MAKERS.split())
 NO_PERSON_BEFORE = frozenset(_NO_PERSON_BEFORE.split())
+NEVER_GIVEN = frozenset(_NEVER_GIVEN.split())
+CALENDAR = frozenset(_CALENDAR.split())

@@ -6,7 +6,7 @@ name is told by the number beside it. No rule may match across it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -41,14 +41,19 @@ class Rule:
 
 
 def rule(
-    kind: Kind, pattern: str, holds: Callable[[regex.Match[str]], bool] | None = None, *, needs: str | None = None
+    kind: Kind,
+    pattern: str,
+    holds: Callable[[regex.Match[str]], bool] | None = None,
+    *,
+    needs: str | Sequence[str] | None = None,
 ) -> Rule:
     """A rule made of a pattern.
 
     Args:
         pattern: what it names is the group `it`, or all of the match where there is no such group.
         holds: what the pattern cannot say, such as a check digit.
-        needs: a cheap pattern without which a text is not searched.
+        needs: a cheap pattern without which a text is not searched; or several, any of which will do: each by
+            itself is found faster than all of them as one.
     """
 
     @cache
@@ -56,10 +61,10 @@ def rule(
         # At the first text: all of them together take a third of a second, which a program that redacts nothing saves.
         return regex.compile(pattern)
 
-    cheap = regex.compile(needs) if needs else None
+    cheap = [regex.compile(each) for each in ([needs] if isinstance(needs, str) else needs or ())]
 
     def find(text: str) -> Iterator[Span]:
-        if cheap is not None and not cheap.search(text):
+        if cheap and not any(each.search(text) for each in cheap):
             return
         group = "it" if "it" in compiled().groupindex else 0
         for match in compiled().finditer(text):
