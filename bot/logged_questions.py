@@ -75,7 +75,7 @@ class Learnable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Search:
+class Search:
     """The search as customers have it, and what was left out so far."""
 
     finder: Finder
@@ -114,7 +114,7 @@ async def learnable(db: Database, assistant: Assistant, finder: Finder, since: d
     logs = await db.read(lambda c: asked.logs(c, name, since))
     reviewed = await db.read(lambda c: asked.reviewed(c, name, since))
     known = {text_of(each.question) for each in training_questions(assistant, unused=True)[0]}
-    search = _Search(finder=finder, day=day)
+    search = Search(finder=finder, day=day)
     evidence = [*_reviewed(reviewed), *_chosen(logs, search), *_replied(logs, config, search)]
     questions = weigh(evidence, known, counted(assistant.root / FROM_LOGS), search)
     return Learnable(questions=questions, left_out=dict(search.left_out))
@@ -130,7 +130,7 @@ def _reviewed(questions: Iterable[ReviewedQuestion]) -> Iterator[Evidence]:
         yield Evidence(question=each.text, passages=each.passages, origin="reviewed", customer=each.customer)
 
 
-def _chosen(logs: Iterable[Log], search: _Search) -> Iterator[Evidence]:
+def _chosen(logs: Iterable[Log], search: Search) -> Iterator[Evidence]:
     for log in logs:
         for offer in offers(log.events):
             sources = {*offer.sources}
@@ -176,7 +176,7 @@ def _pressed(events: Sequence[Mapping[str, Any]], shown: set[Any]) -> Iterator[s
         yield from (str(source["source"]) for source in quoted.get("sources", ())[:1])
 
 
-def _replied(logs: Iterable[Log], config: AnswersConfig, search: _Search) -> Iterator[Evidence]:
+def _replied(logs: Iterable[Log], config: AnswersConfig, search: Search) -> Iterator[Evidence]:
     """Operators' replies that a passage says too, which is also one of those found for the question."""
     for log in logs:
         for question, replies in exchanges(log.events, config):
@@ -232,7 +232,7 @@ def _is_of(reply: str, passage: Passage, question: str) -> bool:
 
 
 def weigh(
-    evidence: Iterable[Evidence], known: set[str], counts: Mapping[str, int], search: _Search
+    evidence: Iterable[Evidence], known: set[str], counts: Mapping[str, int], search: Search
 ) -> list[LoggedQuestion]:
     """One line a question: what most customers chose, a reviewer's word before theirs, and theirs before an operator's.
 
@@ -255,7 +255,7 @@ def weigh(
     return [each for each in found if each is not None]
 
 
-def _one(group: Sequence[Evidence], given: Counter[str], search: _Search) -> LoggedQuestion | None:
+def _one(group: Sequence[Evidence], given: Counter[str], search: Search) -> LoggedQuestion | None:
     """What a group of evidence about one question comes to; `given` grows by it."""
     most = [each for each in group if each.origin == group[0].origin]
     customers = {each.passages: {one.customer for one in most if one.passages == each.passages} for each in most}
@@ -283,7 +283,7 @@ def _one(group: Sequence[Evidence], given: Counter[str], search: _Search) -> Log
     )
 
 
-def _doubts(each: Evidence, customers: int, search: _Search) -> tuple[str | None, str | None]:
+def _doubts(each: Evidence, customers: int, search: Search) -> tuple[str | None, str | None]:
     """Why it is left out, and else why a person has to decide."""
     if not customers:
         return TOO_MANY, None
@@ -296,7 +296,7 @@ def _doubts(each: Evidence, customers: int, search: _Search) -> tuple[str | None
     return None, f"one customer chose it, and the search finds {place} others nearer" if is_alone else None
 
 
-def _place(each: Evidence, search: _Search) -> int | None:
+def _place(each: Evidence, search: Search) -> int | None:
     """Where the search finds the passage: 0 is first; None: not among those that are read again."""
     found = search.nearest(redact(each.question))
     return next((place for place, passage in enumerate(found) if is_from(passage, each.passages)), None)
