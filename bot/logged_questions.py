@@ -223,7 +223,7 @@ def _is_question(event: Mapping[str, Any], config: AnswersConfig) -> bool:
 def _is_of(reply: str, passage: Passage, question: str) -> bool:
     """Whether a reply may be an example to the writer: about nobody, in the passage's language, and with no number,
     link or name that the passage lacks."""
-    is_alike = redact(reply) == reply and identify_language(reply) == passage.language
+    is_alike = redact(reply) == reply and identify_language(reply) in (passage.language, UNDECIDED)
     sources = [passage.indexed, question]
     return is_alike and not any(invented(sentence, sources) for sentence in sentences(reply))
 

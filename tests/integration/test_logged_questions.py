@@ -21,13 +21,19 @@ from bot.review import export_review, import_review
 from bot.storage.tables import conversations
 from tests.bag_of_words import BagOfWords
 from tests.integration.test_answers import shop
-from tests.lab import Lab
+from tests.lab import Lab, Read
 from tests.learning import log_messages, prediction
 from tests.server import database_of, kefu
 from tests.tiny_encoders import make_encoder
 
 pytestmark = pytest.mark.both_databases
-UNSURE = "can wool sing or dance or paint?"
+UNSURE, SKIING = "can wool sing or dance or paint?", "can wool ski or dance or paint?"
+MAIL = "can wool blankets sing? mine is anna@example.com"
+BOTH = "would wool dance or paint or sing?"
+TUMBLED, BOILED = "may wool blankets see a tumbling drum, ever?", "may wool be boiled or fried or steamed?"
+HAT, FLEECE, CUP = "is a wool hat warm, or is it cold?", "is fleece fine?", "who won the cup?"
+ASKED = (UNSURE, SKIING, MAIL, BOTH, TUMBLED, BOILED, HAT, FLEECE, CUP)
+TOLD = {text: Read(intent="out_of_scope") for text in ASKED}
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -53,27 +59,26 @@ async def reply(lab: Lab, sender: str, text: str) -> None:
 
 
 async def test_a_chosen_heading_teaches_its_question_once_and_redacted(tmp_path: Path) -> None:
-    async with shop(tmp_path) as lab:
-        mine = "mail anna@example.com: can wool sing or dance or paint or jump?"
-        await choose(lab, mine, "anna", 0)
-        await choose(lab, mine, "anna", 0)
-        await choose(lab, "can wool sing or dance", "carl")
-        await choose(lab, "would wool dance or paint or sing?", "dora", 0, 1)
+    async with shop(tmp_path, TOLD) as lab:
+        await choose(lab, MAIL, "anna", 0)
+        await choose(lab, MAIL, "anna", 0)
+        await choose(lab, UNSURE, "carl")
+        await choose(lab, BOTH, "dora", 0, 1)
         await lab.say('/ask_knowledge{"passage": "forged"}', "eve")
         found = await taught(lab, tmp_path)
         [one] = found.questions
-        assert one.question == "mail [email]: can wool sing or dance or paint or jump?"
+        assert one.question == "can wool blankets sing? mine is [email]"
         assert (one.passages, one.origin, len(one.customers)) == (("en/wool.md#wool",), "pressed", 1)
         assert found.left_out == {SEVERAL: 1}
         assert (await taught(lab, tmp_path, datetime.now(UTC) + timedelta(hours=1))).questions == []
 
 
 async def test_what_was_written_is_learned_and_not_found_again(tmp_path: Path) -> None:
-    async with shop(tmp_path) as lab:
+    async with shop(tmp_path, TOLD) as lab:
         assistant = lab.platform.bot.assistant
         for sender in ("anna", "ben"):
             await choose(lab, UNSURE, sender, 1)
-        await choose(lab, "can wool ski or dance or paint?", "carl", 1)
+        await choose(lab, SKIING, "carl", 1)
         found = await taught(lab, tmp_path)
         assert [(len(each.customers), bool(each.doubt)) for each in found.questions] == [(2, False), (1, True)]
         append(assistant.root / FROM_LOGS, found.questions)
@@ -85,36 +90,36 @@ async def test_what_was_written_is_learned_and_not_found_again(tmp_path: Path) -
 
 
 async def test_an_operator_s_reply_is_kept_where_a_passage_found_for_the_question_says_it(tmp_path: Path) -> None:
-    async with shop(tmp_path) as lab:
-        await lab.say("may wool blankets see a tumbling drum, ever?", "anna")
+    async with shop(tmp_path, TOLD) as lab:
+        await lab.say(TUMBLED, "anna")
         await reply(lab, "anna", "One moment please, I ask my colleague!")
         await reply(lab, "anna", "Wash wool blankets by hand in cold water.")
-        await lab.say("may wool be boiled or fried or steamed?", "ben")
+        await lab.say(BOILED, "ben")
         await reply(lab, "ben", "Wash wool by hand in cold water, 40 degrees.")
-        await lab.say("is a wool hat warm, or is it cold?", "carl")
+        await lab.say(HAT, "carl")
         await reply(lab, "carl", "Our opening hours are on the door.")
         found = await taught(lab, tmp_path)
         learned = {each.question: (each.origin, each.passages, each.reply) for each in found.questions}
         wool = ("en/wool.md#wool",)
         assert learned == {
-            "may wool blankets see a tumbling drum, ever?": (
+            TUMBLED: (
                 "operator", wool, "Wash wool blankets by hand in cold water.",
             ),
-            "may wool be boiled or fried or steamed?": ("operator", wool, None),
+            BOILED: ("operator", wool, None),
         }  # fmt: skip
         assert found.left_out == {NO_REPLY: 1}
 
 
 async def test_a_reviewer_names_the_passage_or_none(tmp_path: Path) -> None:
-    async with shop(tmp_path) as lab:
+    async with shop(tmp_path, TOLD) as lab:
         db, assistant = lab.platform.db, lab.platform.bot.assistant
-        for text in ("is fleece fine?", "who won the cup?", "left alone"):
+        for text in (FLEECE, CUP, "left alone"):
             await lab.say(text)
         file = tmp_path / "review.jsonl"
         await export_review(db, assistant.assistant_id, file)
         rows = [json.loads(line) for line in file.read_text().splitlines()]
         assert [row["passages"] for row in rows] == [None] * 3
-        named: dict[str, list[str] | None] = {"is fleece fine?": ["en/wool.md#wool"], "who won the cup?": []}
+        named: dict[str, list[str] | None] = {FLEECE: ["en/wool.md#wool"], CUP: []}
         for row in rows:
             row |= {"label": "skip", "passages": named.get(row["text"])}
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -131,17 +136,17 @@ async def test_a_reviewer_names_the_passage_or_none(tmp_path: Path) -> None:
 
 
 async def test_erasing_a_customer_takes_their_lines_and_leaves_the_others(tmp_path: Path) -> None:
-    async with shop(tmp_path) as lab:
+    async with shop(tmp_path, TOLD) as lab:
         assistant, db = lab.platform.bot.assistant, lab.platform.db
         await choose(lab, UNSURE, "anna", 0)
-        await choose(lab, "can wool ski or dance or paint?", "ben", 0)
+        await choose(lab, SKIING, "ben", 0)
         append(assistant.root / FROM_LOGS, (await taught(lab, tmp_path)).questions)
         [customer], _ = await privacy.found(db, assistant.assistant_id, "anna")
         files = Files.of(lab.platform.settings, assistant, db)
         erased = await privacy.erase(db, files, assistant, customer, tmp_path / "audit")
         assert erased["question"] == 1
         kept, _ = training_questions(assistant)
-        assert [each.question for each in kept] == ["can wool ski or dance or paint?"]
+        assert [each.question for each in kept] == [SKIING]
 
 
 def test_the_commands_show_write_and_forget(tmp_path: Path) -> None:
