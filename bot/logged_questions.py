@@ -42,7 +42,7 @@ AGREE = 2
 """Customers who chose the same heading for the same question: so many are believed against the search's order."""
 COVERED = 0.4
 """Of an operator's reply, this share of its words (by how much they tell) is in the passage. Of the starter's written
-replies 95% in English (n = 1145) and 87% in Chinese (n = 1194) have as much in theirs; "one moment, please" has .3."""
+replies 95% in English (n = 1145) and 85% in Chinese (n = 1194) have as much in theirs; "one moment, please" has .3."""
 TRUST: Mapping[Origin, int] = {"reviewed": 0, "pressed": 1, "operator": 2}
 
 NEEDS_CARE = "need care (docs/safety.md)"
