@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.answers.documents import DocumentProblem, Passage, of_response
+from bot.answers.documents import DOCUMENTS, DocumentProblem, Passage, of_response
 from bot.answers.finder import Finder
 from bot.answers.gate import SearchScores, earlier_of, fit_gates, measure, read_asked
 from bot.answers.knowledge import (
@@ -42,9 +42,8 @@ from models.embeddings import EncoderEmbedder
 from models.languages import identify_language
 from models.pretrained import NGRAM, resolve_base
 
-DOCUMENTS = "knowledge"
 TRAINING = "answers"
-"""Folders of an assistant: what is answered from, and questions that say where their answer is (`*.jsonl`)."""
+"""A folder of an assistant: questions that say where their answer is (`*.jsonl`)."""
 FOLLOW_UPS = "followups"
 """A folder of `answers/`: questions that mean something only after what was said before."""
 TOLD_AT_MOST = 400
@@ -181,12 +180,12 @@ def evaluate_knowledge(settings: Settings, assistant: Assistant, file: Path) -> 
     return {name: measure(finder, part, today_in(assistant.config.timezone)) for name, part in groups.items()}
 
 
-def training_questions(assistant: Assistant) -> tuple[list[Asked], list[DocumentProblem]]:
-    """All of `answers/*.jsonl`."""
+def training_questions(assistant: Assistant, *, unused: bool = False) -> tuple[list[Asked], list[DocumentProblem]]:
+    """All of `answers/*.jsonl`; `unused`: also what a person has not decided on, or decided against."""
     asked: list[Asked] = []
     problems: list[DocumentProblem] = []
     for path in sorted((assistant.root / TRAINING).glob("*.jsonl")):
-        found, wrong = read_asked(path)
+        found, wrong = read_asked(path, unused=unused)
         asked += found
         problems += wrong
     return asked, problems

@@ -5,6 +5,7 @@ Invariant: a customer whose erasure failed in between is found again by the same
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections import Counter
@@ -12,8 +13,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bot.answers.from_logs import FROM_LOGS, forget
+from bot.assistant.loader import Assistant
 from bot.files import Files
-from bot.storage import erasing
+from bot.storage import asked, erasing
 from bot.storage.database import Database
 
 log = logging.getLogger("kefu.privacy")
@@ -30,14 +33,17 @@ async def found(db: Database, assistant_id: str, who: str) -> tuple[list[int], d
     return customers, dict(total)
 
 
-async def erase(db: Database, files: Files, assistant_id: str, customer_id: int, audit: Path) -> Mapping[str, int]:
-    """Erase one customer; how many rows of each table, and files.
+async def erase(db: Database, files: Files, assistant: Assistant, customer_id: int, audit: Path) -> Mapping[str, int]:
+    """Erase one customer; how many rows of each table, files, and lines that the search learns from.
 
     `audit` gets a line with the customer's number and these counts, nothing else about them.
 
     Raises OSError where a file cannot be removed: then no row is erased.
     """
+    assistant_id = assistant.assistant_id
     erased = {"file": await files.erase(customer_id)}
+    key = await db.read(lambda c: asked.customer_key(c, customer_id))
+    erased["question"] = await asyncio.to_thread(forget, assistant.root / FROM_LOGS, key)
     now = datetime.now(UTC)
     erased |= await db.write(lambda c: erasing.erase(c, assistant_id, customer_id, now))
     erased["file"] += await files.erase(customer_id)  # what was uploaded in between

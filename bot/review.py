@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 
+from bot.answers.documents import DOCUMENTS, read_passages
 from bot.assistant.loader import Assistant
 from bot.errors import ReviewError, Where
 from bot.redaction import redact
@@ -36,7 +37,10 @@ NEVER_LABELS = frozenset({"nlu_fallback", "restart", "back", "session_start"})
 
 
 class ReviewLine(BaseModel):
-    """One line of a review file. A person fills in `label`, and `sentiment_label` where it matters."""
+    """One line of a review file. A person fills in `label`, and `sentiment_label` and `passages` where they matter.
+
+    `passages`: where in the documents the answer is; []: nowhere.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -52,6 +56,7 @@ class ReviewLine(BaseModel):
     created_at: str | None = None
     label: str | None = None
     sentiment_label: Sentiment | None = None
+    passages: list[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +166,7 @@ async def import_review(db: Database, assistant: Assistant, path: Path) -> Revie
     """
     lines, problems = _read_lines(path)
     problems += _check_labels(path, lines, assistant)
+    problems += _check_passages(path, lines, assistant)
     if problems:
         raise _refusal(problems)
     labels = {number: _as_label(line, path) for number, line in lines.items() if line.label is not None}
@@ -210,9 +216,10 @@ def _check_labels(path: Path, lines: Mapping[int, ReviewLine], assistant: Assist
     first_at: dict[int, int] = {}
     for number, line in lines.items():
         if line.label is None:
-            if line.sentiment_label is not None:
-                where = Where(file=path, line=number, field="label")
-                problems.append(f'{where}: a sentiment_label needs a label too; "{SKIP}" leaves the intent alone')
+            for name in ("sentiment_label", "passages"):
+                if getattr(line, name) is not None:
+                    where = Where(file=path, line=number, field="label")
+                    problems.append(f'{where}: a {name} needs a label too; "{SKIP}" leaves the intent alone')
             continue
         if line.label != SKIP and line.label not in known:
             where = Where(file=path, line=number, field="label")
@@ -225,12 +232,27 @@ def _check_labels(path: Path, lines: Mapping[int, ReviewLine], assistant: Assist
     return problems
 
 
+def _check_passages(path: Path, lines: Mapping[int, ReviewLine], assistant: Assistant) -> Iterator[str]:
+    named = [(number, name) for number, line in lines.items() for name in line.passages or ()]
+    if not named:
+        return
+    documents = assistant.root / DOCUMENTS
+    read = read_passages(documents)[0] if documents.is_dir() else []
+    known = {name for each in read for name in (each.source, f"{each.source}#{each.anchor}")}
+    for number, name in named:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "`kefu knowledge search` says where something stands"
+            yield f"{Where(file=path, line=number, field='passages')}: no document is '{name}'; {hint}"
+
+
 def _as_label(line: ReviewLine, path: Path) -> Label:
     return Label(
         prediction_id=line.prediction_id,
         intent=None if line.label == SKIP else line.label,
         sentiment=line.sentiment_label,
         labelled_by=f"file:{path.name}",
+        passages=None if line.passages is None else tuple(line.passages),
     )
 
 

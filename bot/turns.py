@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from bot.answers.exchange import Exchange
+from bot.assistant.config import AnswersConfig
 from bot.assistant.loader import Assistant
 from bot.dialogue.effects import (
     AskNlg,
@@ -289,6 +290,16 @@ async def _chosen(payload: dict[str, Any], bot: Bot) -> dict[str, Any] | None:
     return None if found is None else {**payload, KNOWLEDGE: dict(found)}
 
 
+def is_looked_up(text: str, intent: str | None, config: AnswersConfig) -> bool:
+    """Whether the documents are asked what answers a message that was read so."""
+    may_give_way = intent in config.instead_of or (intent in config.before and is_asking(text))
+    return may_give_way or _is_lost(intent, config)
+
+
+def _is_lost(intent: str | None, config: AnswersConfig) -> bool:
+    return intent in {config.intent, FALLBACK_INTENT, *OUT_OF_SCOPE_INTENTS}
+
+
 async def _answered(
     text: str, parse_data: Mapping[str, Any], bot: Bot, earlier: Exchange | None
 ) -> dict[str, Any] | None:
@@ -296,9 +307,9 @@ async def _answered(
     config, intent = bot.assistant.config.answers, parse_data["intent"]["name"]
     if bot.knowledge is None or config is None:
         return None
-    is_lost = intent in {config.intent, FALLBACK_INTENT, *OUT_OF_SCOPE_INTENTS}
-    if not is_lost and intent not in config.instead_of and not (intent in config.before and is_asking(text)):
+    if not is_looked_up(text, intent, config):
         return None
+    is_lost = _is_lost(intent, config)
     is_guarded = SAFETY in parse_data
     found = await bot.knowledge.look_up(text, intent, may_offer=is_lost, is_guarded=is_guarded, earlier=earlier)
     return None if found is None else answered_by_knowledge(parse_data, config.intent, found)

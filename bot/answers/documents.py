@@ -32,6 +32,8 @@ from models.languages import identify_language
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup
 
+DOCUMENTS = "knowledge"
+"""An assistant's folder of them."""
 MAX_PASSAGE_CHARS = 900
 """Longer sections are divided between paragraphs: about what the embedding model reads, and what a person does."""
 SHORT_CHARS = 60

@@ -76,10 +76,13 @@ class SearchScores:
     answered_anyway: float
 
 
-def read_asked(path: Path) -> tuple[list[Asked], list[DocumentProblem]]:
+def read_asked(path: Path, *, unused: bool = False) -> tuple[list[Asked], list[DocumentProblem]]:
     """Questions of a `.jsonl` file: {"question": …, "passages": ["returns.md#how-long", …], …} a line.
 
-    No `passages` mean that nothing answers it.
+    No `passages` mean that nothing answers it. A line with `"use": false` is not read.
+
+    Args:
+        unused: read those too.
     """
     asked: list[Asked] = []
     problems: list[DocumentProblem] = []
@@ -87,7 +90,9 @@ def read_asked(path: Path) -> tuple[list[Asked], list[DocumentProblem]]:
         if not line.strip():
             continue
         try:
-            asked.append(_asked(json.loads(line)))
+            each = _asked(json.loads(line))
+            if unused or each.more.get("use", True):
+                asked.append(each)
         except ValueError as error:
             why = "it is not JSON" if isinstance(error, json.JSONDecodeError) else str(error)
             problems.append(DocumentProblem(path=path, message=f"line {number}: {why}"))
@@ -100,6 +105,8 @@ def _asked(value: object) -> Asked:
     sources = value.get("passages") or []
     if not isinstance(sources, list):
         raise ValueError("`passages` must be a list")
+    if not isinstance(value.get("use", True), bool):
+        raise ValueError("`use` must be true or false")
     language = str(value.get("language") or identify_language(question))
     return Asked(question=question, sources=tuple(map(str, sources)), language=language, more=value)
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from bot.commands.console import ModelFolder, chosen_folder, err, good, out, progress_bar
+from bot.commands.console import ModelFolder, chosen_folder, err, good, out, progress_bar, with_database
 from bot.errors import AssistantError, KefuError
 from bot.settings import Settings, environment, load_settings
 
 if TYPE_CHECKING:
     from bot.answers.gate import SearchScores
     from bot.assistant.loader import Assistant
+    from bot.logged_questions import Learnable
 
 knowledge = typer.Typer(
     help="The documents that the bot answers from: `knowledge/` in the assistant's folder (md, html, pdf, docx, csv).",
@@ -149,6 +151,60 @@ def knowledge_evaluate(
         cells = [name, str(found.n), *(f"{share:.3f}" for share in shares), str(found.n_none)]
         table.add_row(*cells, f"{found.answered_anyway:.3f}")
     out.print(table)
+
+
+@knowledge.command("learn")
+def knowledge_learn(
+    write: Annotated[bool, typer.Option("--write", help="Add them to answers/from_logs.jsonl.")] = False,
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only what was said from this day (UTC) on."),
+    ] = None,
+    folder: ModelFolder = None,
+) -> None:
+    """What the log teaches: questions whose headings customers chose, that operators answered, that were reviewed.
+
+    Redacted, each once, without what `answers/` have already. `sync` and `tune` learn from what is written.
+    """
+    from bot.answers.from_logs import FROM_LOGS, append
+
+    async def work(_: Any, settings: Settings, assistant: Assistant, db: Any) -> None:
+        found = await _learnable(settings, assistant, db, since)
+        _show_learnable(found)
+        if not found.questions:
+            return
+        file = assistant.root / FROM_LOGS
+        if write:
+            append(file, found.questions)
+            good(f"{len(found.questions)} lines added to {file}", "; read them, then: kefu knowledge tune")
+        else:
+            out.print(f"nothing was written; add them to {file} with --write", soft_wrap=True)
+
+    with_database(folder, work)
+
+
+async def _learnable(settings: Settings, assistant: Assistant, db: Any, since: datetime | None) -> Learnable:
+    from bot.answers.knowledge import today_in
+    from bot.answers.service import loaded
+    from bot.knowing import NOTHING_READ
+    from bot.logged_questions import learnable
+
+    finder = loaded(settings.knowledge_dir(assistant.assistant_id), settings.inference_threads)
+    if finder is None:
+        raise KefuError(NOTHING_READ)
+    begin = since.replace(tzinfo=UTC) if since else datetime.fromtimestamp(0, UTC)
+    return await learnable(db, assistant, finder, begin, today_in(assistant.config.timezone))
+
+
+def _show_learnable(found: Learnable) -> None:
+    table = Table(Column("question", overflow="fold"), Column("answered by", overflow="fold"), "from", "customers", "")
+    for each in found.questions:
+        where = "\n".join(each.passages) or "no document"
+        more = (each.doubt and f"not used: {each.doubt}") or ("with the reply" if each.reply else "")
+        table.add_row(*map(Text, (each.question, where, each.origin, str(len(each.customers)), more)))
+    out.print(table if found.questions else "the log teaches nothing that answers/ do not say")
+    for why, count in sorted(found.left_out.items()):
+        out.print(f"left out, {why}: {count}", soft_wrap=True)
 
 
 class Part(StrEnum):

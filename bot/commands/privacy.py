@@ -23,6 +23,7 @@ def erase(
     folder: ModelFolder = None,
 ) -> None:
     """Erase a customer: conversations, messages, readings, files, the channels' notes. It cannot be undone."""
+    from bot.answers.from_logs import FROM_LOGS
     from bot.files import Files
     from bot.privacy import AUDIT_FILE, found
     from bot.privacy import erase as erase_customer
@@ -38,8 +39,15 @@ def erase(
             return
         if not yes:
             typer.confirm("Erase all of it? It cannot be undone.", abort=True)
+        questions = 0
         for customer_id in customers:
-            await erase_customer(db, Files.of(settings, assistant, db), name, customer_id, settings.home / AUDIT_FILE)
+            files, audit = Files.of(settings, assistant, db), settings.home / AUDIT_FILE
+            questions += (await erase_customer(db, files, assistant, customer_id, audit))["question"]
         good("erased", f"; {settings.home / AUDIT_FILE} says when, and not whom")
+        if questions:
+            file = assistant.root / FROM_LOGS
+            out.print(
+                f"{questions} lines of {file} too; the search forgets them with: kefu knowledge sync", soft_wrap=True
+            )
 
     with_database(folder, work)

@@ -166,12 +166,14 @@ def _to_item(row: Row[Any], why: Literal["uncertain", "fallback", "random"]) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """What a person says that a prediction should have been; None leaves that head alone."""
+    """What a person says that a prediction should have been; None leaves that head alone. `passages`: what in the
+    documents answers the message; (): nothing, None: not said."""
 
     prediction_id: int
     intent: str | None = None
     sentiment: str | None = None
     labelled_by: str = ""
+    passages: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,12 +201,15 @@ class LabelledText:
 
 
 _FIND = select(
-    predictions.c.customer_id, labels_table.c.prediction_id, labels_table.c.intent, labels_table.c.sentiment
+    predictions.c.customer_id,
+    *(labels_table.c[name] for name in ("prediction_id", "intent", "sentiment", "passages")),
 ).outerjoin(labels_table, labels_table.c.prediction_id == predictions.c.id)
 _SET = with_insert(
     lambda insert: (statement := insert(labels_table)).on_conflict_do_update(
         index_elements=["prediction_id"],
-        set_={name: statement.excluded[name] for name in ("intent", "sentiment", "labelled_by", "created_at")},
+        set_={
+            name: statement.excluded[name] for name in ("intent", "sentiment", "labelled_by", "created_at", "passages")
+        },
     )
 )
 
@@ -218,7 +223,7 @@ def add_labels(conn: Connection, assistant_id: str, new: Sequence[Label], now: d
         found = conn.execute(mine).one_or_none()
         if found is None:
             unknown.append(label.prediction_id)
-        elif found.prediction_id is not None and (found.intent, found.sentiment) == (label.intent, label.sentiment):
+        elif found.prediction_id is not None and _said(found) == (label.intent, label.sentiment, label.passages):
             counts["unchanged"] += 1
         else:
             counts["added" if found.prediction_id is None else "changed"] += 1
@@ -231,9 +236,14 @@ def add_labels(conn: Connection, assistant_id: str, new: Sequence[Label], now: d
                     "sentiment": label.sentiment,
                     "labelled_by": label.labelled_by,
                     "created_at": now,
+                    "passages": None if label.passages is None else [*label.passages],
                 },
             )
     return LabelOutcome(**counts, unknown=tuple(unknown))
+
+
+def _said(row: Row[Any]) -> tuple[str | None, str | None, tuple[str, ...] | None]:
+    return row.intent, row.sentiment, None if row.passages is None else tuple(row.passages)
 
 
 def labels(conn: Connection, assistant_id: str) -> list[LabelledText]:

@@ -268,6 +268,7 @@ labels = Table(
     Column("sentiment", Text),
     Column("labelled_by", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("passages", Json),  # of the documents that answer the message; []: none does, NULL: nobody said
 )
 
 channel_state = Table(

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, func, insert, select
 
 from bot.errors import StaleConversation
-from bot.storage import conversations, inbox, predictions
+from bot.storage import asked, conversations, inbox, predictions
 from bot.storage import outbox as outbox_rows
 from bot.storage.database import Database
 from bot.storage.inbox import Claim
@@ -592,6 +592,12 @@ async def test_labels_are_stored_once_and_take_their_text_out_of_review(
     assert (outcome.added, outcome.changed, outcome.unchanged) == (0, 1, 0)
     (label,) = await database.read(lambda conn: predictions.labels(conn, SHOP))
     assert (label.text, label.intent, label.sentiment, label.created_at) == ("lost", "thank", "positive", at(2))
+    for passages, outcome in (((), (1, 0)), ((), (0, 1)), (("a.md", "b.md#c"), (1, 0)), (None, (1, 0))):
+        again = [Label(prediction_id=logged["lost"], intent="thank", sentiment="positive", passages=passages)]
+        done = await database.write(lambda conn, new=again: predictions.add_labels(conn, SHOP, new, at(2)))  # type: ignore[misc]
+        assert (done.changed, done.unchanged) == outcome
+        said = await database.read(lambda conn: asked.reviewed(conn, SHOP, NOON))
+        assert [(each.text, each.passages) for each in said] == ([] if passages is None else [("lost", passages)])
     items = await database.read(lambda conn: predictions.for_review(conn, SHOP, NOON, ReviewLimits(), seed=1))
     assert "lost" not in [item.text for item in items]
     assert await database.read(lambda conn: predictions.labels(conn, "other")) == []

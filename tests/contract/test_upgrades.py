@@ -20,7 +20,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect
 
-from bot.storage import conversations, files, inbox, outbox, predictions, reminders, state
+from bot.storage import asked, conversations, files, inbox, outbox, predictions, reminders, state
 from bot.storage.database import Database
 from bot.storage.schema import MIGRATIONS
 from bot.storage.tables import metadata
@@ -128,6 +128,9 @@ async def test_what_was_stored_is_read_as_before(upgraded_url: str, revision: st
         "waiting": 1,
         "state": "c-42",
     }
+    epoch = datetime.fromtimestamp(0, UTC)
+    said = await database.read(lambda c: asked.reviewed(c, "labbot", epoch))
+    assert [each.passages for each in said] == ([("en/tiers.md#gold",)] if revision >= "0004" else [])
     now = datetime.now(UTC)
     assert await database.read(lambda c: reminders.is_any_due(c, "labbot", now)) == (revision >= "0002")
     there = await database.read(lambda c: files.find(c, "labbot", "ann", ["f-there", "f-gone"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date
@@ -97,7 +97,9 @@ ANSWER = "Wash wool blankets by hand in cold water.\n(From our help page “Care
 
 
 @asynccontextmanager
-async def shop(folder: Path, *, follows: bool = False, **brand: Any) -> AsyncIterator[Lab]:
+async def shop(
+    folder: Path, told: Mapping[str, Read] = TOLD, *, follows: bool = False, **brand: Any
+) -> AsyncIterator[Lab]:
     assistant = assistant_of(folder / "assistant", FILES)
     assistant = replace(assistant, brand=replace(assistant.brand, **brand))
     documents = assistant.root / "knowledge" / "en"
@@ -110,7 +112,7 @@ async def shop(folder: Path, *, follows: bool = False, **brand: Any) -> AsyncIte
     today = date(2026, 11, 30)
     knowledge = Knowledge(folder / "store", assistant.brand, embedder=BagOfWords(), today=lambda: today)
     bot = replace(Bot.of(assistant, actions_of(assistant)), knowledge=knowledge)
-    async with running(folder / "home", bot, Reader(TOLD)) as lab:
+    async with running(folder / "home", bot, Reader(told)) as lab:
         yield lab
 
 

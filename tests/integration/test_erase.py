@@ -65,7 +65,7 @@ async def test_nothing_is_left_of_an_erased_customer(tmp_path: Path) -> None:
         [customer], rows = await privacy.found(lab.platform.db, name, "Anna@Example.com")
         assert await privacy.found(lab.platform.db, name, "anna-lang") == ([customer], rows)
         assert rows["inbox"] == 1
-        erased = await privacy.erase(lab.platform.db, files, name, customer, tmp_path / "audit")
+        erased = await privacy.erase(lab.platform.db, files, lab.platform.bot.assistant, customer, tmp_path / "audit")
         after = await everything(lab)
         assert [secret for secret in SECRETS if secret in after] == []
         assert (erased["file"], erased["channel_state"]) == (1, 1)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import training.finetune_retrieval
+from bot.answers.from_logs import FROM_LOGS, append
 from bot.answers.knowledge import load_index
 from bot.answers.service import loaded
 from bot.assistant.loader import Assistant
+from bot.errors import KefuError
 from bot.knowing import sync_knowledge, tune_knowledge
+from bot.logged_questions import learnable
 from bot.settings import load_settings
+from bot.storage.predictions import Label, add_labels
 from models.embeddings import EncoderEmbedder
 from models.pretrained import resolve_base
-from tests.learning import nlu, write_assistant
+from tests.learning import log_messages, nlu, prediction, write_assistant
+from tests.server import database_of
 from tests.tiny_encoders import make_encoder
 from training.export import exported_encoder
 from training.finetune_retrieval import Pair, RetrievalRecipe, tune_retriever
@@ -97,3 +104,36 @@ def test_what_was_tuned_reads_on_only_if_it_finds_more(
     found = loaded(store, 1)
     assert found is not None
     assert found.index.embedder == after.embedder
+
+
+async def test_what_reviewers_said_in_the_log_is_what_it_learns_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assistant = write_shop(tmp_path / "shop", make_encoder("bert", tmp_path / "tiny"))
+    written = assistant.root / "answers" / "en.jsonl"
+    asked = [json.loads(line) for line in written.read_text(encoding="utf-8").splitlines()]
+    written.unlink()
+    settings, said = load_settings(home=tmp_path / "home"), []
+    recipe = RetrievalRecipe(epochs=20, batch_size=16, learning_rate=1e-3)
+    monkeypatch.setattr(training.finetune_retrieval, "RetrievalRecipe", lambda: recipe)
+    await asyncio.to_thread(sync_knowledge, settings, assistant, lambda *step: None, said.append)
+    with pytest.raises(KefuError, match="0 questions with a passage to learn from"):
+        tune_knowledge(settings, assistant, lambda *step: None, said.append)
+
+    db, name = database_of(tmp_path / "home"), assistant.assistant_id
+    ids = await db.write(lambda c: log_messages(c, name, *(prediction(each["question"]) for each in asked)))
+    labels = [
+        Label(prediction_id=number, passages=tuple(each["passages"])) for number, each in zip(ids, asked, strict=True)
+    ]
+    await db.write(lambda c: add_labels(c, name, labels, datetime.now(UTC)))
+    finder = loaded(settings.knowledge_dir(name), 1)
+    assert finder is not None
+    epoch = datetime.fromtimestamp(0, UTC)
+    found = await learnable(db, assistant, finder, epoch, date(2026, 11, 30))
+    await db.close()
+    append(assistant.root / FROM_LOGS, found.questions)
+
+    outcome = tune_knowledge(settings, assistant, lambda *step: None, said.append)
+    assert outcome.trained_on + outcome.before.n == len(CHOICES)
+    assert outcome.before.n > 5, "documents were held out"
+    assert outcome.is_kept, f"{outcome.before.mrr} to {outcome.after.mrr}"

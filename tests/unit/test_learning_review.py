@@ -174,6 +174,14 @@ def _sentiment_alone(rows: list[dict[str, Any]]) -> None:
     rows[2]["sentiment_label"] = "negative"
 
 
+def _passages_alone(rows: list[dict[str, Any]]) -> None:
+    rows[2]["passages"] = []
+
+
+def _no_such_passage(rows: list[dict[str, Any]]) -> None:
+    rows[2] |= {"label": "skip", "passages": ["en/wool.md"]}
+
+
 def _labelled_twice(rows: list[dict[str, Any]]) -> None:
     rows[2] |= {"prediction_id": rows[0]["prediction_id"], "label": "goodbye"}
 
@@ -192,6 +200,8 @@ def _fallback_as_label(rows: list[dict[str, Any]]) -> None:
         (_wrong_type, "(label): Input should be a valid string"),
         (_strange_sentiment, "(sentiment_label): Input should be 'negative', 'neutral' or 'positive'"),
         (_sentiment_alone, "(label): a sentiment_label needs a label too"),
+        (_passages_alone, "(label): a passages needs a label too"),
+        (_no_such_passage, "(passages): no document is 'en/wool.md'; `kefu knowledge search` says"),
         (_labelled_twice, "is labelled in line 1 already"),
         (_fallback_as_label, "(label): unknown intent 'nlu_fallback'"),
     ],
