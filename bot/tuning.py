@@ -42,7 +42,9 @@ from bot.knowing import (
     FEWEST_PAIRS,
     NOTHING_READ,
     TRAINING,
+    fetch_shared,
     is_held_out,
+    set_mark,
     sync_knowledge,
     told_messages,
     training_questions,
@@ -135,14 +137,14 @@ def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say
                 made.rename(judge_folder(store, judge.name))
             write_name(store / GUARD, judge.name)
             if is_kept:
-                write_name(store / JUDGE, judge.name)
+                set_mark(settings, assistant, JUDGE, judge.name)
     sync_knowledge(settings, assistant, progress, say)
     count = sum(map(len, lessons.values()))
     stopped = _stopped(judge, others, thresholds)
     return JudgeOutcome(before=before, after=after, stopped=stopped, trained_on=count, is_kept=is_kept)
 
 
-def crossed(finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: date) -> SearchScores:
+def crossed(finder: Finder[KnowledgeIndex], asked: Sequence[Asked], told: Sequence[str], day: date) -> SearchScores:
     """The search on these questions, each half measured with gates that were fitted on the other."""
     halves = [asked[0::2], asked[1::2]]
     found = []
@@ -209,7 +211,7 @@ def _reply(asked: Asked) -> str:
     return reply.strip() if isinstance(reply, str) else ""
 
 
-def _answer_lessons(finder: Finder, asked: Sequence[Asked]) -> Iterator[Judged]:
+def _answer_lessons(finder: Finder[KnowledgeIndex], asked: Sequence[Asked]) -> Iterator[Judged]:
     """Each question with its passage, and with the nearest that does not answer it."""
     rng = random.Random(0)
     for each in asked:
@@ -227,7 +229,9 @@ def _answer_lessons(finder: Finder, asked: Sequence[Asked]) -> Iterator[Judged]:
             yield Judged(text=each.question, source=passage.indexed, holds=False)
 
 
-def _support_lessons(finder: Finder, asked: Sequence[Asked], claims: Sequence[Claim]) -> Iterator[Judged]:
+def _support_lessons(
+    finder: Finder[KnowledgeIndex], asked: Sequence[Asked], claims: Sequence[Claim]
+) -> Iterator[Judged]:
     """The pairs of claims; and sentences of written replies beside their own section and beside another."""
     for claim in claims:
         yield Judged(text=claim.true, source=claim.source, holds=True)
@@ -267,6 +271,7 @@ def tune_writer(
         if importlib.util.find_spec(package) is None:
             raise KefuError(f"tuning needs {package}: pip install 'kefu[train]'")
     store = settings.knowledge_dir(assistant.assistant_id)
+    fetch_shared(settings, assistant)
     learned, held_out = reply_lessons(settings, assistant)
     if len(learned) < FEWEST_PAIRS:
         raise KefuError(f"{len(learned)} written replies to learn from; at least {FEWEST_PAIRS} are needed")

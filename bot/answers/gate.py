@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bot.answers.documents import DocumentProblem
 from bot.answers.finder import Finder, Found
-from bot.answers.knowledge import Asked, Gate, KnowledgeIndex, is_from, script_of
+from bot.answers.knowledge import Asked, Gate, KnowledgeIndex, PassageIndex, is_from, script_of
 from models.languages import identify_language
 
 Vector = NDArray[np.float32]
@@ -95,7 +95,9 @@ def _asked(value: object) -> Asked:
     return Asked(question=question, sources=tuple(map(str, sources)), language=language, more=value)
 
 
-def fit_gates(finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: date) -> dict[str, Gate]:
+def fit_gates(
+    finder: Finder[KnowledgeIndex], asked: Sequence[Asked], told: Sequence[str], day: date
+) -> dict[str, Gate]:
     """A gate for each script in which enough was asked, and one (NEW) for passages that nobody has asked about yet.
 
     Args:
@@ -150,7 +152,7 @@ def _fitted(lessons: Sequence[_Lesson]) -> Gate:
 
 
 def _lessons(
-    finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: date, *, as_new: bool = False
+    finder: Finder[KnowledgeIndex], asked: Sequence[Asked], told: Sequence[str], day: date, *, as_new: bool = False
 ) -> list[_Lesson]:
     """Where few questions of a script are said to have no answer, each has none once its document is left out.
 
@@ -180,7 +182,7 @@ def _lessons(
     return lessons
 
 
-def judge(finder: Finder, found: Found) -> tuple[float, Gate]:
+def judge(finder: Finder[PassageIndex], found: Found) -> tuple[float, Gate]:
     """How probable it is that the best passage answers, and the gate that says so."""
     script, gates = script_of(found.question), finder.index.gates
     is_new = bool(found.hits) and not found.hits[0].asked
@@ -188,7 +190,7 @@ def judge(finder: Finder, found: Found) -> tuple[float, Gate]:
     return gate.probability(found.evidence[: len(gate.weights)]), gate
 
 
-def measure(finder: Finder, asked: Sequence[Asked], day: date) -> SearchScores:
+def measure(finder: Finder[PassageIndex], asked: Sequence[Asked], day: date) -> SearchScores:
     """Search and gate on questions that the gate was not fitted on."""
     ranks: list[int | None] = []
     believed_right = believed_wrong = anyway = none = 0
@@ -226,7 +228,7 @@ def _is_believed(probability: float, gate: Gate) -> bool:
     return probability >= gate.threshold
 
 
-def _embedded(finder: Finder, asked: Sequence[Asked]) -> Iterable[tuple[Asked, Vector]]:
+def _embedded(finder: Finder[PassageIndex], asked: Sequence[Asked]) -> Iterable[tuple[Asked, Vector]]:
     """Each with its vector; what the index knows is not read again."""
     for start in range(0, len(asked), 64):
         part = asked[start : start + 64]

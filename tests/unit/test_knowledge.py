@@ -15,7 +15,7 @@ from bot.answers.compose import Answer, excerpt
 from bot.answers.documents import of_response
 from bot.answers.finder import Finder
 from bot.answers.gate import fit_gates, judge, measure, read_asked
-from bot.answers.knowledge import Asked, Gate, Hit, KnowledgeIndex, current, load_index, sync, terms
+from bot.answers.knowledge import Asked, Gate, KnowledgeIndex, current, load_index, sync, terms
 from bot.answers.service import Knowledge
 from bot.assistant.brand import DEFAULT_BRAND, Brand
 from models.base import ArtifactInvalid
@@ -60,7 +60,7 @@ def synced(
 
 def search(index: KnowledgeIndex, question: str, **more: Any) -> list[str]:
     vector = BagOfWords().questions([question])[0]
-    hits: Sequence[Hit] = index.search(question, vector, **{"day": DAY, **more})
+    hits = index.search(question, vector, **{"day": DAY, **more}).hits
     return [f"{hit.passage.source}#{hit.passage.anchor}" for hit in hits]
 
 
