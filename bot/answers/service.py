@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bot.answers.compose import Answer, Offer, compose, offer, quote
 from bot.answers.exchange import Exchange
-from bot.answers.finder import Finder, Index
+from bot.answers.finder import Finder
 from bot.answers.gate import judge
 from bot.answers.knowledge import KnowledgeIndex, PassageIndex, current, encoder_folder, judge_folder, load_index
 from bot.answers.sharing import SharedIndex
@@ -26,6 +26,8 @@ from models.embeddings import Embedder, EncoderEmbedder
 from models.languages import identify_language, is_asking
 
 log = logging.getLogger("kefu.knowledge")
+
+Index = TypeVar("Index", bound=PassageIndex)
 
 UNDECIDED = "und"
 AGAIN_AFTER_S = 5.0

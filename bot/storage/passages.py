@@ -315,23 +315,27 @@ class PostgresKnowledge:
 
     def _download(self, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = select(knowledge_files).where(knowledge_files.c.folder == folder.name)
-        names = select(knowledge_files.c.file, knowledge_files.c.part).where(knowledge_files.c.folder == folder.name)
-        pieces = self._db.read_now(lambda conn: conn.execute(names.order_by("file", "part")).all())
+        of_it = knowledge_files.c.folder == folder.name
+        wanted = select(knowledge_files.c.file, knowledge_files.c.part).where(of_it).order_by("file", "part")
+        pieces = self._db.read_now(lambda conn: conn.execute(wanted).all())
         if not pieces:
             raise ArtifactInvalid(f"{folder}: not here, and not in {self._db.place}; kefu knowledge sync")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".encoder-") as work:
             made = Path(work) / folder.name
             made.mkdir()
-            for file, number in pieces:
-                this = part.where(knowledge_files.c.file == file, knowledge_files.c.part == number)
-                row = self._db.read_now(lambda conn, this=this: conn.execute(this).one_or_none())
-                if row is None:
-                    raise ArtifactInvalid(f"{folder}: another index has just taken its place")
+            for file, part in pieces:
                 with (made / Path(file).name).open("ab") as stream:
-                    stream.write(row.content)
+                    stream.write(self._piece(folder.name, file, part))
             if not folder.is_dir():  # another process of this machine was quicker
                 made.rename(folder)
+
+    def _piece(self, folder: str, file: str, part: int) -> bytes:
+        key = {"folder": folder, "file": file, "part": part}
+        wanted = select(knowledge_files.c.content).filter_by(**key)
+        content = self._db.read_now(lambda conn: conn.execute(wanted).scalar_one_or_none())
+        if content is None:
+            raise ArtifactInvalid(f"{folder}: another index has just taken its place in {self._db.place}")
+        return bytes(content)
 
 
 def _encoders(store: Path, embedder: str, judge: str | None) -> list[Path]:
@@ -465,7 +469,9 @@ def _copied(
 ) -> list[int]:  # fmt: skip
     """Copy what is stored under the same key to its new place; the places that are left are returned."""
     moved = {row: stored[key] for row, key in enumerate(keys) if key in stored}
-    for table, names in columns.items() if before and moved else ():
+    if before is None:
+        return [*range(len(keys))]
+    for table, names in columns.items():
         listed = ", ".join(names)
         copy = (
             f"INSERT INTO {tables[table]} (place, {listed}) SELECT moved.here, {listed} FROM {before[table]} AS old "
