@@ -1,4 +1,4 @@
-"""The index of documents in memory (numpy) beside the one in PostgreSQL (pgvector): a search's time, a process's memory.
+"""The index of documents in memory (numpy) beside the one in PostgreSQL (pgvector): time and memory of a search.
 
 python -m tests.bench.bench_vectors                  →  results/vectors.json (minutes)
 python -m tests.bench.bench_vectors --large 10000    the large one smaller

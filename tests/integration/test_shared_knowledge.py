@@ -1,4 +1,4 @@
-"""The starter's own documents on PostgreSQL with pgvector: found and judged as from the folder, by the real commands, on
+"""The starter's documents on PostgreSQL with pgvector: found and judged as from the folder, by the real commands, on
 a machine too that has never read them."""
 
 from __future__ import annotations
