@@ -56,6 +56,7 @@ from bot.storage import inbox
 from bot.storage.database import Database
 from bot.storage.hub import Hub
 from bot.storage.notify import Listener
+from bot.storage.passages import PostgresKnowledge
 from bot.storage.ports import Limits, SqlPorts, listen
 from bot.story_policy import learned_policies
 from bot.suggesting import SuggestingActions
@@ -115,7 +116,18 @@ def knowledge_of(settings: Settings, assistant: Assistant, writing: CurrentWrite
         today=lambda: today_in(assistant.config.timezone),
         intent=assistant.config.answers.intent,
         writing=writing,
+        shared=shared_index_of(settings, assistant),
     )
+
+
+def shared_index_of(settings: Settings, assistant: Assistant) -> PostgresKnowledge | None:
+    """Where the index of the assistant's documents is shared (KEFU_KNOWLEDGE_STORE); None where it is a folder.
+
+    Raises ConfigurationError where the database cannot hold it.
+    """
+    if settings.knowledge_store == "files":
+        return None
+    return PostgresKnowledge(Database.open(settings.database), assistant.assistant_id)
 
 
 def writers_of(settings: Settings, assistant: Assistant) -> Writers:

@@ -259,7 +259,7 @@ def _play(
         try:
             return await play_conversations(bot, Candidate(reader), conversations, progress)
         finally:
-            await bot.actions.close()
+            await bot.close()
 
     return asyncio.run(play()) if conversations else ()
 

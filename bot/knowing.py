@@ -9,7 +9,8 @@ import importlib.util
 import json
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from bot.answers.knowledge import (
     Asked,
     Gate,
     KnowledgeIndex,
+    PassageIndex,
     SyncReport,
     encoder_folder,
     is_from,
@@ -31,7 +33,9 @@ from bot.answers.knowledge import (
     today_in,
     write_name,
 )
-from bot.answers.service import loaded
+from bot.answers.service import finder_of, loaded
+from bot.answers.sharing import TUNED, SharedIndex
+from bot.app import shared_index_of
 from bot.assistant.loader import Assistant
 from bot.errors import AssistantError, KefuError
 from bot.settings import Settings
@@ -47,8 +51,6 @@ TRAINING = "answers"
 FOLLOW_UPS = "followups"
 """A folder of `answers/`: questions that mean something only after what was said before."""
 TOLD_AT_MOST = 400
-TUNED = "TUNED"
-"""A file beside the indexes: the base that was tuned, and the name of what came of it."""
 FEWEST_PAIRS = 50
 NOTHING_READ = "nothing has been read yet; run `kefu knowledge sync`"
 
@@ -66,6 +68,7 @@ def sync_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
     Raises:
         AssistantError: the assistant has no documents.
         KefuError: no base model can read them here.
+        ConfigurationError: the index shall be shared where it cannot be.
     """
     documents = documents_of(assistant)
     if not documents.is_dir():
@@ -77,7 +80,7 @@ def sync_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
     told = told_messages(assistant)
     follow_ups = follow_ups_of(assistant)
 
-    with only_writer(store):
+    with only_writer_everywhere(settings, assistant):
         embedder = _embedder(settings, assistant, progress, say)
         judge = _judge(store, settings.learning_threads)
         # What a cross-encoder has learned from, it is too sure of.
@@ -98,6 +101,61 @@ def sync_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
     for notice in (*report.problems, *problems, *_unknown_sources(settings, assistant, [*asked, *follow_ups])):
         say(f"note: {notice}")
     return report
+
+
+@contextmanager
+def only_writer_everywhere(settings: Settings, assistant: Assistant) -> Iterator[None]:
+    """Alone with the index. Where it is shared what others made of it comes first, and what is made goes there."""
+    store = settings.knowledge_dir(assistant.assistant_id)
+    with only_writer(store), shared_index(settings, assistant) as shared:
+        if shared is None:
+            yield
+            return
+        with shared.only_writer():
+            shared.pull(store)
+            yield
+            shared.push(store)
+
+
+def fetch_shared(settings: Settings, assistant: Assistant) -> None:
+    """Where the index is shared, bring into the folder what others made of it."""
+    store = settings.knowledge_dir(assistant.assistant_id)
+    with shared_index(settings, assistant) as shared:
+        if shared is not None:
+            with only_writer(store), shared.only_writer():
+                shared.pull(store)
+
+
+@contextmanager
+def shared_index(settings: Settings, assistant: Assistant) -> Iterator[SharedIndex | None]:
+    """`shared_index_of`, let go of at the end."""
+    shared = shared_index_of(settings, assistant)
+    try:
+        yield shared
+    finally:
+        if shared is not None:
+            shared.close()
+
+
+@contextmanager
+def finder_that_serves(settings: Settings, assistant: Assistant, threads: int) -> Iterator[Finder[PassageIndex]]:
+    """What customers' questions are looked up with. Raises KefuError where nothing was read yet."""
+    store = settings.knowledge_dir(assistant.assistant_id)
+    with shared_index(settings, assistant) as shared:
+        index: PassageIndex | None = shared.opened(store) if shared else load_index(store)
+        if index is None:
+            raise KefuError(NOTHING_READ)
+        yield finder_of(index, store, threads)
+
+
+def set_mark(settings: Settings, assistant: Assistant, mark: str, value: str) -> None:
+    """Say how the next index is made (`MARKS`), here and where the index is shared; by `only_writer`."""
+    store = settings.knowledge_dir(assistant.assistant_id)
+    with shared_index(settings, assistant) as shared:
+        if shared is None:
+            write_name(store / mark, value)
+        else:
+            shared.keep(store, mark, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +213,7 @@ def tune_knowledge(settings: Settings, assistant: Assistant, progress: Progress,
         if is_kept:
             with only_writer(store):
                 _placed(tuned, store, threads)
-                write_name(store / TUNED, f"{base.sha256} {reader.name}")
+                set_mark(settings, assistant, TUNED, f"{base.sha256} {reader.name}")
     sync_knowledge(settings, assistant, progress, say)
     return TuneOutcome(before=before, after=after, trained_on=len(pairs), is_kept=is_kept)
 
@@ -169,15 +227,14 @@ def is_held_out(asked: Asked) -> bool:
 
 def evaluate_knowledge(settings: Settings, assistant: Assistant, file: Path) -> dict[str, SearchScores]:
     """The search on the questions of a file, by language and all together ("all")."""
-    finder = loaded(settings.knowledge_dir(assistant.assistant_id), settings.inference_threads)
-    if finder is None:
-        raise KefuError(NOTHING_READ)
     asked, problems = read_asked(file)
     if problems:
         raise AssistantError("\n".join(map(str, problems)))
     languages = sorted({each.language for each in asked if each.language})
     groups = {"all": asked, **{name: [each for each in asked if each.language == name] for name in languages}}
-    return {name: measure(finder, part, today_in(assistant.config.timezone)) for name, part in groups.items()}
+    day = today_in(assistant.config.timezone)
+    with finder_that_serves(settings, assistant, settings.inference_threads) as finder:
+        return {name: measure(finder, part, day) for name, part in groups.items()}
 
 
 def training_questions(assistant: Assistant, *, unused: bool = False) -> tuple[list[Asked], list[DocumentProblem]]:

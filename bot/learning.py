@@ -457,7 +457,7 @@ def _rehearse(
         try:
             return tuple(await play_conversations(bot, Candidate(reader), conversations, run.progress))
         finally:
-            await bot.actions.close()
+            await bot.close()
 
     return asyncio.run(play())
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -32,6 +32,10 @@ class Settings(BaseSettings):
         None, description="Assistant folder; default: the current folder if it is one, else the starter."
     )
     database_url: str | None = Field(None, description="SQLAlchemy URL; default: kefu.db under KEFU_HOME.")
+    knowledge_store: Literal["files", "postgresql"] = Field(
+        "files",
+        description="Where the index of documents is: under KEFU_HOME, or in the PostgreSQL of the database URL.",
+    )
     host: str = Field("127.0.0.1", description="Address that `kefu serve` listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that `kefu serve` listens on.")
     secret_key: str | None = Field(None, description="Signs visitor tokens; default: generated once under KEFU_HOME.")

@@ -44,8 +44,10 @@ from bot.knowing import (
     FEWEST_PAIRS,
     NOTHING_READ,
     TRAINING,
+    fetch_shared,
     follow_ups_of,
     is_held_out,
+    set_mark,
     sync_knowledge,
     told_messages,
     training_questions,
@@ -141,14 +143,14 @@ def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say
                 made.rename(judge_folder(store, judge.name))
             write_name(store / GUARD, judge.name)
             if is_kept:
-                write_name(store / JUDGE, judge.name)
+                set_mark(settings, assistant, JUDGE, judge.name)
     sync_knowledge(settings, assistant, progress, say)
     count = sum(map(len, lessons.values()))
     stopped = _stopped(judge, others, thresholds)
     return JudgeOutcome(before=before, after=after, stopped=stopped, trained_on=count, is_kept=is_kept)
 
 
-def crossed(finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: date) -> SearchScores:
+def crossed(finder: Finder[KnowledgeIndex], asked: Sequence[Asked], told: Sequence[str], day: date) -> SearchScores:
     """The search on these questions, each half measured with gates that were fitted on the other."""
     halves = [asked[0::2], asked[1::2]]
     found = []
@@ -215,7 +217,7 @@ def _reply(asked: Asked) -> str:
     return reply.strip() if isinstance(reply, str) else ""
 
 
-def _answer_lessons(finder: Finder, asked: Sequence[Asked]) -> Iterator[Judged]:
+def _answer_lessons(finder: Finder[KnowledgeIndex], asked: Sequence[Asked]) -> Iterator[Judged]:
     """Each question with its passage, and with the nearest that does not answer it."""
     rng = random.Random(0)
     for each in asked:
@@ -233,7 +235,9 @@ def _answer_lessons(finder: Finder, asked: Sequence[Asked]) -> Iterator[Judged]:
             yield Judged(text=each.question, source=passage.indexed, holds=False)
 
 
-def _support_lessons(finder: Finder, asked: Sequence[Asked], claims: Sequence[Claim]) -> Iterator[Judged]:
+def _support_lessons(
+    finder: Finder[KnowledgeIndex], asked: Sequence[Asked], claims: Sequence[Claim]
+) -> Iterator[Judged]:
     """The pairs of claims; and sentences of written replies beside their own section and beside another."""
     for claim in claims:
         yield Judged(text=claim.true, source=claim.source, holds=True)
@@ -271,6 +275,7 @@ def tune_writer(
     """
     _need({"peft": "train", "transformers": "train", "gguf": "train"})
     store = settings.knowledge_dir(assistant.assistant_id)
+    fetch_shared(settings, assistant)
     learned, held_out = reply_lessons(settings, assistant)
     languages = _learned_languages(learned, say)
     lessons = [each.lesson for each in learned if each.language in languages]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from bot.storage.database import Database
-from tests.postgres import PostgresServer, find_binaries, forget_rows, new_postgres
+from tests.postgres import PostgresServer, binaries_with_pgvector, find_binaries, forget_rows, new_postgres
 from tests.server import STARTER, TEST_HOME, Server, kefu, private_home
 
 REPOSITORY = Path(__file__).parent.parent
@@ -68,6 +69,27 @@ def postgres_server() -> Iterator[PostgresServer]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def pgvector_server() -> Iterator[PostgresServer]:
+    """Another one, which has the extension; Debian's has not."""
+    with tempfile.TemporaryDirectory(prefix="kefu-pgvector-") as folder:
+        Path(folder).chmod(0o755)
+        server = PostgresServer(binaries_with_pgvector(Path(folder)))
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def pgvector_url(pgvector_server: PostgresServer) -> str:
+    """The URL of a new, migrated database."""
+    url = new_postgres(pgvector_server)
+    database = Database.open(url)
+    database.upgrade()
+    database.dispose()
+    return url
 
 
 @pytest.fixture(scope="session")

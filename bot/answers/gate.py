@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bot.answers.documents import DocumentProblem
 from bot.answers.exchange import Exchange
 from bot.answers.finder import Finder, Found
-from bot.answers.knowledge import Asked, Gate, KnowledgeIndex, is_from, script_of
+from bot.answers.knowledge import Asked, Gate, KnowledgeIndex, PassageIndex, is_from, script_of
 from models.languages import identify_language
 
 Vector = NDArray[np.float32]
@@ -112,7 +112,11 @@ def _asked(value: object) -> Asked:
 
 
 def fit_gates(
-    finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: date, follow_ups: Sequence[Asked] = ()
+    finder: Finder[KnowledgeIndex],
+    asked: Sequence[Asked],
+    told: Sequence[str],
+    day: date,
+    follow_ups: Sequence[Asked] = (),
 ) -> dict[str, Gate]:
     """A gate for each script in which enough was asked, one (NEW) for passages that nobody has asked about yet, and one
     (AFTER) for follow-ups, where enough are known.
@@ -172,7 +176,7 @@ def _fitted(lessons: Sequence[_Lesson], most_wrong: float) -> Gate:
 
 
 def _lessons(
-    finder: Finder, asked: Sequence[Asked], told: Sequence[str], day: date, *, as_new: bool = False
+    finder: Finder[KnowledgeIndex], asked: Sequence[Asked], told: Sequence[str], day: date, *, as_new: bool = False
 ) -> list[_Lesson]:
     """Where few questions of a script are said to have no answer, each has none once its document is left out.
 
@@ -202,7 +206,9 @@ def _lessons(
     return lessons
 
 
-def _lessons_after(finder: Finder, follow_ups: Sequence[Asked], told: Sequence[str], day: date) -> Iterator[_Lesson]:
+def _lessons_after(
+    finder: Finder[KnowledgeIndex], follow_ups: Sequence[Asked], told: Sequence[str], day: date
+) -> Iterator[_Lesson]:
     """Each follow-up with the question before it, and with its document left out; and what asks nothing, after one of
     those questions."""
     before = [(each, earlier) for each in follow_ups if (earlier := earlier_of(each))]
@@ -237,14 +243,14 @@ def earlier_of(asked: Asked) -> Exchange | None:
     return None
 
 
-def judge_after(finder: Finder, found: Found, question: str) -> tuple[float, Gate] | None:
+def judge_after(finder: Finder[PassageIndex], found: Found, question: str) -> tuple[float, Gate] | None:
     """As `judge`, of a follow-up that was looked for together with the question before; None where too few follow-ups
     are known to judge by."""
     gate = finder.index.gates.get(script_of(question) + AFTER)
     return None if gate is None else (gate.probability(found.evidence[: len(gate.weights)]), gate)
 
 
-def judge(finder: Finder, found: Found) -> tuple[float, Gate]:
+def judge(finder: Finder[PassageIndex], found: Found) -> tuple[float, Gate]:
     """How probable it is that the best passage answers, and the gate that says so."""
     script, gates = script_of(found.question), finder.index.gates
     is_new = bool(found.hits) and not found.hits[0].asked
@@ -252,7 +258,7 @@ def judge(finder: Finder, found: Found) -> tuple[float, Gate]:
     return gate.probability(found.evidence[: len(gate.weights)]), gate
 
 
-def measure(finder: Finder, asked: Sequence[Asked], day: date) -> SearchScores:
+def measure(finder: Finder[PassageIndex], asked: Sequence[Asked], day: date) -> SearchScores:
     """Search and gate on questions that the gate was not fitted on."""
     ranks: list[int | None] = []
     believed_right = believed_wrong = anyway = none = 0
@@ -290,7 +296,7 @@ def _is_believed(probability: float, gate: Gate) -> bool:
     return probability >= gate.threshold
 
 
-def _embedded(finder: Finder, asked: Sequence[Asked]) -> Iterable[tuple[Asked, Vector]]:
+def _embedded(finder: Finder[PassageIndex], asked: Sequence[Asked]) -> Iterable[tuple[Asked, Vector]]:
     """Each with its vector; what the index knows is not read again."""
     for start in range(0, len(asked), 64):
         part = asked[start : start + 64]

@@ -3,6 +3,8 @@
 An index is a folder: `passages.jsonl`, `vectors.npy`, `index.json`. `sync` makes a new one beside the old, embedding
 only what changed, and moves `CURRENT` to it; a server that holds the old one goes on with it until it looks again.
 
+Where several machines share an index (`bot.answers.sharing`) the folder is where it is made.
+
 Invariant: a folder that `CURRENT` names is complete and never changes.
 """
 
@@ -23,7 +25,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -54,8 +56,6 @@ OTHER_LANGUAGE_COSTS = 0.06
 """What a passage in another language than the customer's must be better by. Chosen on training questions of documents
 that a tuned encoder had not learned from: own language first .949 to .969 in English (n = 392), .947 to .971 in Chinese
 (n = 339)."""
-MOST_COMPARED, BLOCK = 4_000, 256
-"""Known questions that are compared with all others to find that quantile, and how many of them at a time."""
 
 Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -76,6 +76,22 @@ class Hit:
     cosine: float
     coverage: float
     asked: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """What was found for a question.
+
+    Attributes:
+        hits: best first.
+        mean, spread: of the cosines of the question and every passage there is, found or not.
+        of_none: cosine of the question and the nearest known one that no document answers; 0 where there is none.
+    """
+
+    hits: Sequence[Hit] = ()
+    mean: float = 0.0
+    spread: float = 0.0
+    of_none: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +138,66 @@ class Known:
     vectors: Floats = field(default_factory=lambda: np.zeros((0, 1), dtype=np.float32))
 
 
+class PassageIndex(Protocol):
+    """What is searched in: `KnowledgeIndex` has all of it in memory, a database may have it instead. Thread-safe."""
+
+    @property
+    def embedder(self) -> str:
+        """The name of what made its vectors."""
+        ...
+
+    @property
+    def judge(self) -> str | None:
+        """The name of the cross-encoder that its gates were fitted with."""
+        ...
+
+    @property
+    def gates(self) -> Mapping[str, Gate]:
+        """By script."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many passages there are."""
+        ...
+
+    def search(
+        self, question: str, vector: Floats, *, limit: int = 5, day: date, language: str | None = None,
+        without: str | None = None, response_of: str | None = None, but_itself: bool = False,
+    ) -> Ranking:  # fmt: skip
+        """The passages that answer best.
+
+        Args:
+            vector: the question's, (D,).
+            day: what is not valid then is not found.
+            language: passages in it come before equally good ones in another.
+            without: a document (`Passage.source`) that is left out.
+            response_of: the intent whose response is found too; others' never are.
+            but_itself: a known question does not count for itself: so it teaches, and measures, what others will see.
+        """
+        ...
+
+    def missing(self, question: str, passages: Sequence[Passage]) -> Missing:
+        """What of the question's words stands in none of these passages."""
+        ...
+
+    def beside(self, passage: Passage) -> Sequence[Passage]:
+        """All passages of its document, itself among them."""
+        ...
+
+    def find(self, passage_id: str) -> Passage | None:
+        """None where it is not there."""
+        ...
+
+    def known_vector(self, question: str) -> Floats | None:
+        """(D,) of a known question; None where it is none."""
+        ...
+
+
 class KnowledgeIndex:
     """What was read from one folder of documents. Thread-safe: nothing changes after it was made.
 
-    `embedder` and `judge` are the names of what made its vectors, and of the cross-encoder its gates were fitted with.
+    A `PassageIndex`, whose methods say more.
     """
 
     def __init__(
@@ -135,6 +207,10 @@ class KnowledgeIndex:
         self.passages, self.vectors, self.embedder, self.judge = tuple(passages), vectors, embedder, judge
         self.gates: Mapping[str, Gate] = gates or {}
         self.known = known or Known()
+
+    @property
+    def size(self) -> int:
+        return len(self.passages)
 
     def asked(self, question: str, vector: Floats, *, but_itself: bool = False) -> tuple[Floats, float]:
         """Cosines to what was asked before: (N,) of each passage's nearest known question, and of the nearest one that
@@ -154,7 +230,6 @@ class KnowledgeIndex:
         return nearest, float(cosines[self._of_none].max(initial=0.0))
 
     def known_vector(self, question: str) -> Floats | None:
-        """(D,) of a known question; None where it is none."""
         place = self._place.get(question)
         return None if place is None else self.known.vectors[place]
 
@@ -174,7 +249,7 @@ class KnowledgeIndex:
         return both[:, 0], both[:, 1]
 
     @cached_property
-    def _unrelated(self) -> Mapping[str, float]:
+    def unrelated(self) -> Mapping[str, float]:
         """By script, how near known questions about different passages come to each other, at the least."""
         places, owners = self._owners
         scripts = np.array([script_of(self.known.questions[place]) for place in places])
@@ -190,23 +265,13 @@ class KnowledgeIndex:
     def search(
         self, question: str, vector: Floats, *, limit: int = 5, day: date, language: str | None = None,
         without: str | None = None, response_of: str | None = None, but_itself: bool = False,
-    ) -> list[Hit]:  # fmt: skip
-        """The passages that answer best, best first.
-
-        Args:
-            vector: the question's, (D,).
-            day: what is not valid then is not found.
-            language: passages in it come before equally good ones in another.
-            without: a document (`Passage.source`) that is left out.
-            response_of: the intent whose response is found too; others' never are.
-            but_itself: as `asked`.
-        """
+    ) -> Ranking:  # fmt: skip
         if not self.passages:
-            return []
+            return Ranking()
         cosines = self.vectors @ vector
         coverage = self._words.coverage(question)
-        asked, _ = self.asked(question, vector, but_itself=but_itself)
-        unrelated = self._unrelated.get(script_of(question), 1.0)
+        asked, of_none = self.asked(question, vector, but_itself=but_itself)
+        unrelated = self.unrelated.get(script_of(question), 1.0)
         scores = cosines + WORDS_COUNT * coverage + ASKED_COUNTS * np.maximum(asked - unrelated, 0)
         if language is not None:
             is_other = np.array([passage.language != language for passage in self.passages])
@@ -221,14 +286,12 @@ class KnowledgeIndex:
                 hits.append(Hit(passage=passage, **dict(zip(names, found, strict=True))))
             if len(hits) == limit:
                 break
-        return hits
+        return Ranking(hits=hits, mean=float(cosines.mean()), spread=float(cosines.std()), of_none=of_none)
 
     def missing(self, question: str, passages: Sequence[Passage]) -> Missing:
-        """What of the question's words stands in none of these passages."""
         return self._words.missing(question, [self._row[passage.id] for passage in passages])
 
     def beside(self, passage: Passage) -> list[Passage]:
-        """All passages of its document, itself among them."""
         return self._documents[passage.source]
 
     def find(self, passage_id: str) -> Passage | None:
@@ -276,6 +339,27 @@ class Missing:
     unknown: float
 
 
+def words_of(question: str) -> list[str]:
+    """Each word that counts, once."""
+    return sorted(set(terms(question)[:MOST_TERMS]))
+
+
+def weight_of(stands_in: int, n: int) -> float:
+    """How much a word tells that stands in so many of n passages."""
+    return math.log((n + 1) / (stands_in + 0.5))
+
+
+def what_is_missing(stand_in: Mapping[str, int], n: int, is_there: Callable[[str], bool]) -> Missing:
+    """Of a question's words, each with how many of n passages it stands in, those that are not there."""
+    weights = {term: weight_of(count, n) for term, count in stand_in.items()}
+    lacking = [weight for term, weight in weights.items() if not is_there(term)]
+    return Missing(
+        share=sum(lacking) / (sum(weights.values()) or 1.0),
+        heaviest=max(lacking, default=0.0),
+        unknown=sum(not count for count in stand_in.values()) / max(1, len(stand_in)),
+    )
+
+
 class _Words:
     """Inverse document frequencies, and in which passages each word stands."""
 
@@ -287,27 +371,20 @@ class _Words:
         self._rows = {term: np.array(found, dtype=np.int32) for term, found in rows.items()}
         self._n = len(texts)
 
-    def _weight(self, term: str) -> float:
-        stands_in = len(self._rows[term]) if term in self._rows else 0
-        return math.log((self._n + 1) / (stands_in + 0.5))
+    def _stands_in(self, term: str) -> int:
+        return len(self._rows[term]) if term in self._rows else 0
 
     def missing(self, question: str, rows: Sequence[int]) -> Missing:
-        found = sorted(set(terms(question)[:MOST_TERMS]))
-        weights = {term: self._weight(term) for term in found}
-        lacking = [
-            weights[term] for term in found if term not in self._rows or not np.isin(rows, self._rows[term]).any()
-        ]
-        return Missing(
-            share=sum(lacking) / (sum(weights.values()) or 1.0),
-            heaviest=max(lacking, default=0.0),
-            unknown=sum(term not in self._rows for term in found) / max(1, len(found)),
+        stand_in = {term: self._stands_in(term) for term in words_of(question)}
+        return what_is_missing(
+            stand_in, self._n, lambda term: term in self._rows and bool(np.isin(rows, self._rows[term]).any())
         )
 
     def coverage(self, question: str) -> Floats:
         """(N,): the share of the question's words in each passage, weighted by how rare they are."""
         covered, total = np.zeros(self._n, dtype=np.float32), 0.0
-        for term in set(terms(question)[:MOST_TERMS]):
-            weight = self._weight(term)
+        for term in words_of(question):
+            weight = weight_of(self._stands_in(term), self._n)
             total += weight
             if term in self._rows:
                 covered[self._rows[term]] += weight
@@ -361,12 +438,11 @@ def _read(folder: Path) -> KnowledgeIndex:
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']}")
         lines = (folder / "passages.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-        passages = [_passage(json.loads(line)) for line in lines]
+        passages = [passage_of(line) for line in lines]
         vectors = np.load(folder / "vectors.npy", allow_pickle=False).astype(np.float32)
         if len(passages) != len(vectors):
             raise ValueError(f"{len(passages)} passages and {len(vectors)} vectors")
-        gates = {name: Gate(**{**gate, "weights": tuple(gate["weights"])}) for name, gate in about["gates"].items()}
-        known = _read_known(folder)
+        known, gates = _read_known(folder), gates_of(about["gates"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError) as error:
         raise ArtifactInvalid(f"{folder}: the knowledge index cannot be read ({error}); kefu knowledge sync") from error
     return KnowledgeIndex(passages, vectors, about["embedder"], gates, known, about["judge"])
@@ -390,9 +466,21 @@ def current(store: Path) -> str | None:
         return None
 
 
-def _passage(values: Mapping[str, Any]) -> Passage:
+def line_of(passage: Passage) -> str:
+    """As JSON, in ASCII: a document may hold U+2028 and others at which readers of lines break them."""
+    return json.dumps(asdict(passage), default=str)
+
+
+def passage_of(line: str) -> Passage:
+    """What `line_of` wrote."""
+    values = json.loads(line)
     days = {name: date.fromisoformat(values[name]) for name in ("valid_from", "valid_until") if values[name]}
     return Passage(**{**values, "valid_from": None, "valid_until": None, **days})
+
+
+def gates_of(values: Mapping[str, Any]) -> dict[str, Gate]:
+    """What `asdict` made of each."""
+    return {name: Gate(**{**gate, "weights": tuple(gate["weights"])}) for name, gate in values.items()}
 
 
 @contextmanager
@@ -423,8 +511,7 @@ def sync(
     known, known_questions = _known(store, embedder.name)
     fresh = [passage for passage in passages if passage.id not in known]
     questions = _answered(passages, asked)
-    # ASCII: a document may hold U+2028 and others at which readers of lines break them.
-    lines = "".join(json.dumps(asdict(each), default=str) + "\n" for each in passages)
+    lines = _lines(passages)
     made_of = hashlib.sha256(
         f"{FORMAT}\n{embedder.name}\n{judge}\n{lessons}\n{questions}\n{lines}".encode()
     ).hexdigest()[:16]
@@ -436,7 +523,7 @@ def sync(
         of_questions = _embedded("questions", as_asked, known_questions, embedder.questions, progress)
         before = Known(questions=tuple(questions), rows=tuple(questions.values()), vectors=of_questions)
         index = KnowledgeIndex(passages, vectors, embedder.name, known=before, judge=judge)
-        _write(store / name, lines, index, fit(index))
+        _write(store / name, index, fit(index))
     _point_to(store, name)
     return SyncReport(
         documents=len({passage.source for passage in read}),
@@ -500,14 +587,26 @@ def _is_whole(folder: Path) -> bool:
     return True
 
 
-def _write(folder: Path, lines: str, index: KnowledgeIndex, gates: Mapping[str, Gate]) -> None:
+def place(store: Path, name: str, fetch: Callable[[], KnowledgeIndex]) -> None:
+    """Let an index that was made elsewhere be the current one, fetched where it is not here; by `only_writer`."""
+    if not _is_whole(store / name):
+        index = fetch()
+        _write(store / name, index, index.gates)
+    _point_to(store, name)
+
+
+def _lines(passages: Iterable[Passage]) -> str:
+    return "".join(f"{line_of(each)}\n" for each in passages)
+
+
+def _write(folder: Path, index: KnowledgeIndex, gates: Mapping[str, Gate]) -> None:
     found = {name: asdict(gate) for name, gate in gates.items()}
     about = {"format": FORMAT, "embedder": index.embedder, "judge": index.judge, "gates": found}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sync-") as work:
         made = Path(work) / folder.name
         made.mkdir()
-        (made / "passages.jsonl").write_text(lines, encoding="utf-8")
+        (made / "passages.jsonl").write_text(_lines(index.passages), encoding="utf-8")
         np.save(made / "vectors.npy", index.vectors.astype(np.float16))
         known = zip(index.known.questions, index.known.rows, strict=True)
         asked = "".join(json.dumps({"question": question, "rows": rows}) + "\n" for question, rows in known)

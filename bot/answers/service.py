@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bot.answers.compose import Answer, Offer, compose, offer, quote
 from bot.answers.exchange import Exchange
 from bot.answers.finder import Finder
 from bot.answers.gate import judge, judge_after
-from bot.answers.knowledge import KnowledgeIndex, current, encoder_folder, judge_folder, load_index
+from bot.answers.knowledge import KnowledgeIndex, PassageIndex, current, encoder_folder, judge_folder, load_index
+from bot.answers.sharing import SharedIndex
 from bot.answers.writers import CurrentWriter
 from bot.assistant.brand import Brand
 from models.base import ArtifactInvalid
@@ -25,6 +26,8 @@ from models.embeddings import Embedder, EncoderEmbedder
 from models.languages import identify_language, is_asking
 
 log = logging.getLogger("kefu.knowledge")
+
+Index = TypeVar("Index", bound=PassageIndex)
 
 UNDECIDED = "und"
 AGAIN_AFTER_S = 5.0
@@ -40,6 +43,7 @@ class Knowledge:
         today: the day that passages must be valid on.
         intent: what a button asks with for a passage.
         writing: who may word answers; None: they are quoted.
+        shared: where the index is shared, if it is; the folder then holds the encoders only.
     """
 
     def __init__(
@@ -52,14 +56,14 @@ class Knowledge:
         today: Callable[[], date],
         intent: str = "ask_knowledge",
         writing: CurrentWriter | None = None,
+        shared: SharedIndex | None = None,
     ) -> None:
-        self._intent = intent
-        self._writing = writing
+        self._intent, self._writing, self._shared = intent, writing, shared
         self._store, self._threads, self._today = store, threads, today
         self._brand = brand
         self._embedder = embedder
         self._name: str | None = None
-        self._finder: Finder | None = None
+        self._finder: Finder[PassageIndex] | None = None
         self._lock = threading.Lock()
         self._again_at = 0.0
 
@@ -94,9 +98,11 @@ class Knowledge:
         return asdict(used) if used else {}
 
     async def close(self) -> None:
-        """End what words answers."""
+        """End what words answers; let go of what is shared."""
         if self._writing is not None:
             await self._writing.close()
+        if self._shared is not None:
+            await asyncio.to_thread(self._shared.close)
 
     def answer(
         self, text: str, intent: str | None = None, *, may_offer: bool = False, earlier: str | None = None
@@ -113,7 +119,7 @@ class Knowledge:
         return after if isinstance(after, Answer) else found or after
 
     def _found(
-        self, finder: Finder, text: str, intent: str | None, may_offer: bool, earlier: str | None
+        self, finder: Finder[PassageIndex], text: str, intent: str | None, may_offer: bool, earlier: str | None
     ) -> Answer | Offer | None:
         language = identify_language(text)
         known = None if language == UNDECIDED else language
@@ -146,10 +152,10 @@ class Knowledge:
         finder = self._current()
         return finder.embedder if finder else None
 
-    def _current(self) -> Finder | None:
+    def _current(self) -> Finder[PassageIndex] | None:
         """What counts now, loaded when it is another than before."""
         with self._lock:
-            name = current(self._store)
+            name = self._shared.current() if self._shared else current(self._store)
             if name != self._name and time.monotonic() >= self._again_at and not self._load(name):
                 self._again_at = time.monotonic() + AGAIN_AFTER_S
             return self._finder
@@ -157,14 +163,14 @@ class Knowledge:
     def _load(self, name: str | None) -> bool:
         """Take the current index; where it cannot be read, the one from before goes on answering."""
         try:
-            index = load_index(self._store)
+            index = self._shared.opened(self._store) if self._shared else load_index(self._store)
             self._finder = None if index is None else finder_of(index, self._store, self._threads, self._reading)
         except ArtifactInvalid:
             log.exception("knowledge.unreadable")
             return False
         self._name = name
         if index is not None:
-            log.info("knowledge.loaded", extra={"passages": len(index.passages)})
+            log.info("knowledge.loaded", extra={"passages": index.size})
         return True
 
     @property
@@ -172,7 +178,7 @@ class Knowledge:
         return self._finder.embedder if self._finder else self._embedder
 
 
-def finder_of(index: KnowledgeIndex, store: Path, threads: int, reading: Embedder | None = None) -> Finder:
+def finder_of(index: Index, store: Path, threads: int, reading: Embedder | None = None) -> Finder[Index]:
     """The index with the encoders that its vectors and gates were made with; `reading` is one that is loaded already.
 
     Raises:
@@ -184,7 +190,7 @@ def finder_of(index: KnowledgeIndex, store: Path, threads: int, reading: Embedde
     return Finder(index=index, embedder=reading, judge=judging)
 
 
-def loaded(store: Path, threads: int) -> Finder | None:
-    """The current index with what reads for it; None where nothing was read yet. Raises ArtifactInvalid."""
+def loaded(store: Path, threads: int) -> Finder[KnowledgeIndex] | None:
+    """The folder's current index with what reads for it; None where nothing was read yet. Raises ArtifactInvalid."""
     index = load_index(store)
     return None if index is None else finder_of(index, store, threads)

@@ -18,7 +18,9 @@ from bot.errors import AssistantError, KefuError
 from bot.settings import Settings, environment, load_settings
 
 if TYPE_CHECKING:
+    from bot.answers.finder import Finder
     from bot.answers.gate import SearchScores
+    from bot.answers.knowledge import PassageIndex
     from bot.assistant.loader import Assistant
     from bot.logged_questions import Learnable
 
@@ -90,19 +92,22 @@ def knowledge_search(
     folder: ModelFolder = None,
 ) -> None:
     """What is found for a question, how sure it is, and what the bot would say."""
-    from bot.answers.compose import compose
-    from bot.answers.gate import judge
-    from bot.answers.knowledge import today_in
-    from bot.answers.service import UNDECIDED, loaded
-    from bot.knowing import NOTHING_READ
-    from models.languages import identify_language
+    from bot.knowing import finder_that_serves
 
     if not question.strip():
         raise KefuError('nothing was asked; kefu knowledge search "how long can I send it back?"')
     settings, assistant = _loaded(folder)
-    finder = loaded(settings.knowledge_dir(assistant.assistant_id), settings.inference_threads)
-    if finder is None:
-        raise KefuError(NOTHING_READ)
+    with finder_that_serves(settings, assistant, settings.inference_threads) as finder:
+        _show_search(finder, assistant, question, n)
+
+
+def _show_search(finder: Finder[PassageIndex], assistant: Assistant, question: str, n: int) -> None:
+    from bot.answers.compose import compose
+    from bot.answers.gate import judge
+    from bot.answers.knowledge import today_in
+    from bot.answers.service import UNDECIDED
+    from models.languages import identify_language
+
     language = identify_language(question)
     known = None if language == UNDECIDED else language
     found = finder.find(question, limit=n, day=today_in(assistant.config.timezone), language=known)

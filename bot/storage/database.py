@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bot.errors import ConfigurationError, StorageError
@@ -109,6 +109,26 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: self._run_now(self._reads, fn, commits=False)
         )
+
+    def write_now(self, fn: Callable[[Connection], T]) -> T:
+        """`write` on this thread, for a program that runs no event loop; PostgreSQL only."""
+        return self._run_now(self._engine, fn, commits=True)
+
+    def read_now(self, fn: Callable[[Connection], T]) -> T:
+        """`read` on this thread."""
+        return self._run_now(self._reads, fn, commits=False)
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """While this lasts nobody else, on whatever machine, is alone with this; who asks waits. PostgreSQL only."""
+        with self._explained(), self._engine.connect() as conn:
+            # Without a transaction, which would keep dead rows for as long as this lasts.
+            held = conn.execution_options(isolation_level="AUTOCOMMIT")
+            held.execute(text("SELECT pg_advisory_lock(hashtextextended(:what, 0))"), {"what": what})
+            try:
+                yield
+            finally:
+                held.execute(text("SELECT pg_advisory_unlock(hashtextextended(:what, 0))"), {"what": what})
 
     def upgrade(self) -> None:
         """Bring the schema to this program's version. Safe when several processes do it at once.

@@ -5,7 +5,8 @@ Invariants:
 - `conversations` is the lock: whoever allocates a transcript `seq`, claims, or appends events has its row locked;
 - `conversations.claimable_at` is the whole schedule: NULL = nothing waits, else the instant from which a worker may
   claim the conversation (its arrival, the retry time of its head, or the end of the lease that holds it); `waiting`
-  counts its waiting inbox rows.
+  counts its waiting inbox rows;
+- what `bot.storage.passages` keeps in tables of its own, one set an index, is named in `knowledge_indexes`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -287,4 +289,32 @@ leases = Table(
     Column("key", Text, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("until", UtcDateTime, nullable=False),
+)
+
+knowledge_indexes = Table(
+    "knowledge_indexes",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("assistant_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("about", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("assistant_id", "name"),
+)
+
+knowledge_marks = Table(
+    "knowledge_marks",
+    metadata,
+    Column("assistant_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+knowledge_files = Table(
+    "knowledge_files",
+    metadata,
+    Column("folder", Text, primary_key=True),
+    Column("file", Text, primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
 )

@@ -63,7 +63,7 @@ def test_a_database_of_a_newer_program_is_left_alone(database_url: str) -> None:
     finally:
         database.dispose()
         with engine.begin() as conn:  # the PostgreSQL database is used by the next test
-            conn.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+            conn.execute(text("UPDATE alembic_version SET version_num = '0005'"))
         engine.dispose()
 
 

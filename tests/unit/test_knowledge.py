@@ -16,7 +16,7 @@ from bot.answers.documents import of_response
 from bot.answers.exchange import Exchange
 from bot.answers.finder import Finder
 from bot.answers.gate import earlier_of, fit_gates, judge, judge_after, measure, read_asked
-from bot.answers.knowledge import Asked, Gate, Hit, KnowledgeIndex, current, load_index, sync, terms
+from bot.answers.knowledge import Asked, Gate, KnowledgeIndex, current, load_index, sync, terms
 from bot.answers.service import Knowledge
 from bot.assistant.brand import DEFAULT_BRAND, Brand
 from models.base import ArtifactInvalid
@@ -61,7 +61,7 @@ def synced(
 
 def search(index: KnowledgeIndex, question: str, **more: Any) -> list[str]:
     vector = BagOfWords().questions([question])[0]
-    hits: Sequence[Hit] = index.search(question, vector, **{"day": DAY, **more})
+    hits = index.search(question, vector, **{"day": DAY, **more}).hits
     return [f"{hit.passage.source}#{hit.passage.anchor}" for hit in hits]
 
 
