@@ -73,10 +73,7 @@ _DOES_ALONE = regex.compile(
     r" (?:began|thinks|had given|lives (?:at|in|on)|says|said|was born|grew up|himself|herself"
     r"|is (?:married|pregnant))\b"
 )
-_SAYS_BEFORE = regex.compile(
-    r"\b(?:says?|said|named|called|asked|told|[Tt]ell"
-    r"|(?:my|his|her|our) (?:boss|manager|colleague|friend|neighbou?r|wife|husband|son|daughter|partner)) $"
-)
+_SAYS_BEFORE = regex.compile(r"\b(?:says?|said|named|called|asked|told|[Tt]ell|(?:my|his|her|our) manager) $")
 _SPEAKER = regex.compile(r":[ ]?[\"“]")
 _THING_BEFORE = regex.compile(
     r"\b(?:the|an?|this|that|your|our|my|each|every|any|these|those|new|st\.?|saint|san|santa|los|las|el|fort|port"

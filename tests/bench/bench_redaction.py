@@ -6,7 +6,7 @@ Data (KEFU_DATA): pii_zh, sentences of customer service made from templates; pii
 sentences, many of which are no customer service (reviews of songs, medical notes). The halves share no template: the
 hash is of the template, or where the file names none (Chinese), of the sentence without its values. The rules were
 written with one half of each in view, `seen`; the figures are of the other, `measured`. Of that half only the first
-lines were read, to learn the format; but its totals had been seen four times when the rules were last widened.
+lines were read, to learn the format; but its totals had been seen five times when the rules were last widened.
 The English persons are FakeNameGenerator's, not Faker's, whose lists redaction knows; words for streets are partly
 Faker's, which takes them from the post as we do: so addresses flatter.
 
