@@ -6,6 +6,7 @@ llama.cpp, what was learned merged into it; others are served by transformers, t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from training.gguf_model import write_model
 Progress = Callable[[str, int, int], None]
 ADAPTER, MODEL_GGUF = "adapter", "merged.gguf"
 NO_LABEL = -100
+AT_A_TIME = 2
+"""A batch is read in so many parts: whole, long prompts took 17 GB in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +75,12 @@ def finetune_generator(
     from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
     from transformers.utils import logging
 
+    from training.tuning import computes_bf16
+
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     set_seed(recipe.seed)
+    has_gpu = torch.accelerator.is_available()
+    has_bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else not has_gpu and computes_bf16()
     model, tokenizer = load_torch_generator(base)
     is_seq2seq = bool(model.config.is_encoder_decoder)
     task = "SEQ_2_SEQ_LM" if is_seq2seq else "CAUSAL_LM"
@@ -95,15 +102,16 @@ def finetune_generator(
     arguments = TrainingArguments(
         output_dir=str(out / "runs"),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=recipe.batch_size,
+        per_device_train_batch_size=math.ceil(recipe.batch_size / AT_A_TIME),
+        gradient_accumulation_steps=AT_A_TIME,
+        per_device_eval_batch_size=math.ceil(recipe.batch_size / AT_A_TIME),
         learning_rate=recipe.learning_rate,
         warmup_steps=recipe.warm_up,
         lr_scheduler_type="cosine",
         train_sampling_strategy="group_by_length",
         length_column_name="length",
-        bf16=True,
-        use_cpu=not torch.accelerator.is_available(),
+        bf16=has_bf16,
+        use_cpu=not has_gpu,
         seed=recipe.seed,
         save_strategy="no",
         logging_strategy="no",

@@ -122,7 +122,9 @@ def unit(rng: np.random.Generator, n: int) -> Floats:
 def measured(index: KnowledgeIndex, store: Path, url: str) -> dict[str, Any]:
     """Both sides over one index: how long it takes to share, to search, and what a process needs for it."""
     with only_writer(store):
-        encoder_folder(store, index.embedder).mkdir(parents=True)
+        encoder = encoder_folder(store, index.embedder)
+        encoder.mkdir(parents=True)
+        (encoder / "encoder.json").write_text("{}", encoding="utf-8")  # no text is read here
         place(store, "index-bench", lambda: index)
     database = Database.open(url)
     database.upgrade()
