@@ -120,7 +120,7 @@ def tune_judge(settings: Settings, assistant: Assistant, progress: Progress, say
         raise KefuError(f"fewer than {FEWEST_PAIRS} questions with a passage to learn from")
     day = today_in(assistant.config.timezone)
     claims = claims_of(assistant)
-    known, others = claims[len(claims) // 6 :], claims[: len(claims) // 6]
+    known, others = split_claims(claims)
     lessons: dict[Task, Sequence[Judged]] = {
         "answers": [*_answer_lessons(finder, learned)],
         "supports": [*_support_lessons(finder, learned, known)],
@@ -177,6 +177,36 @@ def _stopped(judge: CrossEncoder, claims: Sequence[Claim], thresholds: Mapping[s
         language = identify_language(claim.false)
         found.setdefault(script_of_language(language), []).append(bool(score < least_support(thresholds, language)))
     return {script: sum(each) / len(each) for script, each in found.items()}
+
+
+def split_claims(claims: Sequence[Claim]) -> tuple[list[Claim], list[Claim]]:
+    """Those to learn from, and at most one in six to hold out. Sources that quote the same words stay together: on
+    sentences about a passage that it has learned, a judge is surer than on others."""
+    learned: list[Claim] = []
+    held_out: list[Claim] = []
+    for group in _by_source(claims):
+        is_room = len(held_out) + len(group) <= len(claims) // 6
+        (held_out if is_room else learned).extend(group)
+    return learned, held_out
+
+
+def _by_source(claims: Sequence[Claim]) -> list[list[Claim]]:
+    """Claims in groups, by their first; in one, where a source is another's or a part of it."""
+    groups: list[list[Claim]] = []
+    for claim in claims:
+        near = [group for group in groups if any(_quote_alike(claim, each) for each in group)]
+        if not near:
+            groups.append([claim])
+            continue
+        near[0].append(claim)
+        for group in near[1:]:
+            near[0] += group
+            groups.remove(group)
+    return groups
+
+
+def _quote_alike(one: Claim, other: Claim) -> bool:
+    return one.source in other.source or other.source in one.source
 
 
 def claims_of(assistant: Assistant) -> list[Claim]:

@@ -15,9 +15,10 @@ from bot.answers.writers import guard_of, named
 from bot.errors import AssistantError
 from bot.knowing import sync_knowledge
 from bot.settings import STARTER, load_settings
-from bot.tuning import claims_of, read_claims, tune_judge
+from bot.tuning import Claim, claims_of, read_claims, split_claims, tune_judge
 from models.base import ArtifactInvalid
 from models.cross_encoder import HEADS, CrossEncoder
+from models.languages import identify_language
 from models.pretrained import BaseModel, resolve_base
 from tests.integration.test_retrieval_tuning import PLACES, THINGS, write_shop
 from tests.tiny_encoders import make_encoder
@@ -106,6 +107,35 @@ def test_a_project_without_claims_has_the_starters(tmp_path: Path) -> None:
     own.parent.mkdir()
     own.write_text('{"source": "a", "true": "b", "false": "c"}\n', encoding="utf-8")
     assert [claim.true for claim in claims_of(assistant)] == ["b"]
+
+
+def claim(source: str, n: int) -> Claim:
+    return Claim(source=source, true=f"{source} {n}", false="no")
+
+
+def test_what_is_learned_quotes_nothing_of_what_is_held_out() -> None:
+    """Also where two sources have only a third in common, which stands last; together they are too many to hold out."""
+    first = [claim(source, 0) for source in ("It opens at nine.", "It closes at six.", *map(str, range(10, 29)))]
+    both = [claim("It opens at nine. It closes at six.", 1), claim("It opens at nine.", 2)]
+    learned, held_out = split_claims([*first, *both])
+    assert sorted(each.true for each in [*learned, *held_out]) == sorted(each.true for each in [*first, *both])
+    assert len(held_out) == 3
+    for each in held_out:
+        assert not [other for other in learned if other.source in each.source or each.source in other.source]
+
+
+def test_of_starter_claims_about_a_sixth_is_held_out_in_each_language() -> None:
+    learned, held_out = split_claims(read_claims(STARTER))
+    assert 0.15 < len(held_out) / (len(learned) + len(held_out)) <= 1 / 6
+    is_chinese = [identify_language(each.true) == "zh" for each in held_out]
+    assert 0.3 < sum(is_chinese) / len(is_chinese) < 0.7
+    about = {each.source for each in learned}
+    assert not [each for each in held_out if each.source in about]
+
+
+def test_claims_about_one_source_are_all_learned() -> None:
+    learned, held_out = split_claims([claim("It opens at nine.", n) for n in range(12)])
+    assert (len(learned), held_out) == (12, [])
 
 
 def test_claims_that_cannot_be_read_are_named_with_their_line(tmp_path: Path) -> None:
