@@ -11,16 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bot.storage import conversations
-from bot.storage.tables import outbox
+from bot.storage.tables import events, outbox
 from tests.chat_client import ChatClient, Frame, chat, said
 from tests.lab import Lab, Reader, running
-from tests.server import database_of, stored
+from tests.server import stored
 from tests.serving import serving
 from tests.slow_writer import SlowWriter, writing
 from tests.streaming_shop import MARK, QUESTION, QUOTED, TOLD, ShopServer, shop_bot
 
-ASSISTANT = "default"
 SENTENCES = ["By hand, please. ", "In cold water. ", "With little soap."]
 
 
@@ -75,8 +73,8 @@ async def test_each_sentence_is_read_before_the_next_is_written(tmp_path: Path) 
             assert reply is not None
             assert [part.body["text"] for part in reply] == [said(frame) for frame in frames]
 
-            events = await tracker_events(lab, client)
-            bots = [event for event in events if event["event"] == "bot"]
+            log = await tracker_events(lab, client)
+            bots = [event for event in log if event["event"] == "bot"]
             assert [event["text"] for event in bots] == [said(frame) for frame in frames]
             kept = [event["metadata"]["knowledge"] for event in bots]
             assert [(each["kind"], each["generation"]["model"]) for each in kept] == [("generated", "slow")] * 3
@@ -86,7 +84,7 @@ async def test_each_sentence_is_read_before_the_next_is_written(tmp_path: Path) 
                 (True, None),
             ]
             assert {each["sources"][0]["source"] for each in kept} == {"en/wool.md#wool"}
-            stamps = [event["timestamp"] for event in events]
+            stamps = [event["timestamp"] for event in log]
             assert stamps == sorted(set(stamps))
 
 
@@ -142,10 +140,10 @@ async def test_what_a_form_asks_again_after_an_answer_waits_for_the_whole_of_it(
             text = f"By hand, please. In cold water. With little soap.\n{MARK}"
             assert (said(answer), said(again)) == (text, "Which number?")
             assert "more" not in answer
-            events = await tracker_events(lab, client)
-            kept = next(event for event in events if event["event"] == "bot" and event["text"] == text)
+            log = await tracker_events(lab, client)
+            kept = next(event for event in log if event["event"] == "bot" and event["text"] == text)
             assert "more" not in kept["metadata"]["knowledge"]
-            asked = [event for event in events if event["event"] == "user"][-1]
+            asked = [event for event in log if event["event"] == "user"][-1]
             assert asked["parse_data"]["knowledge"]["text"] == text
             await ask(client, "A-17", 3)
             assert [said(frame) for frame in await heard(client, 1)] == ["Thank you."]
@@ -195,7 +193,7 @@ async def test_killed_between_two_parts_the_passage_ends_the_reply_and_the_turn_
         try:
             address = server.url.removeprefix("http://")
             async with chat(address) as client:
-                visitor, sender = client.welcome["visitor"], client.welcome["conversation"]
+                visitor = client.welcome["visitor"]
                 await ask(client)
                 writer.let(2)
                 frames = await heard(client, 2)
@@ -210,9 +208,7 @@ async def test_killed_between_two_parts_the_passage_ends_the_reply_and_the_turn_
             await asyncio.to_thread(server.kill)
         assert len(writer.asked) == 1, "nobody asked the generator again"
         assert stored(tmp_path / "home", select(outbox.c.part).where(outbox.c.inbound_id == 1)) == [0, 1, 2]
-        database = database_of(tmp_path / "home")
-        events = await database.read(lambda conn: conversations.events(conn, ASSISTANT, sender))
-        await database.close()
-        assert [event["event"] for event in events].count("user") == 2
-        ended = [event for event in events if event["event"] == "bot"][2]["metadata"]["knowledge"]
+        log = stored(tmp_path / "home", select(events.c.body).order_by(events.c.seq))
+        assert [event["event"] for event in log].count("user") == 2
+        ended = [event for event in log if event["event"] == "bot"][2]["metadata"]["knowledge"]
         assert (ended["kind"], ended["continues"]) == ("extracted", True)
