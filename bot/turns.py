@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from bot.answers.exchange import Exchange
+from bot.answers.parts import Begun, Rest
 from bot.assistant.config import AnswersConfig
 from bot.assistant.loader import Assistant
 from bot.dialogue.effects import (
@@ -95,6 +96,12 @@ class KnowledgeSource(Protocol):
         `is_guarded`: nothing reads the message that could be talked into something; `earlier`: what was said before."""
         ...
 
+    async def begin(
+        self, text: str, intent: str | None, *, may_offer: bool, is_guarded: bool, earlier: Exchange | None = None
+    ) -> Begun | None:
+        """`look_up`, which returns as soon as the first sentence of a reply may be said."""
+        ...
+
     async def quote(self, passage_id: str) -> Mapping[str, Any] | None:
         """A passage that the customer chose among those."""
         ...
@@ -167,10 +174,14 @@ class Bot:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How one message was read: Rasa's parse data, and the model's own words unless it was a button's payload."""
+    """How one message was read: Rasa's parse data, and the model's own words unless it was a button's payload.
+
+    `rest`: parse data have the beginning of a reply that is still being written; whoever gets it closes it.
+    """
 
     parse_data: dict[str, Any]
     understanding: Understanding | None
+    rest: Rest | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,11 +258,14 @@ async def _carried_out(
     return await nlg.ask(effect, deadline_s) if nlg else NlgFailed(why="there is none")
 
 
-async def read_message(text: str, bot: Bot, understander: Understander, earlier: Exchange | None = None) -> Reading:
+async def read_message(
+    text: str, bot: Bot, understander: Understander, earlier: Exchange | None = None, *, streams: bool = False
+) -> Reading:
     """`/intent{json}` is taken at its word; anything else goes through the model. Raises ModelUnavailable.
 
     Args:
         earlier: what was said just before; only who words answers may read it.
+        streams: a reply may be said while it is written.
     """
     payload = parse_payload(text, bot.assistant.domain)
     if payload is not None:
@@ -268,9 +282,11 @@ async def read_message(text: str, bot: Bot, understander: Understander, earlier:
     intent = _intent_of(finding, bot) if finding else None
     if finding is not None:
         parse_data = screened(parse_data, finding.to_json(), intent)
-    if intent is None and (answers := await _answered(text, parse_data, bot, earlier)):
-        parse_data = answers
-    return Reading(parse_data=parse_data, understanding=understanding)
+    found = await _looked_up(text, parse_data, bot, earlier, streams=streams) if intent is None else None
+    if found is None or assistant.config.answers is None:
+        return Reading(parse_data=parse_data, understanding=understanding)
+    parse_data = answered_by_knowledge(parse_data, assistant.config.answers.intent, found.known)
+    return Reading(parse_data=parse_data, understanding=understanding, rest=found.rest)
 
 
 def _intent_of(finding: Finding, bot: Bot) -> str | None:
@@ -300,10 +316,10 @@ def _is_lost(intent: str | None, config: AnswersConfig) -> bool:
     return intent in {config.intent, FALLBACK_INTENT, *OUT_OF_SCOPE_INTENTS}
 
 
-async def _answered(
-    text: str, parse_data: Mapping[str, Any], bot: Bot, earlier: Exchange | None
-) -> dict[str, Any] | None:
-    """The parse data of a message that the documents answer and nothing else does."""
+async def _looked_up(
+    text: str, parse_data: Mapping[str, Any], bot: Bot, earlier: Exchange | None, *, streams: bool
+) -> Begun | None:
+    """What the documents say to a message that they answer and nothing else does."""
     config, intent = bot.assistant.config.answers, parse_data["intent"]["name"]
     if bot.knowledge is None or config is None:
         return None
@@ -311,8 +327,10 @@ async def _answered(
         return None
     is_lost = _is_lost(intent, config)
     is_guarded = SAFETY in parse_data
-    found = await bot.knowledge.look_up(text, intent, may_offer=is_lost, is_guarded=is_guarded, earlier=earlier)
-    return None if found is None else answered_by_knowledge(parse_data, config.intent, found)
+    if streams:
+        return await bot.knowledge.begin(text, intent, may_offer=is_lost, is_guarded=is_guarded, earlier=earlier)
+    known = await bot.knowledge.look_up(text, intent, may_offer=is_lost, is_guarded=is_guarded, earlier=earlier)
+    return None if known is None else Begun(known=known)
 
 
 async def _served_values(text: str, bot: Bot) -> list[dict[str, Any]] | None:

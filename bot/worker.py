@@ -1,7 +1,9 @@
 """Claim → understand → drive the turn → commit; deliver. The only place where a turn meets the world.
 
-Invariant: nothing a customer can see happens before `inbox.finish` committed; a turn that dies before its commit leaves
-no trace and runs again, with the same random choices. One conversation at a time, many conversations at once.
+Invariant: nothing a customer can see happens before `inbox.finish` (or, of a reply that is said while it is written,
+`inbox.advance`) committed; a turn that dies before its first commit leaves no trace and runs again, with the same
+random choices; after it the turn is over, and only the end of its reply is missing. One conversation at a time, many
+conversations at once.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.answers.exchange import last_exchange
+from bot.answers.parts import Rest
 from bot.dialogue.effects import Steps
 from bot.dialogue.events import ActionExecuted, from_json
 from bot.dialogue.manager import (
@@ -36,6 +39,7 @@ from bot.storage.database import Database
 from bot.storage.hub import Hub
 from bot.storage.outbox import OutboxClaim
 from bot.storage.records import Claim, Delivery, TurnRecord
+from bot.streaming import beginning, begun, completed, continued, resumed
 from bot.telemetry import Metrics, turn_id
 from bot.turn_records import apology, has_handoff, silent_record, turn_record
 from bot.turns import Bot, Reading, TurnTrace, drive, read_message, user_message
@@ -83,6 +87,7 @@ class Worker:
         self._chores = chores
         self._db, self._hub, self._understander = db, hub, understander
         self._push = {connector.name: connector for connector in connectors if isinstance(connector, PushConnector)}
+        self._streams = {connector.name for connector in connectors if getattr(connector, "streams", False)}
         self._id, self._limits, self._clock = worker_id, limits, clock
         self._metrics = metrics or Metrics()
         self._observer = observer
@@ -151,8 +156,17 @@ class Worker:
             await self._failed(claim, RuntimeError("the process ended in the middle of each try"))
             return
         try:
-            async with self._lease_kept(claim):
-                record = await self._decide(await self._with_files(claim))
+            async with self._lease_kept(claim), AsyncExitStack() as writings:
+                record, rest = await self._decide(await self._with_files(claim), writings)
+                place = beginning(record) if rest else None
+                if rest and place is not None and place < len(record.bodies) - 1:
+                    record = await completed(record, place, rest)
+                elif rest and place is not None:
+                    claim = await self._advance(claim, begun(record, rest))
+                    async for part in rest.parts:
+                        record = continued(claim, record, part, self._clock().timestamp())
+                        if part.whole is None:
+                            claim = await self._advance(claim, record)
             sent = await self._db.write(lambda c: inbox.finish(c, claim, record, self._clock()))
         except StaleConversation:
             self._metrics.turns.labels("stale").inc()
@@ -160,10 +174,16 @@ class Worker:
         except Exception as error:  # noqa: BLE001  one bad turn is retried, then apologised for; the loop goes on
             await self._failed(claim, error)
             return
-        self._hub.turn_finished(claim.inbound_id, claim.sender_id, sent)
+        self._hub.turn_finished(claim.inbound_id, claim.sender_id, [*claim.said, *sent])
         self._to_send.set()
         self._metrics.turns.labels("answered").inc()
         self._metrics.turn_seconds.observe(time.perf_counter() - started)
+
+    async def _advance(self, claim: Claim, record: TurnRecord) -> Claim:
+        """Say a part of a reply; the claim to go on with."""
+        claim = await self._db.write(lambda c: inbox.advance(c, claim, record, self._clock()))
+        self._hub.part_said(claim.sender_id)
+        return claim
 
     @asynccontextmanager
     async def _lease_kept(self, claim: Claim) -> AsyncIterator[None]:
@@ -192,13 +212,26 @@ class Worker:
         await self._db.write(lambda c: inbox.note_metadata(c, claim, metadata))
         return replace(claim, message=replace(claim.message, metadata=metadata))
 
-    async def _decide(self, claim: Claim) -> TurnRecord:
+    async def _decide(self, claim: Claim, writings: AsyncExitStack) -> tuple[TurnRecord, Rest | None]:
+        """What the turn leaves behind, and what follows it: a reply may still be written, until `writings` close."""
         bot = self.bot
+        if claim.said:
+            tracker, _ = await self._tracker(bot, claim)
+            now = self._clock().timestamp()
+            return resumed(claim, tracker.last_timestamp, now, self._delivery(claim)), None
         if claim.message.command is not None:
-            return await self._carry_out(claim, claim.message.command)
+            return await self._carry_out(claim, claim.message.command), None
         self._hub.typing(claim.sender_id)
         started = time.perf_counter()
-        reading = await read_message(claim.message.text, bot, self._understander, last_exchange(claim.events))
+        reading = await read_message(
+            claim.message.text,
+            bot,
+            self._understander,
+            last_exchange(claim.events),
+            streams=self._may_stream(claim),
+        )
+        if reading.rest is not None:
+            writings.push_async_callback(reading.rest.parts.aclose)
         self._metrics.understand_seconds.observe(time.perf_counter() - started)
         tracker, folded_to = await self._tracker(bot, claim)
         message = user_message(
@@ -212,7 +245,7 @@ class Worker:
         )
         now = self._clock().timestamp()
         if claim.status == "with_operator":
-            return silent_record(claim, reading, tracker, message, now)
+            return silent_record(claim, reading, tracker, message, now), None
         # The same message draws the same variations when its turn has to run again.
         rng = random.Random(f"{self.assistant_id}:{claim.inbound_id}")
         outcome = await self._play(tracker, message, now, rng)
@@ -229,7 +262,11 @@ class Worker:
         if has_handoff(outcome):
             self._metrics.handoffs.inc()
             log.warning("handoff.requested", extra={"sender_id": claim.sender_id})
-        return self._record(claim, reading, outcome, folded_to)
+        return self._record(claim, reading, outcome, folded_to), reading.rest
+
+    def _may_stream(self, claim: Claim) -> bool:
+        is_told_to = self.bot.assistant.config.generation.stream and self.bot.engine is None
+        return is_told_to and claim.channel in self._streams and claim.status != "with_operator"
 
     async def _carry_out(self, claim: Claim, command: Mapping[str, Any]) -> TurnRecord:
         """Do what the company's systems asked for: `trigger` an intent, `log` a message without answering, `execute` an
@@ -343,7 +380,7 @@ class Worker:
             sent = await self._db.write(
                 lambda c: inbox.fail(c, claim, why, None, now, bodies=bodies, delivery=delivery)
             )
-            self._hub.turn_finished(claim.inbound_id, claim.sender_id, sent)
+            self._hub.turn_finished(claim.inbound_id, claim.sender_id, [*claim.said, *sent])
         except StaleConversation:
             return
         except Exception:  # the database itself failed: the lease runs out and the message is claimed again

@@ -254,6 +254,16 @@ class OutboundMessage:
     client_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def goes_on(self) -> bool:
+        """More of this reply will follow, in a message of its own."""
+        return bool(self.author == "bot" and self.metadata.get("more"))
+
+    @property
+    def continues(self) -> Mapping[str, Any] | None:
+        """Where it is more of a reply: the `seq` at which that began, and what text it is `joined_by`."""
+        return self.metadata.get("continues") if self.author == "bot" else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Delivered:
@@ -394,7 +404,11 @@ class Ports(Protocol):
 
 @runtime_checkable
 class Connector(Protocol):
-    """One channel. Its customers read the transcript themselves, unless it is a `PushConnector`."""
+    """One channel. Its customers read the transcript themselves, unless it is a `PushConnector`.
+
+    With a class attribute `streams = True` it shows the parts of a reply that is said while it is written as one:
+    `OutboundMessage.continues`, `goes_on`.
+    """
 
     @property
     def name(self) -> str: ...

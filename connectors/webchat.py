@@ -55,6 +55,7 @@ class WebChat:
 
     name = "web"
     limits = ChannelLimits()
+    streams = True
 
     def __init__(
         self,

@@ -442,7 +442,8 @@ class Session:
         links = await fresh_links(self.ports.files, self.sender_id, shown)
         for entry, entry_shown in zip(page, shown, strict=True):
             if entry.author != "customer":
-                self._is_typing = False
+                self._is_typing = entry.goes_on
+                self._typing_until = time.monotonic() + self.limits.typing_for_s
             await self.socket.send(message_frame(entry, linked(entry_shown, links)))
             self.sent_seq = entry.seq
         return len(page) == self.limits.transcript_page
@@ -467,6 +468,8 @@ def message_frame(entry: OutboundMessage, shown: Sequence[Part]) -> dict[str, An
         "author": entry.author,
         "parts": [part.model_dump(exclude_none=True) for part in shown],
         "created_at": _iso(entry.created_at),
+        "continues": entry.continues,
+        "more": entry.goes_on or None,
         "client_msg_id": entry.client_id.rpartition(":")[2] if is_customer and entry.client_id else None,
     }
 

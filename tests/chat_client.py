@@ -15,12 +15,16 @@ WITHIN_S = 5.0
 
 
 class ChatClient:
-    """One socket. `expect` reads on until a frame of that type comes; what it passes on the way stays in `passed`."""
+    """One socket. `expect` reads on until a frame of that type comes; what it passes on the way stays in `passed`.
+
+    `within_s`: how long a frame may take; more where something is loaded first.
+    """
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.welcome: Frame = {}
         self.passed: list[Frame] = []
+        self.within_s = WITHIN_S
 
     async def send(self, type_: str, **fields: Any) -> None:
         await self.socket.send(json.dumps({"type": type_, **fields}))
@@ -31,7 +35,7 @@ class ChatClient:
         return self.welcome
 
     async def next(self) -> Frame:
-        frame: Frame = json.loads(await asyncio.wait_for(self.socket.recv(), WITHIN_S))
+        frame: Frame = json.loads(await asyncio.wait_for(self.socket.recv(), self.within_s))
         return frame
 
     async def expect(self, type_: str) -> Frame:

@@ -17,9 +17,11 @@ from bot.answers.exchange import Exchange
 from bot.answers.finder import Finder
 from bot.answers.gate import judge, judge_after
 from bot.answers.knowledge import KnowledgeIndex, PassageIndex, current, encoder_folder, judge_folder, load_index
+from bot.answers.parts import Begun, Rest
 from bot.answers.sharing import SharedIndex
 from bot.answers.writers import CurrentWriter
 from bot.assistant.brand import Brand
+from bot.dialogue.parsing import MORE
 from models.base import ArtifactInvalid
 from models.cross_encoder import CrossEncoder
 from models.embeddings import Embedder, EncoderEmbedder
@@ -79,18 +81,33 @@ class Knowledge:
             is_guarded: the message seems to be an attack: no generator reads it.
             earlier: what was said just before; the question may mean something only with it.
         """
+        begun = await self.begin(text, intent, may_offer=may_offer, is_guarded=is_guarded, earlier=earlier)
+        if begun is None or begun.rest is None:
+            return None if begun is None else dict(begun.known)
+        return (await begun.rest.whole()).to_json()
+
+    async def begin(
+        self, text: str, intent: str | None = None, *, may_offer: bool = False, is_guarded: bool = False,
+        earlier: Exchange | None = None,
+    ) -> Begun | None:  # fmt: skip
+        """`look_up`, which returns as soon as the first sentence of a reply has passed its checks."""
         before = earlier.customer if earlier else None
         found = await asyncio.to_thread(self.answer, text, intent, may_offer=may_offer, earlier=before)
         if isinstance(found, Answer) and self._writing is not None and not is_guarded:
-            found = await self._worded(text, found, self._writing, earlier)
-        return None if found is None else found.to_json()
+            return await self._worded(text, found, self._writing, earlier)
+        return None if found is None else Begun(known=found.to_json())
 
-    async def _worded(self, text: str, answer: Answer, writing: CurrentWriter, earlier: Exchange | None) -> Answer:
+    async def _worded(self, text: str, answer: Answer, writing: CurrentWriter, earlier: Exchange | None) -> Begun:
         writer = await writing.get()
         language = identify_language(text)
         if writer is None or not writer.serves(answer, language, text):
-            return answer
-        return await writer.worded(text, answer, language, earlier)
+            return Begun(known=answer.to_json())
+        parts = writer.in_parts(text, answer, language, earlier)
+        first = await anext(parts)
+        if first.whole is not None:
+            await parts.aclose()
+            return Begun(known=first.whole.to_json())
+        return Begun(known={**first.answer.to_json(), MORE: True}, rest=Rest(parts=parts, instead=answer))
 
     def usage(self) -> Mapping[str, float]:
         """What the generator was asked since it was loaded, and what it cost; empty where none serves."""

@@ -2,8 +2,8 @@
 response of the domain.
 
 Each sentence is checked as soon as it is whole; the first one that may not be said ends the writing, and what the
-passage (`bot.answers.compose`) or the response says itself is said instead. Invariant: nothing unchecked leaves this
-module.
+passage (`bot.answers.compose`) or the response says itself is said instead; where sentences were said already, the
+passage follows them. Invariant: nothing unchecked leaves this module.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bot.answers.compose import Answer, without_marks, written_by
 from bot.answers.documents import Passage
 from bot.answers.exchange import Exchange
 from bot.answers.guard import Guard, Objection, unlike_brand
+from bot.answers.parts import Part, whole_of
 from bot.assistant.brand import Brand
 from bot.assistant.brand_voice import Voice
 from bot.redaction import mask
@@ -101,16 +102,19 @@ def source_of(passage: Passage) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Writing:
-    """What came of writing: the text, or why there is none.
-
-    `has_failed`: there may be one next time. `first_s`, `took_s`: until the first checked sentence, and until the end.
-    """
+    """What came of writing: the text, or why there is none. `has_failed`: there may be one next time."""
 
     text: str | None
     problem: str | None = None
     has_failed: bool = False
-    first_s: float | None = None
-    took_s: float = 0.0
+
+
+class _NotWritten(Exception):
+    """There is no whole reply, and why. `has_failed`: there may be one next time."""
+
+    def __init__(self, problem: str, *, has_failed: bool = False) -> None:
+        super().__init__(problem)
+        self.has_failed = has_failed
 
 
 class Writer:
@@ -135,19 +139,45 @@ class Writer:
 
     async def worded(self, question: str, answer: Answer, language: str, earlier: Exchange | None = None) -> Answer:
         """The answer in the generator's words where they pass; else as it is, saying why."""
+        return await whole_of(self.in_parts(question, answer, language, earlier))
+
+    async def in_parts(
+        self, question: str, answer: Answer, language: str, earlier: Exchange | None = None
+    ) -> AsyncGenerator[Part, None]:
+        """`worded` while it is written: each sentence once it has passed; the last one says whose words they are.
+
+        Where the writing ends before its end, the last part is the answer as it was, saying why.
+        """
         before = self._readable(earlier, language)
         told = (question, before.customer, before.bot) if before else (question,)
         may_say = "\n".join(told[:2])  # the customer's own words
-        writing = await self._write(
-            told, lambda *read: self._messages(source_of(answer.passage), language, *read),
-            source_of(answer.passage), may_say, language,
-        )  # fmt: skip
-        about: dict[str, Any] = {"model": self.generator.name, "took_s": round(writing.took_s, 3)}
-        if writing.first_s is not None:
-            about["first_sentence_s"] = round(writing.first_s, 3)
-        if writing.text is None:
-            return replace(answer, generation={**about, "problem": writing.problem})
-        return written_by(answer, writing.text, language, about, self._brand)
+        source = source_of(answer.passage)
+        about: dict[str, Any] = {"model": self.generator.name}
+        began, problem, ending = time.monotonic(), None, ""
+        said: list[str] = []
+        try:
+            sentences = self._sentences(
+                told, lambda *read: self._messages(source, language, *read), source, may_say, language
+            )
+            async with contextlib.aclosing(sentences) as written:
+                async for sentence, is_last in written:
+                    about.setdefault("first_sentence_s", round(time.monotonic() - began, 3))
+                    said.append(sentence)
+                    if is_last:
+                        ending = sentence
+                        break
+                    part = replace(answer, text=sentence, quoted="", generation=dict(about))
+                    yield Part(answer=part, joined_by=_space(language) if len(said) > 1 else "")
+        except _NotWritten as error:
+            problem = str(error)
+        about["took_s"] = round(time.monotonic() - began, 3)
+        if problem is not None:
+            whole = replace(answer, generation={**about, "problem": problem})
+            yield Part(answer=whole, joined_by="\n", whole=whole)
+            return
+        whole = written_by(answer, _joined(said, language), language, about, self._brand)
+        last = written_by(answer, ending, language, about, self._brand)
+        yield Part(answer=last, joined_by=_space(language) if ending else "\n", whole=whole)
 
     async def rephrased(self, text: str, inserted: Sequence[str], meant: str | None) -> Writing:
         """A response's text in the generator's words, if they say the same: no more, no less, and as the brand would.
@@ -189,33 +219,45 @@ class Writer:
         self, told: Sequence[str], prompt: Callable[..., Messages], source: str, may_say: str, language: str,
         values: Mapping[str, str] = {},
     ) -> Writing:  # fmt: skip
-        """One reply, sentence by checked sentence.
+        """One reply; see `_sentences`."""
+        sentences: list[str] = []
+        try:
+            written = self._sentences(told, prompt, source, may_say, language, values)
+            async with contextlib.aclosing(written):
+                async for sentence, _ in written:
+                    sentences.append(sentence)
+        except _NotWritten as error:
+            return Writing(text=None, problem=str(error), has_failed=error.has_failed)
+        return Writing(text=_joined(sentences, language))
+
+    async def _sentences(
+        self, told: Sequence[str], prompt: Callable[..., Messages], source: str, may_say: str, language: str,
+        values: Mapping[str, str] = {},
+    ) -> AsyncGenerator[tuple[str, bool], None]:  # fmt: skip
+        """One reply, sentence by checked sentence, at least one; and whether it is known to be the last.
 
         Args:
             told: what the prompt is made of; a generator elsewhere reads it without personal data.
             may_say: what may be said beside the source.
             values: placeholders of `told`, and what they stand for.
+        Raises:
+            _NotWritten: there is no more, and what there is is not all.
         """
-        began, first_s = time.monotonic(), None
         masked = await asyncio.to_thread(mask, *told) if self._is_elsewhere else mask()
         asked = prompt(*(masked.texts or told))
         sentences: list[str] = []
-        problem, has_failed = None, False
         try:
             pieces = self.generator.stream(asked, max_tokens=MOST_TOKENS, deadline_s=self._deadline_s)
             async with contextlib.aclosing(_whole_sentences(pieces)) as whole:
-                async for written in whole:
+                async for written, is_last in whole:
                     sentences.append(_VALUE.sub(lambda it: values.get(it[0], it[0]), masked.restore(written)))
                     if found := await self._objection(sentences, source, may_say, language):
-                        problem = _told(found)
-                        break
-                    first_s = first_s or time.monotonic() - began
+                        raise _NotWritten(_told(found))
+                    yield sentences[-1], is_last
         except GenerationFailed as error:
-            problem, has_failed = str(error), True
-        problem = problem or (None if sentences else "nothing was written")
-        text = None if problem else _joined(sentences, language)
-        took_s = time.monotonic() - began
-        return Writing(text=text, problem=problem, has_failed=has_failed, first_s=first_s, took_s=took_s)
+            raise _NotWritten(str(error), has_failed=True) from error
+        if not sentences:
+            raise _NotWritten("nothing was written")
 
     async def _objection(self, so_far: Sequence[str], source: str, may_say: str, language: str) -> Objection | None:
         """Why the last of these sentences must not be said."""
@@ -242,14 +284,18 @@ def _told(found: Objection) -> str:
 
 
 def _joined(sentences: Sequence[str], language: str) -> str:
-    return ("" if language == "zh" else " ").join(sentences)
+    return _space(language).join(sentences)
+
+
+def _space(language: str) -> str:
+    return "" if language == "zh" else " "
 
 
 _END = re.compile(r"(?<=[。！？])|(?<=[.!?])(?=\s)|\n+")
 
 
-async def _whole_sentences(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    """Pieces of text → its sentences; the last one may have no mark at its end."""
+async def _whole_sentences(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[tuple[str, bool], None]:
+    """Pieces of text → its sentences, and whether each is known to be the last, which may have no mark at its end."""
     kept = ""
     async with contextlib.aclosing(pieces) as heard:
         async for piece in heard:
@@ -257,6 +303,6 @@ async def _whole_sentences(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[
             *whole, kept = _END.split(kept)
             for sentence in whole:
                 if sentence.strip():
-                    yield sentence.strip()
+                    yield sentence.strip(), False
     if kept.strip():
-        yield kept.strip()
+        yield kept.strip(), True

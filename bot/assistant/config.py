@@ -152,6 +152,8 @@ class GenerationConfig:
         languages: in which it may word answers; the local one learns them from their replies, and writes none that it
             did not learn. None: the local one in English, a server in both.
         prices: of a million tokens, "prompt" and "completion".
+        stream: a reply is said sentence by sentence while it is written, on channels that can show it. Off: what was
+            said cannot be taken back when a later sentence fails its check.
     """
 
     is_on: bool = False
@@ -162,6 +164,7 @@ class GenerationConfig:
     languages: tuple[str, ...] | None = None
     deadline_s: float = 5.0
     prices: Mapping[str, float] = field(default_factory=dict)
+    stream: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +204,7 @@ _KEFU_KEYS = frozenset(
     {"base", "recipe", "close_after_min", "values", "timezone", "dialogue", "rasa_url", "rasa_token", "file_text"}
     | {"answers", "generation", "safety", "suggestions"}
 )
-_GENERATION_KEYS = frozenset({"base", "server", "model", "api_key", "languages", "deadline_s", "prices"})
+_GENERATION_KEYS = frozenset({"base", "server", "model", "api_key", "languages", "deadline_s", "prices", "stream"})
 DEFAULT_POLICIES = (
     Policy(name="MemoizationPolicy"),
     Policy(name="RulePolicy"),
@@ -469,6 +472,7 @@ def _read_generation(node: Node | None, problems: Problems, variables: Mapping[s
     deadline_s = deadline.number(problems) if deadline else None
     if deadline_s is not None and deadline_s <= 0:
         problems.error(deadline, f"nothing is written in {deadline_s:g} seconds", "Write how long a reply may take.")
+    streams = given["stream"].flag(problems) if "stream" in given else None
     has_languages = listed is not None and listed.expect_list(problems)
     if prices is not None and prices.expect_map(problems):
         prices.warn_unknown_keys(frozenset({"prompt", "completion"}), problems)
@@ -478,6 +482,7 @@ def _read_generation(node: Node | None, problems: Problems, variables: Mapping[s
         languages=tuple(each.text(problems) or "" for each in listed.elements()) if listed and has_languages else None,
         deadline_s=default.deadline_s if deadline_s is None else deadline_s,
         prices={kind: part.number(problems) or 0.0 for kind, part in prices.items()} if prices else {},
+        stream=bool(streams),
     )
 
 

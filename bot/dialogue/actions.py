@@ -22,7 +22,7 @@ from bot.dialogue.events import (
     UserUtteranceReverted,
 )
 from bot.dialogue.forms import FormRun
-from bot.dialogue.parsing import ANY_INTENT, KNOWLEDGE
+from bot.dialogue.parsing import ANY_INTENT, KNOWLEDGE, said_of
 from bot.dialogue.remote import Crash, RemoteCall
 from bot.dialogue.responses import bot_uttered
 from bot.dialogue.slots import extract_slots
@@ -77,9 +77,8 @@ class ActionRun:
         found = message.parse_data.get(KNOWLEDGE) if message else None
         if not isinstance(found, Mapping) or not isinstance(found.get("text"), str):
             return (yield from self.utter(NO_ANSWER, tracker))
-        known = {key: found[key] for key in ("kind", "sources", "probability") if key in found}
         buttons = {"buttons": found["buttons"]} if found.get("buttons") else {}
-        return [bot_uttered({"text": found["text"], **buttons, KNOWLEDGE: known})]
+        return [bot_uttered({"text": found["text"], **buttons, KNOWLEDGE: said_of(found)})]
 
     def _utter_selected(self, name: str, tracker: Tracker) -> Steps[Events]:
         """Say the response that was selected for the last message, as its parse data has it."""

@@ -17,6 +17,8 @@ from models.base import OUT_OF_SCOPE_INTENTS, Entity, IntentScore, Understanding
 FALLBACK_INTENT = "nlu_fallback"
 KNOWLEDGE = "knowledge"
 """Where parse data, and the bot's message after it, say what the documents answered."""
+MORE, CONTINUES = "more", "continues"
+"""In both: a reply that is still being written goes on in another message; it began in an earlier one."""
 SAFETY = "safety"
 """Where parse data say what kind of care a message needs, and why. With it, whatever answers keeps to written words."""
 ANY_INTENT = "default"
@@ -74,6 +76,11 @@ def _payload_entities(written: str | None) -> dict[str, Any]:
 def answered_by_knowledge(parse_data: Mapping[str, Any], intent: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """The parse data of a message that the documents answer: it asks for that, whatever else it was taken for."""
     return {**_taken_for(parse_data, intent, found["probability"]), KNOWLEDGE: dict(found)}
+
+
+def said_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the metadata of the bot's message keep of what the documents answered."""
+    return {key: found[key] for key in ("kind", "sources", "probability", "generation", MORE) if key in found}
 
 
 def screened(parse_data: Mapping[str, Any], finding: Mapping[str, Any], intent: str | None) -> dict[str, Any]:

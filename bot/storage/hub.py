@@ -73,6 +73,10 @@ class Hub:
         self._turn(inbound_id).tell(list(messages))
         self._wake(sender_id, "message")
 
+    def part_said(self, sender_id: str) -> None:
+        """A part of an answer is committed, more of it will follow: wakes who watches the conversation."""
+        self._wake(sender_id, "message")
+
     def typing(self, sender_id: str) -> None:
         """The bot works on an answer."""
         self._wake(sender_id, "typing")

@@ -2,8 +2,10 @@
 
 - `claim` takes conversations, not messages: one worker holds a conversation, always with its oldest waiting message.
   A message that waits for its retry keeps later ones waiting; only a dead letter lets them pass.
-- `finish` and `fail` carry the fence of their claim; a worker whose lease went to another gets StaleConversation and
-  has changed nothing.
+- `advance`, `finish` and `fail` carry the fence of their claim; a worker whose lease went to another gets
+  StaleConversation and has changed nothing.
+- A turn is one commit (`finish`), or several where its answer is said while it is written: `advance` for each part but
+  the last. A message that waits although parts of its answer are stored (`Claim.said`) has had its turn.
 
 Nothing here decides what a bot says, when to retry, or whom to wake: rows in, rows out. Messages arrive through
 `arrivals.py`.
@@ -12,6 +14,7 @@ Nothing here decides what a bot says, when to retry, or whom to wake: rows in, r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -21,7 +24,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from bot.errors import StaleConversation
 from bot.storage import outbox as outbox_rows
 from bot.storage.dialects import for_, with_insert
-from bot.storage.notify import tell_turn_finished, tell_typing
+from bot.storage.notify import tell_part, tell_turn_finished, tell_typing
 from bot.storage.predictions import add_prediction
 from bot.storage.records import Claim, Delivery, TurnRecord
 from bot.storage.reminders import note_reminders
@@ -32,6 +35,7 @@ from connectors.base import InboundMessage, OutboundMessage
 __all__ = [
     "Claim",
     "TurnRecord",
+    "advance",
     "claim",
     "extend",
     "fail",
@@ -123,12 +127,18 @@ def claim(
     heads = {row.conversation_id: row for row in conn.execute(_HEADS, ids)}
     background = {row.id: row for row in conn.execute(_BACKGROUND, ids)}
     unfolded: dict[int, list[dict[str, Any]]] = {}
+    # The first claim of a message finds nothing said: no look is needed.
+    again = [head.id for head in heads.values() if head.attempts > 1]
+    said = outbox_rows.said(conn, again) if again else {}
     behind = [row.id for row in leased if row.event_seq > (background[row.id].event_seq or 0)]
     if behind:
         for conversation_id, body in conn.execute(_EVENTS_AFTER, {"ids": behind}):
             unfolded.setdefault(conversation_id, []).append(body)
     claims = [
-        _to_claim(assistant_id, row, heads[row.id], background[row.id], unfolded.get(row.id, []), until)
+        replace(
+            _to_claim(assistant_id, row, heads[row.id], background[row.id], unfolded.get(row.id, []), until),
+            said=said.get(heads[row.id].id, ()),
+        )
         for row in leased
     ]
     tell_typing(conn, assistant_id, (claim.sender_id for claim in claims if claim.message.command is None))
@@ -189,21 +199,20 @@ _now = bindparam("now", type_=UtcDateTime)
 # `waiting` is on the row itself, so that this sees a message accepted by a transaction it had to wait for; a look into
 # the inbox would use the statement's older snapshot on PostgreSQL and leave that message lying.
 _next_is_due: ColumnElement[datetime | None] = case((conversations.c.waiting > 1, _now), else_=None)
-_SETTLE = (
+_ADVANCE = (
     update(conversations)
     .where(*_held, conversations.c.event_seq == bindparam("expected_event_seq"))
     .values(
         event_seq=conversations.c.event_seq + bindparam("added_events", type_=Integer),
         last_seq=conversations.c.last_seq + bindparam("added_parts", type_=Integer),
-        waiting=conversations.c.waiting - 1,
-        claimable_at=_next_is_due,
-        lease_owner=None,
-        lease_until=None,
         status=func.coalesce(bindparam("new_status", type_=Text), conversations.c.status),
         language=func.coalesce(bindparam("new_language", type_=Text), conversations.c.language),
         updated_at=_now,
     )
     .returning(conversations.c.last_seq)
+)
+_SETTLE = _ADVANCE.values(
+    waiting=conversations.c.waiting - 1, claimable_at=_next_is_due, lease_owner=None, lease_until=None
 )
 _CLOSE_MESSAGE = (
     update(inbox)
@@ -229,19 +238,54 @@ def finish(conn: Connection, claim: Claim, record: TurnRecord, now: datetime) ->
     Raises:
         StaleConversation: the conversation was claimed by another worker, or its log has moved; nothing is stored.
     """
-    added = len(record.events)
-    language = record.prediction.language if record.prediction else None
-    last_seq = _let_go(
-        conn,
-        claim,
-        now,
-        state="done",
-        expected_event_seq=record.expected_event_seq,
-        added_events=added,
-        added_parts=len(record.bodies),
-        new_status=record.status,
-        new_language=None if language == "und" else language,
+    last_seq = _let_go(conn, claim, now, state="done", **_changes(record))
+    _store(conn, claim, record, now)
+    return _answer(
+        conn, claim, record.bodies, record.body_metadata, "bot", record.delivery, last_seq, now, record.send_after
     )
+
+
+def advance(conn: Connection, claim: Claim, record: TurnRecord, now: datetime) -> Claim:
+    """Commit a part of a turn whose answer goes on: as `finish`, but the conversation stays held, its message waiting.
+
+    The first part brings the turn's events; those of later parts follow them.
+
+    Returns:
+        The claim to go on with: for the next part, and for `finish` or `fail`.
+    Raises:
+        StaleConversation: as `finish`.
+    """
+    held = {"conversation": claim.conversation_id, "claimed_fence": claim.fence, "now": now}
+    last_seq: int | None = conn.execute(_ADVANCE, held | _changes(record)).scalar_one_or_none()
+    if last_seq is None:
+        raise _moved_on(claim)
+    _store(conn, claim, record, now)
+    said = _add_messages(
+        conn, claim, record.bodies, record.body_metadata, "bot", record.delivery, last_seq, now, record.send_after
+    )
+    tell_part(conn, claim.assistant_id, claim.sender_id)
+    return replace(
+        claim,
+        said=(*claim.said, *said),
+        event_seq=record.expected_event_seq + len(record.events),
+        has_reminders=claim.has_reminders or any(event["event"] == "reminder" for event in record.events),
+    )
+
+
+def _changes(record: TurnRecord) -> dict[str, Any]:
+    language = record.prediction.language if record.prediction else None
+    return {
+        "expected_event_seq": record.expected_event_seq,
+        "added_events": len(record.events),
+        "added_parts": len(record.bodies),
+        "new_status": record.status,
+        "new_language": None if language == "und" else language,
+    }
+
+
+def _store(conn: Connection, claim: Claim, record: TurnRecord, now: datetime) -> None:
+    """What a turn leaves in the log."""
+    added = len(record.events)
     if record.replaces_log:
         conn.execute(_FORGET_EVENTS, {"conversation": claim.conversation_id})
         conn.execute(_FORGET_SNAPSHOT, {"conversation": claim.conversation_id})
@@ -254,9 +298,6 @@ def finish(conn: Connection, claim: Claim, record: TurnRecord, now: datetime) ->
         conn.execute(for_(conn, _SNAPSHOT), {**filed, "event_seq": event_seq, "body": record.snapshot})
     if record.prediction is not None:
         add_prediction(conn, claim, record.prediction, now)
-    return _answer(
-        conn, claim, record.bodies, record.body_metadata, "bot", record.delivery, last_seq, now, record.send_after
-    )
 
 
 def fail(
@@ -337,7 +378,23 @@ def _answer(
     now: datetime,
     send_after: datetime | None = None,
 ) -> list[OutboundMessage]:
-    messages = outbox_rows.add(
+    messages = _add_messages(conn, claim, bodies, body_metadata, author, delivery, last_seq, now, send_after)
+    tell_turn_finished(conn, claim.assistant_id, claim.inbound_id, claim.sender_id)
+    return messages
+
+
+def _add_messages(
+    conn: Connection,
+    claim: Claim,
+    bodies: Sequence[Mapping[str, Any]],
+    body_metadata: Sequence[Mapping[str, Any]],
+    author: Literal["bot", "system"],
+    delivery: Delivery,
+    last_seq: int,
+    now: datetime,
+    send_after: datetime | None,
+) -> list[OutboundMessage]:
+    return outbox_rows.add(
         conn,
         claim,
         [*zip(bodies, body_metadata or [{}] * len(bodies), strict=True)],
@@ -347,8 +404,6 @@ def _answer(
         now=now,
         send_after=send_after,
     )
-    tell_turn_finished(conn, claim.assistant_id, claim.inbound_id, claim.sender_id)
-    return messages
 
 
 _PUT_BACK = (

@@ -30,6 +30,11 @@ def tell_turn_finished(conn: Connection, assistant_id: str, inbound_id: int, sen
     _tell(conn, [assistant_id, "finished", inbound_id, sender_id])
 
 
+def tell_part(conn: Connection, assistant_id: str, sender_id: str) -> None:
+    """A part of an answer can be read; more of it will follow."""
+    _tell(conn, [assistant_id, "part", sender_id])
+
+
 def tell_typing(conn: Connection, assistant_id: str, sender_ids: Iterable[str]) -> None:
     """The bot works on answers to these."""
     for sender_id in sender_ids:
@@ -47,7 +52,7 @@ class Listener:
     Args:
         on_inbound: called from the thread.
         on_finished: called from the thread with inbound_id and sender_id.
-        on_typing: called from the thread with sender_id.
+        on_part, on_typing: called from the thread with sender_id.
     """
 
     def __init__(
@@ -56,11 +61,17 @@ class Listener:
         assistant_id: str,
         on_inbound: Callable[[], None],
         on_finished: Callable[[int, str], None],
+        on_part: Callable[[str], None],
         on_typing: Callable[[str], None],
     ) -> None:
         self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._assistant_id = assistant_id
-        self._on_inbound, self._on_finished, self._on_typing = on_inbound, on_finished, on_typing
+        self._on_inbound, self._on_finished, self._on_part, self._on_typing = (
+            on_inbound,
+            on_finished,
+            on_part,
+            on_typing,
+        )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kefu-postgres-listener", daemon=True)
 
@@ -94,5 +105,7 @@ class Listener:
             self._on_inbound()
         elif kind == "finished":
             self._on_finished(rest[0], rest[1])
+        elif kind == "part":
+            self._on_part(rest[0])
         elif kind == "typing":
             self._on_typing(rest[0])

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Integer, Row, Select, Text, Update, and_, bin
 
 from bot.storage.records import Claim
 from bot.storage.tables import conversations, outbox
-from bot.storage.types import UtcDateTime
+from bot.storage.types import Id, UtcDateTime
 from connectors.base import Delivered, DeliveryUnknown, OutboundMessage, RetryLater, SendResult, Undeliverable
 
 
@@ -77,16 +77,16 @@ def add(
     now: datetime,
     send_after: datetime | None = None,
 ) -> list[OutboundMessage]:
-    """Store the answer to a claimed message, one row a (body, metadata), numbered from `first_seq`."""
+    """Store the answer to a claimed message, or more of it: one row a (body, metadata), numbered from `first_seq`."""
     messages = []
-    for part, (body, metadata) in enumerate(parts):
+    for number, (body, metadata) in enumerate(parts):
         row = {
             "assistant_id": claim.assistant_id,
             "conversation_id": claim.conversation_id,
             "customer_id": claim.customer_id,
             "inbound_id": claim.inbound_id,
-            "part": part,
-            "seq": first_seq + part,
+            "part": len(claim.said) + number,
+            "seq": first_seq + number,
             "channel": claim.channel,
             "author": author,
             "body": body,
@@ -101,7 +101,7 @@ def add(
                 outbox_id=conn.execute(_ADD, row).scalar_one(),
                 conversation_id=claim.conversation_id,
                 sender_id=claim.sender_id,
-                seq=first_seq + part,
+                seq=first_seq + number,
                 author=author,
                 body=body,
                 created_at=now,
@@ -126,6 +126,21 @@ _REPLIES = _rows().where(outbox.c.inbound_id == bindparam("inbound")).order_by(o
 def replies(conn: Connection, inbound_id: int) -> list[OutboundMessage]:
     """The stored answer to a message, in order."""
     return [_to_message(row) for row in conn.execute(_REPLIES, {"inbound": inbound_id})]
+
+
+_SAID = (
+    _rows()
+    .where(outbox.c.inbound_id.in_(bindparam("inbound", expanding=True, type_=Id)))
+    .order_by(outbox.c.inbound_id, outbox.c.part)
+)
+
+
+def said(conn: Connection, inbound_ids: Collection[int]) -> dict[int, list[OutboundMessage]]:
+    """By inbound id what is stored of the answers to these messages, in order; no entry where it is nothing."""
+    found: dict[int, list[OutboundMessage]] = {}
+    for row in conn.execute(_SAID, {"inbound": list(inbound_ids)}):
+        found.setdefault(row.inbound_id, []).append(_to_message(row))
+    return found
 
 
 def _to_message(row: Row[Any]) -> OutboundMessage:

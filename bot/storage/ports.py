@@ -185,6 +185,7 @@ def listen(db: Database, hub: Hub, assistant_id: str) -> Listener | None:
         assistant_id,
         lambda: _from_thread(loop, hub.inbound_arrived),
         lambda inbound_id, sender_id: _from_thread(loop, hub.finished_elsewhere, inbound_id, sender_id),
+        lambda sender_id: _from_thread(loop, hub.part_said, sender_id),
         lambda sender_id: _from_thread(loop, hub.typing, sender_id),
     )
     listener.start()

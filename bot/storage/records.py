@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from connectors.base import InboundMessage
+from connectors.base import InboundMessage, OutboundMessage
 
 Status = Literal["open", "waiting", "with_operator", "resolved", "closed"]
 Delivery = Literal["pull", "push"]
@@ -25,6 +25,8 @@ class Claim:
         attempts: how often this message was claimed, this time included.
         events: the bodies after `snapshot` (all of them when there is none), up to `event_seq`.
         has_reminders: something is planned in this conversation.
+        said: the parts of the answer that are stored already. Where there are any the turn has begun, is in the log and
+            must not run again; the rest of the answer is missing.
     """
 
     inbound_id: int
@@ -45,6 +47,7 @@ class Claim:
     events: list[dict[str, Any]]
     event_seq: int
     has_reminders: bool = False
+    said: Sequence[OutboundMessage] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -219,13 +219,13 @@ class KefuChat extends HTMLElement {
     this.#lastSeq = Math.max(this.#lastSeq, frame.seq);
     if (isNew) this.#log.goLive();
     if (frame.client_msg_id) this.#stop(frame.client_msg_id);
-    if (frame.author !== "customer") this.#showTyping(false);
+    if (frame.author !== "customer") this.#showTyping(Boolean(frame.more));
     this.#log.addMessage(frame);
     this.#showForm();
     // After the last entry of the history: everything that follows is news.
     if (frame.seq >= this.#liveFrom) requestAnimationFrame(() => this.#log.goLive());
     if (this.#isLookedAt) this.#attention.read(frame.seq);
-    else if (frame.author !== "customer") this.#attention.missed(frame.seq, isNew);
+    else if (frame.author !== "customer" && !frame.continues) this.#attention.missed(frame.seq, isNew);
     this.#after("seen", 300, () => this.#session.seen(frame.seq));
   }
 

@@ -37,7 +37,8 @@ export interface KefuAttachment {
   url: string;
 }
 
-/** One entry of the conversation. `client_msg_id` is set on the customer's own. */
+/** One entry of the conversation. `client_msg_id` is set on the customer's own. Of a reply that is said while it is written
+ * each part is an entry: `more` follows, or it `continues` what began at that `seq`. */
 export interface KefuMessage {
   seq: number;
   id: string;
@@ -45,6 +46,8 @@ export interface KefuMessage {
   parts: KefuPart[];
   created_at: string;
   client_msg_id?: string;
+  more?: true;
+  continues?: { seq: number; joined_by: string };
 }
 
 export type KefuState = "idle" | "connecting" | "online" | "offline" | "forbidden" | "anonymous" | "outdated";

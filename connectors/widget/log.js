@@ -3,7 +3,7 @@
 
 import { make } from "./elements.js";
 import { icon } from "./icons.js";
-import { attachmentPart, plainBubble, renderOwnPart, renderPart } from "./parts.js";
+import { attachmentPart, moreText, plainBubble, renderOwnPart, renderPart } from "./parts.js";
 
 const NEAR_BOTTOM_PX = 80;
 const SAME_GROUP_MS = 5 * 60_000;
@@ -59,8 +59,10 @@ export class MessageLog {
 
   addMessage(frame) {
     if (frame.client_msg_id) this.dropPending(frame.client_msg_id);
-    this.#entries.push(frame);
-    this.#append(frame);
+    if (!this.#grow(frame)) {
+      this.#entries.push(frame);
+      this.#append(frame);
+    }
     if (!this.#follows) this.#newer.hidden = false;
   }
 
@@ -128,6 +130,20 @@ export class MessageLog {
   }
 
   // ---- one entry ----
+
+  /* More of a reply that is said while it is written goes into the bubble in which it began: whether that was there. Only
+     what is new is added, so that a screen reader does not begin again. */
+  #grow({ continues, parts }) {
+    const at = continues ? this.#entries.findIndex(({ seq }) => seq === continues.seq) : -1;
+    const begun = this.#entries[at];
+    const bubble = [...this.#confirmed.children].find((node) => node.dataset.seq === String(continues?.seq))?.querySelector(".kefu-bubble");
+    if (!bubble || [...begun.parts, ...parts].some(({ type }) => type !== "text")) return false;
+    const text = parts.map((part) => part.text).join("\n");
+    bubble.append(moreText(continues.joined_by + text));
+    const [first, ...others] = begun.parts;
+    this.#entries[at] = { ...begun, parts: [{ ...first, text: first.text + continues.joined_by + text }, ...others] };
+    return true;
+  }
 
   #append(frame) {
     const previous = this.#entries.at(-2);

@@ -60,6 +60,11 @@ function bubble(text) {
   return make("div", { class: "kefu-bubble", dir: "auto" }, ...withLinks(text));
 }
 
+/* What is added to a bubble. */
+export function moreText(text) {
+  return make("span", {}, ...withLinks(text));
+}
+
 /* What the customer wrote, as they wrote it: their own e-mail address is no link. */
 export function plainBubble(text) {
   return make("div", { class: "kefu-bubble", dir: "auto" }, text);

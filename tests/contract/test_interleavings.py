@@ -1,4 +1,5 @@
-"""Any interleaving of arrivals, retries, crashes and late workers: one row a message, one answer a row, in order.
+"""Any interleaving of arrivals, retries, crashes and late workers: one row a message, one answer a row, in order, also
+where answers are said part by part.
 
 A random history is played against the real tables and a model of a few lines; at the end everything left is answered.
 """
@@ -6,6 +7,7 @@ A random history is played against the real tables and a model of a few lines; a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from bot.storage.tables import conversations as conversation_rows
 from bot.storage.tables import inbox as inbox_rows
 from bot.storage.tables import metadata, outbox
 from bot.storage.types import to_json
-from tests.contract.turns import SHOP, accept, at, claim, finish
+from tests.contract.turns import SHOP, accept, advance, at, claim, finish
 
 SENDERS = ("ann", "bob")
 LEASE_S = 10
@@ -30,7 +32,7 @@ step = st.one_of(
     arrival,
     arrival,
     st.tuples(st.just("claim"), st.integers(1, 2)),
-    st.tuples(st.sampled_from(["finish", "die", "forget"]), st.integers(0, 5)),
+    st.tuples(st.sampled_from(["finish", "die", "forget", "advance", "advance"]), st.integers(0, 5)),
     st.tuples(st.just("retry"), st.integers(0, 5), st.sampled_from([0, 5, 30])),
     st.tuples(st.just("wait"), st.sampled_from([1, LEASE_S, 40])),
     st.tuples(st.just("restart")),
@@ -45,6 +47,7 @@ class History:
         self.claims: list[Claim] = []
         self.accepted: dict[str, list[str]] = {sender: [] for sender in SENDERS}
         self.closed: dict[str, list[str]] = {sender: [] for sender in SENDERS}
+        self.said: dict[str, list[str]] = {}  # by message, what was stored as its answer
 
     def play(self, name: str, *arguments: Any) -> None:
         getattr(self, name)(*arguments)
@@ -62,14 +65,24 @@ class History:
             waiting = [key for key in self.accepted[held.sender_id] if key not in self.closed[held.sender_id]]
             assert held.message.text == waiting[0]
             assert held.event_seq == len(held.events)
+            assert [part.body["text"] for part in held.said] == self.said.get(held.message.text, [])
             self.claims.append(held)
 
+    def advance(self, number: int) -> None:
+        """A part of the answer is said; the worker goes on with the claim that it gets for it."""
+        going_on: list[Claim] = []
+        held = self._try(number, lambda held: going_on.append(advance(self.conn, held, "a part", now=at(self.seconds))))
+        if held is not None:
+            assert held.message.text not in self.closed[held.sender_id]
+            self.said.setdefault(held.message.text, []).append("a part")
+            self.claims += going_on
+
     def finish(self, number: int) -> None:
-        self._end(number, lambda held: finish(self.conn, held, f"to {held.message.text}", now=at(self.seconds)))
+        self._end(number, "end", lambda held: finish(self.conn, held, "end", now=at(self.seconds)))
 
     def die(self, number: int) -> None:
         sorry = [{"text": "sorry"}]
-        self._end(number, lambda held: inbox.fail(self.conn, held, "x", None, at(self.seconds), bodies=sorry))
+        self._end(number, "sorry", lambda held: inbox.fail(self.conn, held, "x", None, at(self.seconds), bodies=sorry))
 
     def retry(self, number: int, after_s: float) -> None:
         retry_at = at(self.seconds + after_s)
@@ -95,10 +108,11 @@ class History:
                 return
         raise AssertionError("something waits for ever")
 
-    def _end(self, number: int, act: Any) -> None:
+    def _end(self, number: int, word: str, act: Any) -> None:
         held = self._try(number, act)
         if held is not None:
             assert held.message.text not in self.closed[held.sender_id]
+            self.said.setdefault(held.message.text, []).append(word)
             self.closed[held.sender_id].append(held.message.text)
 
     def _try(self, number: int, act: Any) -> Claim | None:
@@ -137,11 +151,19 @@ class History:
             entries = conversations.transcript(self.conn, SHOP, sender, 0)
             assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
             assert [entry.body["text"] for entry in entries if entry.author == "customer"] == self.accepted[sender]
-        answers = self.conn.execute(select(func.count()).select_from(outbox).group_by(outbox.c.inbound_id)).scalars()
-        assert set(answers) <= {1}
-        assert self.conn.execute(select(func.count()).select_from(outbox)).scalar_one() == sum(
-            len(keys) for keys in self.accepted.values()
+            answered = [(entry.in_reply_to, entry.body["text"]) for entry in entries if entry.author != "customer"]
+            assert [text for _, text in answered] == [word for key in self.accepted[sender] for word in self.said[key]]
+            assert [of for of, _ in answered] == sorted(of for of, _ in answered if of is not None)
+        parts = self.conn.execute(
+            select(outbox.c.inbound_id, outbox.c.part).order_by(outbox.c.inbound_id, outbox.c.part)
         )
+        assert [row.part for row in parts] == [
+            number
+            for _, rows in groupby(
+                self.conn.execute(select(outbox.c.inbound_id).order_by(outbox.c.inbound_id)).scalars()
+            )
+            for number in range(len([*rows]))
+        ]
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,10 @@ def finish(conn: Connection, held: Claim, *said: str, now: datetime = NOON, **ch
     return inbox.finish(conn, held, turn(held, *said, **changes), now)
 
 
+def advance(conn: Connection, held: Claim, *said: str, now: datetime = NOON, **changes: Any) -> Claim:
+    return inbox.advance(conn, held, turn(held, *said, **changes), now)
+
+
 def prediction(text: str, scores: Sequence[float], **changes: Any) -> PredictionRecord:
     values: dict[str, Any] = {
         "text": text,
