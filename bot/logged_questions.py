@@ -20,7 +20,7 @@ from bot.answers.documents import Passage, sentences
 from bot.answers.finder import JUDGED, Finder
 from bot.answers.from_logs import FROM_LOGS, LoggedQuestion, Origin, counted
 from bot.answers.guard import invented
-from bot.answers.knowledge import is_from
+from bot.answers.knowledge import KnowledgeIndex, is_from
 from bot.answers.service import UNDECIDED
 from bot.assistant.config import AnswersConfig
 from bot.assistant.loader import Assistant
@@ -78,7 +78,7 @@ class Learnable:
 class Search:
     """The search as customers have it, and what was left out so far."""
 
-    finder: Finder
+    finder: Finder[KnowledgeIndex]
     day: date
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -91,7 +91,8 @@ class Search:
     def said_by(self, reply: str) -> Passage | None:
         """The passage that is nearest to a reply, if it has most of its words."""
         vector = self.finder.embedder.questions([reply])[0]
-        hits = bare(self.finder.index).search(reply, vector, limit=1, day=self.day, language=_language(reply))
+        found = bare(self.finder.index).search(reply, vector, limit=1, day=self.day, language=_language(reply))
+        hits = found.hits
         return hits[0].passage if hits and hits[0].coverage >= COVERED else None
 
     def has(self, name: str) -> bool:
@@ -103,7 +104,9 @@ def _language(text: str) -> str | None:
     return None if language == UNDECIDED else language
 
 
-async def learnable(db: Database, assistant: Assistant, finder: Finder, since: datetime, day: date) -> Learnable:
+async def learnable(
+    db: Database, assistant: Assistant, finder: Finder[KnowledgeIndex], since: datetime, day: date
+) -> Learnable:
     """What the log tells that the assistant's `answers/` do not say yet.
 
     Args:

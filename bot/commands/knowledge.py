@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -191,9 +192,10 @@ def knowledge_learn(
 async def _learnable(settings: Settings, assistant: Assistant, db: Any, since: datetime | None) -> Learnable:
     from bot.answers.knowledge import today_in
     from bot.answers.service import loaded
-    from bot.knowing import NOTHING_READ
+    from bot.knowing import NOTHING_READ, fetch_shared
     from bot.logged_questions import learnable
 
+    await asyncio.to_thread(fetch_shared, settings, assistant)
     finder = loaded(settings.knowledge_dir(assistant.assistant_id), settings.inference_threads)
     if finder is None:
         raise KefuError(NOTHING_READ)
