@@ -123,13 +123,14 @@ class Writers:
 
     def make(self) -> Writer:
         """Raises ArtifactInvalid where its files are damaged."""
-        generator, languages = self._generator()
+        generator, languages = self.generator()
         return Writer(
             generator, guard_of(self.store, self.threads), self.brand, languages,
             deadline_s=self.config.deadline_s, is_elsewhere=self.config.server is not None,
         )  # fmt: skip
 
-    def _generator(self) -> tuple[Generator, tuple[str, ...]]:
+    def generator(self) -> tuple[Generator, tuple[str, ...]]:
+        """What words answers, and the languages it may write. Raises ArtifactInvalid where its files are damaged."""
         config = self.config
         if config.server:
             prices = Prices(prompt=config.prices.get("prompt", 0.0), completion=config.prices.get("completion", 0.0))

@@ -1,7 +1,9 @@
 """The local writer as it is served (llama.cpp, 16-bit weights with what was learned), beside `transformers` eager.
 
-python -m tests.bench.bench_generation [--part NAME …]  →  results/generation.json, in the trained home after
+python -m tests.bench.bench_generation --of writer  →  results/generation.json (beside, faq), in the trained home after
     `kefu knowledge tune --only judge --only writer`
+python -m tests.bench.bench_generation --of engine  →  results/generation_engine.json (acceptance, speed), which needs no
+    judge
 
 - beside: how long understanding takes with the runtime, in this process as in `kefu serve`, while nothing is written;
   while the generator writes without a pause, in its own process; and while the whole writer does (generator and check).
@@ -148,29 +150,28 @@ def speed(trained: Trained, given: argparse.Namespace) -> Part:
     return speed_part(trained, given.prompts)
 
 
-PARTS: Mapping[str, Callable[[Trained, argparse.Namespace], Part]] = {
-    "beside": beside,
-    "faq": faq,
-    "acceptance": acceptance,
-    "speed": speed,
+PARTS: Mapping[str, Mapping[str, Callable[[Trained, argparse.Namespace], Part]]] = {
+    "writer": {"beside": beside, "faq": faq},
+    "engine": {"acceptance": acceptance, "speed": speed},
 }
+RESULT = {"writer": "generation", "engine": "generation_engine"}
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--part", choices=PARTS, action="append", help="only this one; may be given again")
+    options.add_argument("--of", choices=PARTS, required=True)
     options.add_argument("--prompts", type=int, default=20, help="of the starter, for acceptance and speed")
     options.add_argument("--n", type=int, default=100, help="questions of faq_retrieval_en")
     options.add_argument("--messages", type=int, default=500, help="read in each round beside the writer")
     given = options.parse_args()
-    trained = Trained.found()
+    trained = Trained.found(has_judge=given.of == "writer")
     figures: dict[str, Any] = {"writer": trained.folder.name, "judge": named(trained.store / GUARD)}
     targets: dict[str, bool] = {}
-    for name in (name for name in PARTS if name in (given.part or PARTS)):
-        found, met = PARTS[name](trained, given)
+    for name, measure in PARTS[given.of].items():
+        found, met = measure(trained, given)
         figures[name] = found
         targets |= {f"{name}: {target}": is_met for target, is_met in met.items()}
-    write("generation", figures, targets=targets)
+    write(RESULT[given.of], figures, targets=targets)
     return 0 if all(targets.values()) else 1
 
 

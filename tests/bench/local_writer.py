@@ -44,10 +44,10 @@ class Trained:
     store: Path
 
     @classmethod
-    def found(cls) -> Trained:
+    def found(cls, *, has_judge: bool = True) -> Trained:
         settings, assistant = load_settings(home=trained_home()), load_assistant(STARTER, {})
         store = settings.knowledge_dir(assistant.assistant_id)
-        if named(store / WRITER) is None or named(store / GUARD) is None:
+        if named(store / WRITER) is None or (has_judge and named(store / GUARD) is None):
             sys.exit("no writer or no judge: run `kefu knowledge tune --only judge --only writer` in that home first")
         return cls(settings=settings, assistant=assistant, store=store)
 
@@ -101,5 +101,8 @@ async def writing(writers: Writers) -> AsyncGenerator[Writer]:
 
 
 async def replies_to(writers: Writers, prompts: Sequence[Messages]) -> list[str]:
-    async with writing(writers) as writer:
-        return [await said(writer.generator, prompt) for prompt in prompts]
+    generator, _ = writers.generator()
+    try:
+        return [await said(generator, prompt) for prompt in prompts]
+    finally:
+        await generator.close()

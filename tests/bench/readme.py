@@ -196,7 +196,18 @@ def generated(found: Figures) -> str:
 
 
 def local_writer(found: Figures) -> str:
-    same, faq, rates = found["acceptance"], found["faq"], found["speed"]
+    faq, beside = found["faq"], found["beside"]["generator"]
+    rouge = [faq[kind]["rouge_l_against_human"]["mean"] for kind in ("generated", "quoted")]
+    passing = [faq[kind]["every_sentence_passes"] for kind in ("generated", "quoted")]
+    return (
+        f"faq_retrieval_en (n = {faq['n']}): ROUGE-L to a person's reply "
+        f"{rouge[0]:.2f}, quoted {rouge[1]:.2f}, its check lets {passing[0]:.0%} pass, quoted {passing[1]:.0%}; "
+        f"understanding beside it p99 {beside['p99_ms']:.1f} ms, {beside['times_idle_p99']:.1f} × idle"
+    )
+
+
+def engine(found: Figures) -> str:
+    same, rates = found["acceptance"], found["speed"]
     ours, eager = (
         max(
             rates[name]["decode_tokens_per_s"]["median"]
@@ -205,15 +216,32 @@ def local_writer(found: Figures) -> str:
         )
         for kind in ("llama.cpp", "transformers")
     )
-    rouge = [faq[kind]["rouge_l_against_human"]["mean"] for kind in ("generated", "quoted")]
-    passing = [faq[kind]["every_sentence_passes"] for kind in ("generated", "quoted")]
-    beside = found["beside"]["generator"]
     return (
         f"the same greedy reply as transformers on {same['equal']} of {same['n']} prompts; on 2 threads {ours:.0f} "
-        f"tokens/s, transformers eager {eager:.0f}; faq_retrieval_en (n = {faq['n']}): ROUGE-L to a person's reply "
-        f"{rouge[0]:.2f}, quoted {rouge[1]:.2f}, its check lets {passing[0]:.0%} pass, quoted {passing[1]:.0%}; "
-        f"understanding beside it p99 {beside['p99_ms']:.1f} ms, {beside['times_idle_p99']:.1f} × idle"
+        f"tokens/s, transformers eager {eager:.0f}"
     )
+
+
+def follow_ups(found: Figures) -> str:
+    parts = []
+    for language in ("en", "zh"):
+        with_it, without = (found[name][language] for name in ("with", "without"))
+        parts.append(
+            f"{language}: {with_it['right']:.0%} with every fact (n = {with_it['n']}), {without['right']:.0%} without; "
+            f"{with_it['answered_anyway']:.0%} of {with_it['n_unanswerable']} that no page answers, "
+            f"{without['answered_anyway']:.0%} without"
+        )
+    return "; ".join(parts)
+
+
+def vectors(found: Figures) -> str:
+    large = found["large"]
+    times = (large[side]["search"]["p50_ms"] for side in ("numpy", "pgvector"))
+    memory = (large[side]["memory_mib"] for side in ("numpy", "pgvector"))
+    return (
+        f"{large['passages']} passages: numpy p50 {{:.0f}} ms, pgvector {{:.0f}} ms; a process grows by {{:.0f}} and "
+        f"{{:.0f}} MiB"
+    ).format(*times, *memory)
 
 
 def guard(found: Figures) -> str:
@@ -329,10 +357,13 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("Reading 15-token messages with all heads, 2 threads", "understanding", understanding),
     ("Finding the passage that answers, default base", "retrieval", retrieval),
     ("The same after `kefu knowledge tune --only finder` (four documents in five)", "retrieval_tuned", retrieval),
+    ("The index of documents in memory, and shared in PostgreSQL", "vectors", vectors),
     ("The starter on questions by another author, whole replies", "answers", answers),
+    ("Second questions, which mean something only after the first", "follow_ups", follow_ups),
     ("The same questions after `kefu knowledge tune --only finder`", "answers_tuned", answers),
     ("The same with `generation: on`, which is off by default: SmolLM2-135M", "answers_generated", generated),
-    ("That generator by itself: llama.cpp with what it learned", "generation", local_writer),
+    ("That generator by itself", "generation", local_writer),
+    ("llama.cpp with what it learned, beside transformers", "generation_engine", engine),
     ("What its check stops of sentences with one small change, which is why", "guard", guard),
     ("Attacks on the starter, most of them by others; the half that was only measured", "safety", safety),
     ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),

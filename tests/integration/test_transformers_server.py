@@ -344,7 +344,7 @@ async def test_what_kefu_yml_names_is_trained_and_served_in_its_language(tmp_pat
     assert {path.name for path in (folder / BASE).iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
     assert not (folder / BASE / "notes.txt").exists()
     make_generator("llama", base)  # what becomes of the folder is nothing to it
-    generator, languages = writers._generator()
+    generator, languages = writers.generator()
     assert languages == ("zh",)
     assert isinstance(generator, LocalGenerator)
     try:

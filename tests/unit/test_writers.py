@@ -60,7 +60,7 @@ def test_each_kind_of_base_has_its_server(home: Path) -> None:
 def test_it_writes_what_it_was_trained_in_and_no_more(
     asked: tuple[str, ...] | None, written: tuple[str, ...], home: Path
 ) -> None:
-    assert writers(home, {**SAID, "languages": ["en", "zh"]}, languages=asked)._generator()[1] == written
+    assert writers(home, {**SAID, "languages": ["en", "zh"]}, languages=asked).generator()[1] == written
 
 
 @pytest.mark.parametrize("said", ["no json", "[]", {"name": "x"}, {**SAID, "server": "ollama"}])
@@ -68,7 +68,7 @@ def test_damaged_it_says_what_to_do(said: object, home: Path) -> None:
     damaged = writers(home, said)
     assert damaged.wanted() == f"{NAME}/judge"
     with pytest.raises(ArtifactInvalid, match="kefu knowledge tune"):
-        damaged._generator()
+        damaged.generator()
 
 
 def test_without_the_packages_of_its_server_answers_are_quoted_and_doctor_says_why(
