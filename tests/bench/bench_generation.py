@@ -2,8 +2,8 @@
 
 python -m tests.bench.bench_generation --of writer  →  results/generation.json (beside, faq), in the trained home after
     `kefu knowledge tune --only judge --only writer`
-python -m tests.bench.bench_generation --of engine  →  results/generation_engine.json (acceptance, speed), which needs no
-    judge
+python -m tests.bench.bench_generation --of engine  →  results/generation_engine.json (acceptance, speed):
+    needs no judge
 
 - beside: how long understanding takes with the runtime, in this process as in `kefu serve`, while nothing is written;
   while the generator writes without a pause, in its own process; and while the whole writer does (generator and check).

@@ -244,6 +244,14 @@ def vectors(found: Figures) -> str:
     ).format(*times, *memory)
 
 
+def blind(found: Figures) -> str:
+    readers = [each for name, each in found.items() if name.startswith("reader")]
+    return (
+        f"preferred by {' and '.join(format(each['share_generated'], '.0%') for each in readers)} "
+        f"(two language models, {found['pairs']} pairs)"
+    )
+
+
 def guard(found: Figures) -> str:
     return "; ".join(
         f"{language}: {found[language]['false_stopped']:.1%} of {found[language]['n']} false sentences stopped, "
@@ -364,6 +372,7 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("The same with `generation: on`, which is off by default: SmolLM2-135M", "answers_generated", generated),
     ("That generator by itself", "generation", local_writer),
     ("llama.cpp with what it learned, beside transformers", "generation_engine", engine),
+    ("What it wrote beside what is quoted, by readers who did not know which is which", "blind", blind),
     ("What its check stops of sentences with one small change, which is why", "guard", guard),
     ("Attacks on the starter, most of them by others; the half that was only measured", "safety", safety),
     ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),
