@@ -183,6 +183,7 @@ class Worker:
         """Say a part of a reply; the claim to go on with."""
         claim = await self._db.write(lambda c: inbox.advance(c, claim, record, self._clock()))
         self._hub.part_said(claim.sender_id)
+        self._to_send.set()
         return claim
 
     @asynccontextmanager
