@@ -20,7 +20,7 @@ from bot.storage.tables import channel_state
 from bot.storage.tables import inbox as inbox_rows
 from connectors.base import StateChange
 from tests.contract.conftest import migrated_url
-from tests.contract.turns import SHOP, accept, at, claim, finish, message
+from tests.contract.turns import SHOP, accept, advance, at, claim, finish, message
 from tests.postgres import PostgresServer, new_postgres
 
 WRITER = """
@@ -232,6 +232,26 @@ async def test_a_second_process_answers_what_the_first_accepted(database: Databa
     assert await waiter == said
     assert news[0] == "message"
     for listener in filter(None, listeners):
+        listener.stop()
+    await other.close()
+
+
+async def test_who_watches_in_one_process_is_told_of_a_part_that_another_says(
+    database: Database, database_url: str
+) -> None:
+    web, worker, other = Hub(), Hub(), Database.open(database_url)
+    listener = listen(database, web if database.dialect == "postgresql" else worker, SHOP)
+    told = asyncio.Event()
+    watched = web if database.dialect == "postgresql" else worker
+    if database.dialect == "postgresql":
+        await web.wait_inbound(0, 20)  # it listens
+    await database.write(lambda conn: accept(conn, "a1"))
+    (held,) = await other.write(claim)
+    watched.subscribe("ann", lambda news: told.set() if news == "message" else None)
+    held = await other.write(lambda conn: advance(conn, held, "one"))
+    worker.part_said(held.sender_id)
+    await asyncio.wait_for(told.wait(), 20)
+    if listener:
         listener.stop()
     await other.close()
 

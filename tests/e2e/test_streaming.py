@@ -84,3 +84,13 @@ def test_where_the_writing_fails_the_passage_is_in_the_same_bubble(chat: ChatPag
     bubble = chat.confirmed("bot").locator(".kefu-bubble")
     expect(bubble).to_contain_text(QUOTED.rpartition("\n")[2], timeout=FIRST_WITHIN_MS)
     assert bubble.all_inner_texts() == [f"By hand, please.\n{QUOTED}"]
+
+
+def test_a_reply_that_nobody_looks_at_is_one_unread_message(chat: ChatPage, writer: SlowWriter) -> None:
+    chat.say(QUESTION)
+    expect(chat.confirmed("own")).to_have_count(1)
+    chat.panel.get_by_role("button", name="Close chat").click()
+    writer.let(3)
+    expect(chat.launcher).to_have_accessible_name("Open chat, 1 unread message", timeout=FIRST_WITHIN_MS)
+    expect(chat.chat.locator(".kefu-confirmed")).to_contain_text(MARK)
+    expect(chat.launcher).to_have_accessible_name("Open chat, 1 unread message")

@@ -453,12 +453,13 @@ def test_answers_are_quoted_unless_generation_is_turned_on(project: Write) -> No
     served = generation_of(
         project,
         "generation:\n  server: http://llm:8080/v1\n  model: qwen\n  api_key: ${KEY}\n  languages: [zh]\n"
-        "  deadline_s: 2.5\n  prices: {prompt: 0.2}\n",
+        "  deadline_s: 2.5\n  prices: {prompt: 0.2}\n  stream: true\n",
     )
     assert served == GenerationConfig(
         is_on=True, server="http://llm:8080/v1", model="qwen", api_key="secret", languages=("zh",), deadline_s=2.5,
-        prices={"prompt": 0.2},
+        prices={"prompt": 0.2}, stream=True,
     )  # fmt: skip
+    assert not local.stream, "what was said cannot be taken back"
 
 
 @pytest.mark.parametrize(
@@ -469,6 +470,7 @@ def test_answers_are_quoted_unless_generation_is_turned_on(project: Write) -> No
         ("generation: {server: 'http://llm/v1'}\n", "`model` is missing"),
         ("generation: {languages: en}\n", "a list"),
         ("generation: {prices: 5}\n", "a mapping"),
+        ("generation: {stream: 2}\n", "true or false"),
         ("generation: {deadline_s: 0}\n", "nothing is written in 0 seconds"),
     ],
 )
