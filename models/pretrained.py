@@ -367,9 +367,11 @@ def link_generator(base: BaseModel, target: Path) -> None:
     somebody's holds."""
     assert base.folder is not None
     target.mkdir()
+    # A folder of somebody's may be written anew in place, which a link would follow; the hub's files never change.
+    put = shutil.copyfile if base.source == "folder" else link_file
     for path in sorted(base.folder.iterdir()):
         if path.is_file() and any(path.match(pattern) for pattern in _HUB_FILES):
-            link_file(path.resolve(), target / path.name)  # the hub's are links
+            put(path.resolve(), target / path.name)
 
 
 def pooling(base: BaseModel) -> Literal["mean", "cls"]:

@@ -207,7 +207,7 @@ async def test_without_an_adapter_it_is_the_base_and_says_how_it_ended(running: 
 async def test_only_who_knows_the_key_is_answered_and_only_what_it_can_do(running: Running) -> None:
     assert running.url.startswith("http://127.0.0.1:")
     assert await running.status() == 200
-    assert [await running.status(key=key) for key in ("another", "", None)] == [401, 401, 401]
+    assert [await running.status(key=key) for key in ("another", f"{KEY}!", None)] == [401, 401, 401]
     assert await running.status(stream=False) == 422
     assert await running.status(messages=[]) == 422
     assert await running.status(max_tokens=0) == 422
