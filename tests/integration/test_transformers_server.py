@@ -122,6 +122,20 @@ async def test_it_says_what_transformers_says_and_the_adapter_what_it_learned(tu
     assert usage.completion_tokens == sum(len(tokens_of(tuned, text)) + 1 for text in learned)  # with its end
 
 
+READ = {"t5": "Can I return it ? </s>", "llama": "<s> Can I return it ?", "chinese": "<user>可以退吗？<assistant>"}
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_the_prompt_is_the_templates_or_has_its_tokenizers_marks(kind: Kind, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(make_generator(kind, tmp_path))
+    message = tiny_lessons(kind)[0].messages[0]
+    assert tokenizer.decode(prompt_ids(tokenizer, [message], is_seq2seq=kind == "t5")) == READ[kind]
+    if kind == "t5":
+        assert tokenizer.decode(prompt_ids(tokenizer, [message], is_seq2seq=False)) == "Can I return it ?", "goes on"
+
+
 def tokenizer_of(tuned: Tuned) -> Any:
     from transformers import AutoTokenizer
 
