@@ -56,6 +56,10 @@ def test_the_first_sentence_is_seen_before_the_second_is_written_and_all_grow_in
         f" With little soap.\n{MARK}",
     ], "a screen reader hears what is new, and nothing again"
 
+    chat.panel.get_by_role("button", name="切换到中文").click()  # everything is drawn again
+    expect(chat.panel.get_by_role("button", name="Switch to English")).to_be_visible()
+    assert bubble.all_inner_texts() == [whole]
+
     page.reload()
     chat.open()
     expect(chat.confirmed("bot").locator(".kefu-bubble")).to_have_count(1)
