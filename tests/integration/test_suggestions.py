@@ -299,7 +299,7 @@ async def test_of_an_erased_customer_no_showing_is_left(tmp_path: Path) -> None:
         name, db = lab.platform.bot.assistant.assistant_id, lab.platform.db
         files = Files.of(lab.platform.settings, lab.platform.bot.assistant, db)
         ([customer], _) = await privacy.found(db, name, "anna@example.com")
-        await privacy.erase(db, files, name, customer, tmp_path / "audit")
+        await privacy.erase(db, files, lab.platform.bot.assistant, customer, tmp_path / "audit")
         left = await everything(lab)
         assert "propensity" not in left
         assert "wool throw" not in left
