@@ -17,22 +17,17 @@ from pathlib import Path
 from bot.answers.documents import DOCUMENTS, DocumentProblem, Passage, of_response
 from bot.answers.finder import Finder
 from bot.answers.gate import SearchScores, earlier_of, fit_gates, measure, read_asked
-from bot.answers.knowledge import (
+from bot.answers.index_files import (
     JUDGE,
-    Asked,
-    Gate,
-    KnowledgeIndex,
-    PassageIndex,
     SyncReport,
     encoder_folder,
-    is_from,
     judge_folder,
     load_index,
     only_writer,
     sync,
-    today_in,
     write_name,
 )
+from bot.answers.knowledge import Asked, Gate, KnowledgeIndex, PassageIndex, is_from, today_in
 from bot.answers.service import finder_of, loaded
 from bot.answers.sharing import TUNED, SharedIndex
 from bot.app import shared_index_of

@@ -23,18 +23,8 @@ from bot.answers.exchange import Exchange
 from bot.answers.finder import JUDGED, Finder
 from bot.answers.gate import SearchScores, earlier_of, fit_gates, measure
 from bot.answers.guard import THRESHOLDS, fit_thresholds, least_support, script_of_language
-from bot.answers.knowledge import (
-    GUARD,
-    JUDGE,
-    Asked,
-    KnowledgeIndex,
-    is_from,
-    judge_folder,
-    load_index,
-    only_writer,
-    today_in,
-    write_name,
-)
+from bot.answers.index_files import GUARD, JUDGE, judge_folder, load_index, only_writer, write_name
+from bot.answers.knowledge import Asked, KnowledgeIndex, is_from, today_in
 from bot.answers.service import loaded
 from bot.answers.writer import messages, source_of
 from bot.answers.writers import ABOUT, BASE, PACKAGES, WRITER, Server, writer_name

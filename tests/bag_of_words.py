@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.answers.knowledge import terms
+from bot.answers.words import terms
 
 DIMENSIONS = 512
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import uvicorn
 
 from bot.answers.guard import Guard
-from bot.answers.knowledge import Gate, sync
+from bot.answers.index_files import sync
+from bot.answers.knowledge import Gate
 from bot.answers.service import Knowledge
 from bot.answers.writer import Writer
 from bot.answers.writers import CurrentWriter, Writers

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from bot.answers.documents import DocumentProblem
 from bot.answers.exchange import Exchange
 from bot.answers.finder import Finder, Found
-from bot.answers.knowledge import Asked, Gate, KnowledgeIndex, PassageIndex, is_from, script_of
+from bot.answers.knowledge import Asked, Gate, KnowledgeIndex, PassageIndex, is_from
+from bot.answers.words import script_of
 from models.languages import identify_language
 
 Vector = NDArray[np.float32]

@@ -16,7 +16,8 @@ from bot.answers.compose import Answer, Offer, compose, offer, quote
 from bot.answers.exchange import Exchange
 from bot.answers.finder import Finder
 from bot.answers.gate import judge, judge_after
-from bot.answers.knowledge import KnowledgeIndex, PassageIndex, current, encoder_folder, judge_folder, load_index
+from bot.answers.index_files import current, encoder_folder, judge_folder, load_index
+from bot.answers.knowledge import KnowledgeIndex, PassageIndex
 from bot.answers.parts import Begun, Rest
 from bot.answers.sharing import SharedIndex
 from bot.answers.writers import CurrentWriter

@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from bot.answers.knowledge import JUDGE, PassageIndex
+from bot.answers.index_files import JUDGE
+from bot.answers.knowledge import PassageIndex
 
 TUNED = "TUNED"
 """A file beside the indexes: the base that was tuned, and the name of what came of it."""

@@ -21,7 +21,6 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.answers.knowledge import terms
 from bot.answers.suggest import (
     RECENCY,
     Evidence,
@@ -35,6 +34,7 @@ from bot.answers.suggest import (
     showing_json,
     taken_together,
 )
+from bot.answers.words import terms
 from bot.assistant.catalogue import ANY_LANGUAGE, Item, Order, customer_key, in_language, read_files
 from bot.assistant.loader import Assistant
 from bot.assistant.source import Problems

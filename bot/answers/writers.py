@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from bot.answers.guard import Guard
-from bot.answers.knowledge import GUARD, judge_folder
+from bot.answers.index_files import GUARD, judge_folder
 from bot.answers.writer import Writer
 from bot.assistant.brand import Brand
 from bot.assistant.config import GenerationConfig

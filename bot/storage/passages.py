@@ -26,20 +26,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
 from bot.answers.documents import Passage
-from bot.answers.knowledge import (
-    ASKED_COUNTS,
+from bot.answers.index_files import (
     CURRENT,
     FORMAT,
     KEPT,
-    OTHER_LANGUAGE_COSTS,
-    WORDS_COUNT,
-    Floats,
-    Gate,
-    Hit,
-    KnowledgeIndex,
-    Known,
-    Missing,
-    Ranking,
     current,
     encoder_folder,
     gates_of,
@@ -48,14 +38,21 @@ from bot.answers.knowledge import (
     load_index,
     passage_of,
     place,
-    script_of,
-    terms,
-    weight_of,
-    what_is_missing,
-    words_of,
     write_name,
 )
+from bot.answers.knowledge import (
+    ASKED_COUNTS,
+    OTHER_LANGUAGE_COSTS,
+    WORDS_COUNT,
+    Floats,
+    Gate,
+    Hit,
+    KnowledgeIndex,
+    Known,
+    Ranking,
+)
 from bot.answers.sharing import MARKS
+from bot.answers.words import Missing, script_of, terms, weight_of, what_is_missing, words_of
 from bot.errors import ConfigurationError, SchemaOutdated
 from bot.storage.database import Database
 from bot.storage.tables import knowledge_files, knowledge_indexes, knowledge_marks

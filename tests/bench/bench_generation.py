@@ -37,7 +37,7 @@ from typing import Any
 
 from bot.answers.compose import quote
 from bot.answers.documents import Passage
-from bot.answers.knowledge import GUARD
+from bot.answers.index_files import GUARD
 from bot.answers.writer import MOST_TOKENS
 from bot.answers.writers import named
 from models.base import KIND

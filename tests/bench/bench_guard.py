@@ -15,7 +15,7 @@ from collections import Counter
 from typing import Any
 
 from bot.answers.guard import Guard
-from bot.answers.knowledge import GUARD
+from bot.answers.index_files import GUARD
 from bot.answers.writers import guard_of, named
 from tests.bench.report import REPOSITORY, latency, write
 from tests.bench.serving import trained_home

@@ -28,16 +28,8 @@ import numpy as np
 from sqlalchemy import Connection, create_engine, text
 
 from bot.answers.documents import Passage
-from bot.answers.knowledge import (
-    Floats,
-    KnowledgeIndex,
-    Known,
-    PassageIndex,
-    encoder_folder,
-    load_index,
-    only_writer,
-    place,
-)
+from bot.answers.index_files import encoder_folder, load_index, only_writer, place
+from bot.answers.knowledge import Floats, KnowledgeIndex, Known, PassageIndex
 from bot.storage.database import Database
 from bot.storage.passages import PostgresKnowledge
 from tests.bench.report import REPOSITORY, latency, write

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bot.answers.documents import Passage
-from bot.answers.knowledge import GUARD, is_from
+from bot.answers.index_files import GUARD
+from bot.answers.knowledge import is_from
 from bot.answers.service import loaded
 from bot.answers.writer import MOST_TOKENS, Messages, Writer, messages, source_of
 from bot.answers.writers import WRITER, Writers, named

@@ -16,18 +16,8 @@ from sqlalchemy import text as sql
 
 from bot.answers.documents import of_response
 from bot.answers.finder import Finder
-from bot.answers.knowledge import (
-    JUDGE,
-    Asked,
-    Gate,
-    KnowledgeIndex,
-    PassageIndex,
-    current,
-    load_index,
-    only_writer,
-    sync,
-    write_name,
-)
+from bot.answers.index_files import JUDGE, current, load_index, only_writer, sync, write_name
+from bot.answers.knowledge import Asked, Gate, KnowledgeIndex, PassageIndex
 from bot.answers.service import Knowledge
 from bot.answers.sharing import TUNED
 from bot.assistant.brand import DEFAULT_BRAND

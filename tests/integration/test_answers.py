@@ -13,7 +13,8 @@ import pytest
 
 from bot.answers.documents import of_response
 from bot.answers.exchange import Exchange
-from bot.answers.knowledge import Gate, sync
+from bot.answers.index_files import sync
+from bot.answers.knowledge import Gate
 from bot.answers.service import Knowledge
 from bot.app import actions_of
 from bot.assistant.answer_words import DEFAULT_ANSWER_WORDS

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bot.answers.knowledge import GUARD, judge_folder, write_name
+from bot.answers.index_files import GUARD, judge_folder, write_name
 from bot.answers.writers import MODEL, WRITER
 from bot.app import tuning_of, writers_of
 from bot.assistant.loader import load_assistant

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.answers.knowledge import GUARD, JUDGE, load_index
+from bot.answers.index_files import GUARD, JUDGE, load_index
 from bot.answers.service import loaded
 from bot.answers.writers import guard_of, named
 from bot.errors import AssistantError

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from bot import privacy
 from bot.answers.finder import Finder
 from bot.answers.from_logs import FROM_LOGS, append
-from bot.answers.knowledge import load_index
+from bot.answers.index_files import load_index
 from bot.files import Files
 from bot.knowing import training_questions
 from bot.logged_questions import KNOWN, NO_REPLY, SEVERAL, Learnable, learnable

@@ -13,7 +13,7 @@ import pytest
 
 import training.finetune_retrieval
 from bot.answers.from_logs import FROM_LOGS, append
-from bot.answers.knowledge import load_index
+from bot.answers.index_files import load_index
 from bot.answers.service import loaded
 from bot.assistant.loader import Assistant
 from bot.errors import KefuError

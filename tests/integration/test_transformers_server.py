@@ -18,7 +18,8 @@ from typing import Any, get_args
 import httpx
 import pytest
 
-from bot.answers.knowledge import Gate, sync
+from bot.answers.index_files import sync
+from bot.answers.knowledge import Gate
 from bot.answers.writer import messages
 from bot.answers.writers import ABOUT, BASE, WRITER, named
 from bot.app import writers_of

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from bot.answers.guard import THRESHOLDS
-from bot.answers.knowledge import GUARD, Gate, judge_folder, sync, write_name
+from bot.answers.index_files import GUARD, judge_folder, sync, write_name
+from bot.answers.knowledge import Gate
 from bot.answers.rephraser import Rephraser
 from bot.answers.service import Knowledge
 from bot.answers.writers import WRITER, CurrentWriter, Writers

@@ -16,8 +16,10 @@ from bot.answers.documents import of_response
 from bot.answers.exchange import Exchange
 from bot.answers.finder import Finder
 from bot.answers.gate import earlier_of, fit_gates, judge, judge_after, measure, read_asked
-from bot.answers.knowledge import Asked, Gate, KnowledgeIndex, current, load_index, sync, terms
+from bot.answers.index_files import current, load_index, sync
+from bot.answers.knowledge import Asked, Gate, KnowledgeIndex
 from bot.answers.service import Knowledge
+from bot.answers.words import terms
 from bot.assistant.brand import DEFAULT_BRAND, Brand
 from models.base import ArtifactInvalid
 from models.languages import is_asking

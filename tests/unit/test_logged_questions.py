@@ -14,7 +14,7 @@ import pytest
 from bot.answers.finder import Finder
 from bot.answers.from_logs import LoggedQuestion, append, counted, forget
 from bot.answers.gate import read_asked
-from bot.answers.knowledge import load_index, sync
+from bot.answers.index_files import load_index, sync
 from bot.assistant.config import AnswersConfig
 from bot.logged_questions import (
     DISAGREE,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.answers.knowledge import GUARD, write_name
+from bot.answers.index_files import GUARD, write_name
 from bot.answers.writers import ABOUT, PACKAGES, WRITER, About, Writers, writer_name
 from bot.assistant.config import GenerationConfig
 from bot.assistant.loader import load_assistant
