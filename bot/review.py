@@ -8,7 +8,6 @@ Invariant: no personal data leaves the log; an import takes every label of its f
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from bot.redaction import redact
 from bot.storage import predictions
 from bot.storage.database import Database
 from bot.storage.predictions import Label, LabelOutcome, ReviewItem, ReviewLimits
+from models.artifact import write_whole
 from models.base import Sentiment
 
 SKIP = "skip"
@@ -112,7 +112,7 @@ async def export_review(
         sys.stdout.write(text)
         sys.stdout.flush()
     elif items:
-        _write_whole(path, text)
+        write_whole(path, text)
     if console is not None:
         console.print(_summary(items, path), highlight=False, markup=False, soft_wrap=True)
     return len(items)
@@ -136,13 +136,6 @@ def _line(item: ReviewItem) -> ReviewLine:
         model_version=item.model_version,
         created_at=item.created_at.isoformat(),
     )
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _summary(items: Sequence[ReviewItem], path: Path | None) -> str:

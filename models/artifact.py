@@ -47,9 +47,14 @@ def version_id(created: datetime, fingerprint: str) -> str:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json` durably; the last file of a folder, so that its presence means the rest is there."""
-    path = folder / MANIFEST
-    partial = folder / f".{MANIFEST}.partial"
-    text = json.dumps(dataclasses.asdict(manifest), ensure_ascii=False, indent=2) + "\n"
+    write_whole(folder / MANIFEST, json.dumps(dataclasses.asdict(manifest), ensure_ascii=False, indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Let the file hold this text, durably and at once: who reads it meanwhile, or after a crash, finds the old one or
+    the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with partial.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()

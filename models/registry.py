@@ -20,7 +20,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, Literal
 
-from models.artifact import MANIFEST, read_manifest, verify
+from models.artifact import MANIFEST, read_manifest, verify, write_whole
 from models.base import ArtifactInvalid, Manifest, ModelError, ModelUnavailable
 
 CURRENT = "CURRENT"
@@ -220,12 +220,7 @@ class Registry:
             stream.write("\n" + json.dumps(asdict(change)) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        partial = folder.parent / f".{CURRENT}.{os.getpid()}.partial"
-        with partial.open("w", encoding="utf-8") as stream:
-            stream.write(version + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(self.current_file(kind))
+        write_whole(self.current_file(kind), version + "\n")
         _sync(folder.parent)
 
 

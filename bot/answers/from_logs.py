@@ -7,12 +7,13 @@ is there stays as a person left it, until its customer is erased.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from models.artifact import write_whole
 
 FROM_LOGS = Path("answers") / "from_logs.jsonl"
 
@@ -56,7 +57,7 @@ def append(file: Path, questions: Sequence[LoggedQuestion]) -> None:
     if before and not before.endswith("\n"):
         before += "\n"
     added = "".join(json.dumps(each.to_json(), ensure_ascii=False) + "\n" for each in questions)
-    _write(file, before + added)
+    write_whole(file, before + added)
 
 
 def forget(file: Path, customer: str) -> int:
@@ -66,7 +67,7 @@ def forget(file: Path, customer: str) -> int:
     lines = file.read_text(encoding="utf-8").split("\n")  # no other break: a question may hold one
     kept = [line for line in lines if customer not in line]  # also where a person broke the line
     if len(kept) < len(lines):
-        _write(file, "\n".join(kept))
+        write_whole(file, "\n".join(kept))
     return len(lines) - len(kept)
 
 
@@ -90,10 +91,3 @@ def _value(line: str) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)

@@ -28,6 +28,7 @@ import numpy as np
 
 from bot.answers.documents import DocumentProblem, Passage, read_passages
 from bot.answers.knowledge import Asked, Floats, Gate, KnowledgeIndex, Known
+from models.artifact import write_whole
 from models.base import ArtifactInvalid
 from models.embeddings import Embedder
 
@@ -258,10 +259,8 @@ def _point_to(store: Path, name: str) -> None:
 
 
 def write_name(file: Path, name: str) -> None:
-    """Let the file name this, at once: who reads it meanwhile sees the old name or the new one."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    partial.write_text(f"{name}\n", encoding="utf-8")
-    partial.replace(file)
+    """Let the file name this; it is what `current` and others read."""
+    write_whole(file, f"{name}\n")
 
 
 def _forget_encoders(store: Path) -> None:

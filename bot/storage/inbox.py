@@ -240,9 +240,11 @@ def finish(conn: Connection, claim: Claim, record: TurnRecord, now: datetime) ->
     """
     last_seq = _let_go(conn, claim, now, state="done", **_changes(record))
     _store(conn, claim, record, now)
-    return _answer(
+    messages = _add_messages(
         conn, claim, record.bodies, record.body_metadata, "bot", record.delivery, last_seq, now, record.send_after
     )
+    tell_turn_finished(conn, claim.assistant_id, claim.inbound_id, claim.sender_id)
+    return messages
 
 
 def advance(conn: Connection, claim: Claim, record: TurnRecord, now: datetime) -> Claim:
@@ -332,7 +334,9 @@ def fail(
         new_status=None,
         new_language=None,
     )
-    return _answer(conn, claim, bodies, (), "system", delivery, last_seq, now)
+    messages = _add_messages(conn, claim, bodies, (), "system", delivery, last_seq, now)
+    tell_turn_finished(conn, claim.assistant_id, claim.inbound_id, claim.sender_id)
+    return messages
 
 
 def _let_go(
@@ -367,22 +371,6 @@ def _event_rows(claim: Claim, record: TurnRecord) -> list[dict[str, Any]]:
     ]
 
 
-def _answer(
-    conn: Connection,
-    claim: Claim,
-    bodies: Sequence[Mapping[str, Any]],
-    body_metadata: Sequence[Mapping[str, Any]],
-    author: Literal["bot", "system"],
-    delivery: Delivery,
-    last_seq: int,
-    now: datetime,
-    send_after: datetime | None = None,
-) -> list[OutboundMessage]:
-    messages = _add_messages(conn, claim, bodies, body_metadata, author, delivery, last_seq, now, send_after)
-    tell_turn_finished(conn, claim.assistant_id, claim.inbound_id, claim.sender_id)
-    return messages
-
-
 def _add_messages(
     conn: Connection,
     claim: Claim,
@@ -392,7 +380,7 @@ def _add_messages(
     delivery: Delivery,
     last_seq: int,
     now: datetime,
-    send_after: datetime | None,
+    send_after: datetime | None = None,
 ) -> list[OutboundMessage]:
     return outbox_rows.add(
         conn,
