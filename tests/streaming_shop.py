@@ -12,7 +12,6 @@ import uvicorn
 
 from bot.answers.guard import Guard
 from bot.answers.index_files import sync
-from bot.answers.knowledge import Gate
 from bot.answers.service import Knowledge
 from bot.answers.writer import Writer
 from bot.answers.writers import CurrentWriter, Writers
@@ -20,52 +19,14 @@ from bot.app import Platform, actions_of, build_app
 from bot.settings import load_settings
 from bot.turns import Bot
 from models.generation import ServedGenerator
+from tests.answering import FILES, SURE
 from tests.bag_of_words import BagOfWords
 from tests.dialogue import assistant_of
 from tests.generators import Judge
 from tests.lab import Read, Reader
 from tests.server import Server
 
-SURE = Gate(weights=tuple(8.0 * (place == 5) for place in range(14)), bias=-3.0, threshold=0.5)
-FILES = {
-    "config.yml": "language: en\npolicies: [{name: RulePolicy}]\n",
-    "kefu.yml": "answers: {intent: ask_knowledge}\ngeneration: {server: 'URL', model: slow, stream: true}\n",
-    "domain.yml": """
-version: "3.1"
-intents: [order, inform, ask_knowledge, nlu_fallback, out_of_scope]
-slots:
-  number:
-    type: text
-    influence_conversation: false
-    mappings:
-    - {type: from_text, not_intent: ask_knowledge, conditions: [{active_loop: order_form, requested_slot: number}]}
-forms: {order_form: {required_slots: [number]}}
-responses:
-  utter_ask_number: [{text: "Which number?"}]
-  utter_thanks: [{text: "Thank you."}]
-  utter_ask_rephrase: [{text: "Please say it otherwise."}]
-""",
-    "data/rules.yml": """
-version: "3.1"
-rules:
-- rule: knowledge
-  steps: [{intent: ask_knowledge}, {action: action_answer}]
-- rule: fallback
-  steps: [{intent: nlu_fallback}, {action: utter_ask_rephrase}]
-- rule: order
-  steps: [{intent: order}, {action: order_form}, {active_loop: order_form}]
-- rule: ordered
-  condition: [{active_loop: order_form}]
-  steps: [{action: order_form}, {active_loop: null}, {action: utter_thanks}]
-""",
-    "data/nlu.yml": """
-version: "3.1"
-nlu:
-- {intent: order, examples: "- my order\\n- order"}
-- {intent: inform, examples: "- A-1\\n- B-2"}
-- {intent: out_of_scope, examples: "- sing\\n- dance"}
-""",
-}
+CONFIG = "answers: {intent: ask_knowledge}\ngeneration: {server: 'URL', model: slow, stream: true}\n"
 QUESTION = "how do I wash wool blankets"
 TOLD = {
     QUESTION: Read(intent="out_of_scope"),
@@ -93,8 +54,7 @@ class ServedWriters(Writers):
 
 
 def shop_bot(folder: Path, url: str, *, streams: bool = True, deadline_s: float = 60.0) -> Bot:
-    files = {name: text.replace("URL", url) for name, text in FILES.items()}
-    assistant = assistant_of(folder / "assistant", files)
+    assistant = assistant_of(folder / "assistant", {**FILES, "kefu.yml": CONFIG.replace("URL", url)})
     generation = replace(assistant.config.generation, stream=streams)
     assistant = replace(assistant, config=replace(assistant.config, generation=generation))
     documents = assistant.root / "knowledge" / "en"

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import httpx
 import numpy as np
@@ -284,6 +284,30 @@ def write_lora(folder: Path, place: str) -> None:
     key = f"base_model.model.model.layers.0.{place}.lora_"
     save_file({f"{key}A.weight": np.ones((2, 6), np.float32), f"{key}B.weight": ROWS}, folder / FILE)
     (folder / "adapter_config.json").write_text('{"lora_alpha": 4, "r": 2}')
+
+
+@pytest.mark.parametrize("computes", [True, False])
+def test_half_precision_is_for_processors_that_compute_in_it(
+    computes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does not is several times slower with it."""
+    import torch
+    import transformers
+
+    given: list[bool] = []
+    assert transformers.Trainer, "loaded, for its loading would put back what is replaced"
+
+    class Arguments(transformers.TrainingArguments):
+        def __init__(self, **more: Any) -> None:
+            given.append(more["bf16"])
+            super().__init__(**more)
+
+    monkeypatch.setattr(transformers, "TrainingArguments", Arguments)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: computes)
+    base = resolve_base(str(make_generator("llama", tmp_path / "base")), tmp_path / "cache", kind="generator")
+    recipe = GenerationRecipe(batch_size=3)
+    finetune_generator(base, tiny_lessons("llama"), [], tmp_path / "out", recipe, lambda *step: None)
+    assert given == [computes]
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
