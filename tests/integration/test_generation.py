@@ -292,17 +292,16 @@ def test_half_precision_is_for_processors_that_compute_in_it(
 ) -> None:
     """One that does not is several times slower with it."""
     import torch
-    import transformers
+    from transformers import TrainingArguments
 
     given: list[bool] = []
-    assert transformers.Trainer, "loaded, for its loading would put back what is replaced"
+    post_init = TrainingArguments.__post_init__
 
-    class Arguments(transformers.TrainingArguments):
-        def __init__(self, **more: Any) -> None:
-            given.append(more["bf16"])
-            super().__init__(**more)
+    def noted(arguments: TrainingArguments) -> None:
+        given.append(arguments.bf16)
+        post_init(arguments)
 
-    monkeypatch.setattr(transformers, "TrainingArguments", Arguments)
+    monkeypatch.setattr(TrainingArguments, "__post_init__", noted)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: computes)
     base = resolve_base(str(make_generator("llama", tmp_path / "base")), tmp_path / "cache", kind="generator")
     recipe = GenerationRecipe(batch_size=3)
