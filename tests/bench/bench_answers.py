@@ -77,7 +77,7 @@ def _follow_ups() -> int:
         shutil.copytree(STARTER, plain)
         shutil.rmtree(plain / "answers" / "followups")
         for name, assistant in (("with", STARTER), ("without", plain)):
-            kefu("knowledge", "sync", str(assistant), home=home, timeout=1_800)
+            kefu("knowledge", "sync", "--assistant", str(assistant), home=home, timeout=1_800)
             with serving(home, assistant=assistant) as server:
                 replies[name] = asyncio.run(_asked(server.url, questions, AT_ONCE))
     said = [json.dumps({**each, "index": name}, ensure_ascii=False) for name, of in replies.items()
