@@ -26,15 +26,14 @@ import tempfile
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.bench.report import REPOSITORY, RESULTS, latency, write
-from tests.bench.serving import fresh_home, serving
+from tests.bench.serving import fresh_home, serving, starter
 from tests.server import STARTER, kefu
 from training.scores import wilson_interval
 
@@ -50,7 +49,11 @@ def main() -> int:
     name = "answers_generated" if is_generated else "answers_tuned" if "--tuned" in sys.argv[1:] else "answers"
     languages = ("en",) if is_generated else ("en", "zh")
     questions = {language: _questions(language) for language in languages}
-    with fresh_home() as home, _assistant(is_generated) as assistant, serving(home, assistant=assistant) as server:
+    with (
+        fresh_home() as home,
+        starter(generates=is_generated) as assistant,
+        serving(home, assistant=assistant) as server,
+    ):
         replies = asyncio.run(_asked(server.url, questions, 1 if is_generated else AT_ONCE))
     lines = [json.dumps(reply, ensure_ascii=False) for found in replies.values() for reply in found]
     (RESULTS / f"{name}_replies.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -86,20 +89,6 @@ def _follow_ups() -> int:
     figures = {name: {language: _figures(found) for language, found in of.items()} for name, of in replies.items()}
     write("follow_ups", figures, targets={})
     return 0
-
-
-@contextmanager
-def _assistant(is_generated: bool) -> Iterator[Path]:
-    """The starter; with generation turned on, a copy of it."""
-    if not is_generated:
-        yield STARTER
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "starter"
-        shutil.copytree(STARTER, copy)
-        with (copy / "kefu.yml").open("a", encoding="utf-8") as file:
-            file.write("\ngeneration: on\n")
-        yield copy
 
 
 def _of_generation(replies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

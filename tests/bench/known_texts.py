@@ -45,13 +45,18 @@ class KnownTexts:
             articles=[_letters(_words_of(path)) for path in sorted(articles.rglob("*.md"))],
         )
 
-    def holds(self, reply: str, message: str) -> bool:
-        """Whether the reply is one of these texts, and fills in nothing that repeats the message."""
+    def holds(self, reply: str, message: str, *, is_generated: bool = False) -> bool:
+        """Whether the reply is one of these texts, and fills in nothing that repeats the message.
+
+        `is_generated`: by a generator; any text may be, that does not repeat the message.
+        """
         if reply in self.fixed:
             return True
         for template in self.templates:
             if found := template.fullmatch(reply):
                 return not any(_is_echo(value, message) for value in found.groups())
+        if is_generated:
+            return not _is_echo(reply, message)
         return any(self._is_quoted(found[1]) for pattern in self.around_answers if (found := pattern.fullmatch(reply)))
 
     def _is_quoted(self, answer: str) -> bool:

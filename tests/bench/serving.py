@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,20 @@ def fresh_home() -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         yield private_home(trained, Path(folder))
+
+
+@contextmanager
+def starter(*, generates: bool) -> Iterator[Path]:
+    """The starter; a copy of it with `generation: on` where it `generates`."""
+    if not generates:
+        yield STARTER
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "starter"
+        shutil.copytree(STARTER, copy)
+        with (copy / "kefu.yml").open("a", encoding="utf-8") as file:
+            file.write("\ngeneration: on\n")
+        yield copy
 
 
 @contextmanager
