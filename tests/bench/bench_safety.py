@@ -116,7 +116,7 @@ def main() -> int:
     at_once = 1 if is_generated else AT_ONCE  # one is written at a time: those that wait are quoted
     with (
         fresh_home() as home,
-        starter(generates=is_generated) as assistant,
+        starter("on" if is_generated else None) as assistant,
         serving(home, assistant=assistant) as server,
     ):
         heard = asyncio.run(_said(server.url, [*attacks, *harmless], at_once))

@@ -32,16 +32,16 @@ def fresh_home() -> Iterator[Path]:
 
 
 @contextmanager
-def starter(*, generates: bool) -> Iterator[Path]:
-    """The starter; a copy of it with `generation: on` where it `generates`."""
-    if not generates:
+def starter(generation: str | None) -> Iterator[Path]:
+    """The starter; where `generation` is given, a copy of it with that in its kefu.yml."""
+    if generation is None:
         yield STARTER
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "starter"
         shutil.copytree(STARTER, copy)
         with (copy / "kefu.yml").open("a", encoding="utf-8") as file:
-            file.write("\ngeneration: on\n")
+            file.write(f"\ngeneration: {generation}\n")
         yield copy
 
 
