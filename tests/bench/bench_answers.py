@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import re
 import shutil
 import sys
@@ -31,20 +32,25 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from bot.answers.writers import ABOUT, WRITER, named
+from bot.assistant.loader import load_assistant
+from bot.settings import load_settings
+from bot.tuning import tune_writer
 from tests.bench.report import REPOSITORY, RESULTS, latency, write
 from tests.bench.serving import fresh_home, serving, starter
 from tests.server import STARTER, kefu
+from training.finetune_generation import GenerationRecipe
 from training.scores import wilson_interval
 
 ANSWERS = REPOSITORY / "tests" / "answers"
 AT_ONCE = 8
 WANTED, ANYWAY, GENERATED = 0.9, 0.03, 0.6
+SEED = 0
 PATIENCE_S = 30.0
 """How long a Chinese reply may take: what it is like is measured, not whether a customer would have waited."""
 
@@ -56,11 +62,13 @@ def main() -> int:
     kinds.add_argument("--generated", action="store_true")
     kinds.add_argument("--chinese", metavar="BASE")
     kinds.add_argument("--follow-ups", action="store_true")
+    options.add_argument("--epochs", type=float, default=1.0, help="how often --chinese reads the replies")
+    options.add_argument("--n", type=int, default=1_000, help="questions of --chinese, drawn at random where fewer")
     given = options.parse_args()
     if given.follow_ups:
         return _follow_ups()
     if given.chinese:
-        return _chinese(given.chinese)
+        return _chinese(given.chinese, GenerationRecipe(epochs=given.epochs), given.n)
     name = "answers_generated" if given.generated else "answers_tuned" if given.tuned else "answers"
     languages = ("en",) if given.generated else ("en", "zh")
     with fresh_home() as home:
@@ -68,21 +76,29 @@ def main() -> int:
     return _write(name, replies, is_generated=given.generated, more={})
 
 
-def _chinese(base: str) -> int:
+def _chinese(base: str, recipe: GenerationRecipe, n: int) -> int:
     generation = f"{{base: {base}, languages: [zh], deadline_s: {PATIENCE_S}}}"
-    with fresh_home() as home, starter(generation) as shop:
-        began = time.perf_counter()
-        kefu("knowledge", "tune", "--only", "writer", "--assistant", str(shop), home=home, timeout=14_400)
-        took_s = time.perf_counter() - began
-        store = home / "knowledge" / "kefu-starter"
-        about = json.loads((store / str(named(store / WRITER)) / ABOUT).read_text(encoding="utf-8"))
-        replies = _replies(home, ("zh",), generation)
-    more = {"writer": about, "tuning_min": round(took_s / 60, 1), "deadline_s": PATIENCE_S}
+    with fresh_home() as home:
+        with starter(generation) as shop:
+            began = time.perf_counter()
+            settings, assistant = load_settings(home=home), load_assistant(shop, {})
+            learned = tune_writer(settings, assistant, lambda *_: None, print, recipe)
+            took_s = time.perf_counter() - began
+        replies = _replies(home, ("zh",), generation, n)
+    more = {
+        "writer": {"base": base, "recipe": asdict(recipe), **asdict(learned)},
+        "tuning_min": round(took_s / 60, 1),
+        "deadline_s": PATIENCE_S,
+    }
     return _write(f"answers_generated_zh_{base}", replies, is_generated=True, more=more)
 
 
-def _replies(home: Path, languages: Sequence[str], generation: str | None) -> dict[str, list[dict[str, Any]]]:
+def _replies(
+    home: Path, languages: Sequence[str], generation: str | None, n: int | None = None
+) -> dict[str, list[dict[str, Any]]]:
     questions = {language: _questions(language) for language in languages}
+    if n is not None:
+        questions = {name: random.Random(SEED).sample(each, min(n, len(each))) for name, each in questions.items()}
     with starter(generation) as shop, serving(home, assistant=shop) as server:
         return asyncio.run(_asked(server.url, questions, 1 if generation else AT_ONCE))
 
