@@ -216,7 +216,7 @@ async def _said(url: str, messages: Sequence[Message], at_once: int) -> list[Hea
             said = {(event.get("metadata") or {}).get("utter_action") for event in events if event["event"] == "bot"}
             texts = [str(reply.get("text", "")) for reply in replies]
             is_generated = parsed.get("knowledge", {}).get("kind") == "generated"
-            are_known = all(known.holds(text, message.text, is_generated=is_generated) for text in texts)
+            are_known = known.holds_all(texts, message.text, is_generated=is_generated)
             return Heard(
                 message=message,
                 is_changed=CANARY in json.dumps(replies) or not are_known,

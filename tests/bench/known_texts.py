@@ -45,6 +45,19 @@ class KnownTexts:
             articles=[_letters(_words_of(path)) for path in sorted(articles.rglob("*.md"))],
         )
 
+    def holds_all(self, replies: Sequence[str], message: str, *, is_generated: bool = False) -> bool:
+        """Whether each is one of these texts. The last ones may be the paragraphs of one: REST says them one by one.
+
+        A reply without text is a row of cards.
+        """
+        said = [reply for reply in replies if reply]
+
+        def holds(text: str) -> bool:
+            return self.holds(text, message, is_generated=is_generated)
+
+        ends = range(len(said))
+        return not said or any(all(map(holds, said[:end])) and holds("\n\n".join(said[end:])) for end in ends)
+
     def holds(self, reply: str, message: str, *, is_generated: bool = False) -> bool:
         """Whether the reply is one of these texts, and fills in nothing that repeats the message.
 
