@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LINES = "{% for message in messages %}{{ message.content }}{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
-"""`prompt_ids` of a model without a chat template, as a template: for a server that wants one."""
+ANSWERS = "A:"
+"""Begins the last paragraph, the reply, of a causal model without a chat template; else it would go on with the
+customer's sentence. No blank ends it: llama.cpp would drop that."""
+LINES = f"{{% for message in messages %}}{{{{ message.content + '\\n\\n' }}}}{{% endfor %}}{{{{ '{ANSWERS}' }}}}"
+"""`prompt_ids` of such a model as a template: for a server that wants one."""
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]], *, is_seq2seq: bool) -> list[int]:
@@ -15,6 +18,7 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]], *, is_seq2
     if tokenizer.chat_template:
         said = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
         return list(tokenizer(said, add_special_tokens=False)["input_ids"])
-    ids = list(tokenizer("\n\n".join(message["content"] for message in messages))["input_ids"])
+    text = "\n\n".join(message["content"] for message in messages)
+    ids = list(tokenizer(text if is_seq2seq else f"{text}\n\n{ANSWERS}")["input_ids"])
     # A text that is to be continued has not ended.
     return ids[:-1] if not is_seq2seq and ids and ids[-1] == tokenizer.eos_token_id else ids

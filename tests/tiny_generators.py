@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from models.prompting import ANSWERS
 from training.finetune_generation import Lesson
 
 Kind = Literal["t5", "llama", "chinese"]
@@ -40,7 +41,7 @@ def make_generator(kind: Kind, folder: Path) -> Path:
     )
 
     torch.manual_seed(0)
-    said = " ".join(f"{lesson.messages[0]['content']} {lesson.reply}" for lesson in tiny_lessons(kind))
+    said = " ".join(f"{lesson.messages[0]['content']} {lesson.reply}" for lesson in tiny_lessons(kind)) + f" {ANSWERS}"
     is_chinese = kind == "chinese"
     marks = ["<pad>", "</s>", "<unk>", "<s>", "<user>", "<assistant>"]
     split: Any = pre_tokenizers.Split(Regex("."), "isolated") if is_chinese else pre_tokenizers.Whitespace()

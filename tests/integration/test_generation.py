@@ -212,6 +212,7 @@ async def test_without_a_template_llama_cpp_reads_what_training_read(smollm2: Ba
     model, tokenizer = load_torch_generator(smollm2)
     tokenizer.chat_template = None
     ids = torch.tensor([prompt_ids(tokenizer, ASKED, is_seq2seq=False)])
+    assert tokenizer.decode(ids[0]).endswith(f"{ASKED[-1]['content']}\n\nA:"), "no end of the question"
     out = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
     expected = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
     generator = LocalGenerator(command(smollm2, "--without-template"), "plain")

@@ -122,7 +122,7 @@ async def test_it_says_what_transformers_says_and_the_adapter_what_it_learned(tu
     assert usage.completion_tokens == sum(len(tokens_of(tuned, text)) + 1 for text in learned)  # with its end
 
 
-READ = {"t5": "Can I return it ? </s>", "llama": "<s> Can I return it ?", "chinese": "<user>可以退吗？<assistant>"}
+READ = {"t5": "Can I return it ? </s>", "llama": "<s> Can I return it ? A :", "chinese": "<user>可以退吗？<assistant>"}
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
@@ -133,7 +133,9 @@ def test_the_prompt_is_the_templates_or_has_its_tokenizers_marks(kind: Kind, tmp
     message = tiny_lessons(kind)[0].messages[0]
     assert tokenizer.decode(prompt_ids(tokenizer, [message], is_seq2seq=kind == "t5")) == READ[kind]
     if kind == "t5":
-        assert tokenizer.decode(prompt_ids(tokenizer, [message], is_seq2seq=False)) == "Can I return it ?", "goes on"
+        assert tokenizer.decode(prompt_ids(tokenizer, [message], is_seq2seq=False)) == "Can I return it ? A :", (
+            "goes on"
+        )
 
 
 def tokenizer_of(tuned: Tuned) -> Any:
@@ -288,15 +290,17 @@ async def test_killed_amid_a_reply_it_fails_at_once_and_comes_back(
 
 
 async def test_who_stops_listening_stops_the_writing(local: LocalGenerator) -> None:
+    endless = [{"role": "user", "content": "What is the lamp?"}]
+
     async def cut(most: int) -> None:
         with pytest.raises(GenerationFailed, match="cut off"):
-            await said(local, asked(2), max_tokens=most)
+            await said(local, endless, max_tokens=most)
 
     await cut(2)  # it is here
     began = processor_s(local)
     await cut(LONG)
     whole_s, began = processor_s(local) - began, processor_s(local)
-    pieces = local.stream(asked(2), max_tokens=3 * LONG, deadline_s=300)
+    pieces = local.stream(endless, max_tokens=3 * LONG, deadline_s=300)
     assert await anext(pieces)
     await pieces.aclose()
     await cut(2)
