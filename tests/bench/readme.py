@@ -202,7 +202,8 @@ def generated_zh(found: Figures) -> str:
         f"{part['right_of_generated']:.1%} of those right (n = {part['n_generated']}); "
         f"whole reply p50 {part['whole_reply']['p50_ms'] / 1000:.1f} s; "
         f"loss a token of held-out replies {writer['loss_before']:.2f} → {writer['loss_after']:.2f}; "
-        f"trained in {found['tuning_min']:.0f} min"
+        f"after {writer['recipe']['epochs']:g} epochs of {writer['trained_on']} replies, "
+        f"{found['tuning_min']:.0f} min"
     )
 
 

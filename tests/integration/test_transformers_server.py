@@ -133,9 +133,8 @@ def test_the_prompt_is_the_templates_or_has_its_tokenizers_marks(kind: Kind, tmp
     message = tiny_lessons(kind)[0].messages[0]
     assert tokenizer.decode(prompt_ids(tokenizer, [message], is_seq2seq=kind == "t5")) == READ[kind]
     if kind == "t5":
-        assert tokenizer.decode(prompt_ids(tokenizer, [message], is_seq2seq=False)) == "Can I return it ? A :", (
-            "goes on"
-        )
+        goes_on = prompt_ids(tokenizer, [message], is_seq2seq=False)
+        assert tokenizer.decode(goes_on) == "Can I return it ? A :"
 
 
 def tokenizer_of(tuned: Tuned) -> Any:
